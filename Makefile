@@ -1,0 +1,53 @@
+# The commands of this project. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := src tests bench tools
+export PYTHONPATH := src:tests
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+run: $(VENV)/.installed  ## start everything with a demonstration mailbox
+	@exec $(BIN)/postroom up --demo
+
+test: $(VENV)/.developing  ## run all tests (real PostgreSQL, real Dovecot)
+	@$(BIN)/python -m servers.fetch
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.developing  ## formatting, ruff, types, import contracts, house rules
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy src tests bench tools
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/house
+
+check: lint  ## lint and the quick tests; before every commit
+	@$(BIN)/python -m servers.fetch
+	$(BIN)/pytest -m "not slow" --ignore tests/house $(ARGS)
+
+bench: $(VENV)/.developing  ## measure, side by side with other tools
+	$(BIN)/python bench/run.py $(ARGS)
+
+format: $(VENV)/.developing  ## let ruff format everything
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .servers .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) tools/make_env.py $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing postroom into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing postroom and its development tools into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: help run test lint check bench format clean
+.DEFAULT_GOAL := help

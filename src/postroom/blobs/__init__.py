@@ -1,0 +1,1 @@
+"""Raw bytes by tenant and hash, compressed, with counted references."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, migrations, roles, leases, the embedded server; nothing about mail."""

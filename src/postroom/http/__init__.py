@@ -1,0 +1,1 @@
+"""What every route shares: who is asking, pages, errors, limits, streams."""

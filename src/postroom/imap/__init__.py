@@ -1,0 +1,1 @@
+"""An IMAP client protocol without a socket (`aio.py` has the only one). Standard library only."""

@@ -1,0 +1,1 @@
+"""The only way out: TLS, egress guard, HTTP client."""

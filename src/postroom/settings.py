@@ -1,0 +1,47 @@
+"""Every setting: its name, default and meaning. Read from `POSTROOM_*` in the environment."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data() -> Path:
+    """Where data lives when nobody says otherwise; `db/embedded` explains root's special place."""
+    return Path.home() / ".local" / "share" / "postroom"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="POSTROOM_", extra="ignore")
+
+    data: Path = Field(default_factory=default_data)
+    """The folder of the embedded database, keys and logs."""
+
+    database_url: str | None = None
+    """A PostgreSQL (15 or newer) to use instead of the embedded one: postgresql://..."""
+
+    secret_key: SecretStr | None = None
+    """What seals credentials at rest. Made at first start and kept beside the data when not given."""
+
+    host: str = "127.0.0.1"
+    """The address that the API listens on."""
+
+    port: int = 8025
+    """The port that the API listens on."""
+
+    email_sync_enabled: bool = True
+    """Whether `up` polls mailboxes by itself."""
+
+    email_sync_interval_minutes: float = 15
+    """How often a mailbox is polled unless its account says otherwise."""
+
+    sync_parallel: int = 4
+    """How many accounts one process syncs at a time."""
+
+    cors_origins: list[str] = []
+    """Origins whose pages may call the API from a browser."""
+
+    @property
+    def sync_interval(self) -> timedelta:
+        return timedelta(minutes=self.email_sync_interval_minutes)

@@ -1,0 +1,1 @@
+"""Credentials at rest: sealed with a key that the database never sees."""

@@ -1,0 +1,84 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src" / "postroom"
+MODULES = sorted(SRC.rglob("*.py"))
+SQL_MODULES = {"store", "log", "migrate", "leases", "listen", "roles"}
+BROAD_ALLOWED = 2  # around one job, around one request
+BANNED_NAMES = {"service", "utils", "util", "helpers", "manager", "common", "base"}
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in MODULES:
+        yield path.relative_to(SRC), ast.parse(path.read_text())
+
+
+def lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or 0) - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
+    source = path.read_text()
+
+    assert source.count("\n") <= 400
+    assert ast.get_docstring(ast.parse(source)), "say in one sentence what this module is for"
+    assert path.stem not in BANNED_NAMES
+
+
+def test_only_store_modules_hold_sql() -> None:
+    starts = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH ")
+    offenders = [
+        f"{path}:{node.lineno}"
+        for path, tree in trees()
+        if path.stem not in SQL_MODULES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.lstrip().startswith(starts)
+    ]
+
+    assert offenders == []
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    offenders = [
+        f"{path}:{node.lineno} {node.name}: {lines(node)} lines"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines(node) > 60
+    ]
+
+    assert offenders == []
+
+
+def test_broad_excepts_stand_in_two_places_only() -> None:
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or getattr(node.type, "id", "") in {"Exception", "BaseException"})
+    ]
+
+    assert len(found) <= BROAD_ALLOWED, found
+
+
+def test_imports_stand_at_the_top() -> None:
+    """Except in the doors that start fast: the package itself and the command line."""
+    offenders = [
+        f"{path}:{inner.lineno}"
+        for path, tree in trees()
+        if path.parts[0] not in {"__init__.py", "cli"}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+    ]
+
+    assert offenders == []

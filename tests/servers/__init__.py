@@ -1,0 +1,1 @@
+"""Real servers for the tests: PostgreSQL and Dovecot, each started once per run."""
