@@ -1,0 +1,57 @@
+"""An account: a mailbox that somebody connected, how to reach it and how it is doing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from postroom import errors
+from postroom.ids import AccountId, TenantId
+
+
+class AccountState(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"  # by its owner
+    REAUTH_REQUIRED = "reauth_required"  # the server does not accept the credentials any more
+    ERROR = "error"  # the last sync failed; polls go on, more slowly
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a mailbox is copied. The defaults copy everything."""
+
+    folders: str | None = None  # a pattern such as `INBOX*`; several with commas; `-` in front leaves out
+    since: date | None = None  # older mail stays on the server
+    largest: int | None = None  # bytes; of larger messages only the headers are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    tenant_id: TenantId
+    id: AccountId
+    public_id: UUID
+    address: str
+    provider: str
+    settings: Mapping[str, Any]
+    scope: Scope
+    state: AccountState
+    reason: str | None
+    poll_every: timedelta | None
+    next_sync_at: datetime
+    sync_started_at: datetime | None  # set while a sync runs
+    last_sync_at: datetime | None
+    last_sync_status: str | None  # success, failed
+    last_sync_error: Mapping[str, Any] | None  # {"code": ..., "message": ...}
+    sync_count: int
+    verified_fresh_at: datetime | None
+    created_at: datetime
+
+
+class NoSuchAccount(errors.NotFound):
+    code = "accounts.not_found"
+
+
+class AlreadyConnected(errors.Conflict):
+    code = "accounts.already_connected"
