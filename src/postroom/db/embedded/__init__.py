@@ -1,0 +1,1 @@
+"""The PostgreSQL that comes with postroom, for people who have none."""

@@ -1,0 +1,66 @@
+"""Turns what asyncpg raises into the errors of `model`, where a person can do something about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import asyncpg
+
+from postroom.db.model import Busy, DiskFull, NotPrepared, Refused, Unreachable
+from postroom.errors import PostroomError
+
+GONE = (
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresConnectionError,
+)
+NOT_NOW = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+UNWELCOME = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+
+
+def translated(error: BaseException, *, lost: bool) -> PostroomError | None:
+    """The error to raise instead, or None where the original says it best (a bug, a constraint).
+
+    `lost` says that the connection is gone, which makes a vague error of the driver a clear one.
+    """
+    if isinstance(error, asyncpg.DiskFullError):
+        return DiskFull("The disk of the database is full; make room, then try again.")
+    if isinstance(error, NOT_NOW):
+        return Busy(f"The database is busy ({error}); try again.", wait=timedelta(seconds=5))
+    if isinstance(error, UNWELCOME):
+        return Refused(f"PostgreSQL refuses the connection: {error}.")
+    if isinstance(error, GONE) or (lost and isinstance(error, asyncpg.InterfaceError | OSError)):
+        return Unreachable("The connection to PostgreSQL was lost; see that it runs, then try again.")
+    return None
+
+
+@contextmanager
+def connecting() -> Iterator[None]:
+    """Translate whatever can go wrong before a connection stands."""
+    try:
+        yield
+    except asyncpg.InvalidParameterValueError as error:
+        raise NotPrepared(f"The database is not prepared for postroom: {error}.") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        reason = translated(error, lost=False)
+        if reason is None:
+            reason = Unreachable(f"PostgreSQL cannot be reached: {error}.")
+        raise reason from error
+
+
+@contextmanager
+def translating(conn: asyncpg.Connection) -> Iterator[None]:
+    """Translate what happens while a connection is used."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if reason := translated(error, lost=conn.is_closed()):
+            raise reason from error
+        raise

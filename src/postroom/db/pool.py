@@ -1,0 +1,167 @@
+"""Connections to PostgreSQL, and the transaction as the only way to use one.
+
+A connection is lent for exactly one transaction, which is bound to one tenant (row-level security shows
+that tenant's rows and no others) or to none. It comes back only after a COMMIT or ROLLBACK that the server
+has confirmed; after a cancellation, a lost connection or any doubt it is closed, never lent again. So no
+state outlives a transaction, and asyncpg's reset (a round trip each time) is not needed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TypeAlias
+
+import asyncpg
+
+from postroom.db import codecs
+from postroom.db.failures import connecting, translating
+from postroom.db.model import TooOld
+from postroom.db.roles import APP
+from postroom.ids import TenantId
+
+Connection: TypeAlias = asyncpg.Connection
+
+OLDEST = 15
+SESSION = {
+    "application_name": "postroom",
+    "search_path": "postroom, pg_temp",
+    "timezone": "UTC",
+    "jit": "off",
+    # A process that is stopped or cut off in mid-transaction must not hold its locks for ever.
+    "idle_in_transaction_session_timeout": "60s",
+    "client_connection_check_interval": "2s",
+}
+
+
+class Database:
+    """The pool. Safe to share between all tasks of one event loop."""
+
+    def __init__(self, dsn: str, *, size: int, role: str | None) -> None:
+        self.dsn = dsn
+        self._settings = SESSION if role is None else {**SESSION, "role": role}
+        self._places = asyncio.Semaphore(size)
+        self._idle: deque[Connection] = deque()
+        self._lent: set[Connection] = set()
+
+    @asynccontextmanager
+    async def transaction(self, tenant: TenantId) -> AsyncIterator[Connection]:
+        """One transaction that sees this tenant's rows and no others.
+
+        Commits when the block ends, rolls back when it raises. Raises `Unreachable`, `DiskFull` or `Busy`;
+        then nothing is stored, except that a connection lost during COMMIT leaves the outcome unknown.
+        """
+        async with self._transaction(f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}") as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def unbound(self) -> AsyncIterator[Connection]:
+        """One transaction without a tenant: protected tables look empty in it.
+
+        For the few questions that span tenants; they are functions made with `postroom.across_tenants`.
+        """
+        async with self._transaction("BEGIN; SET LOCAL postroom.tenant = ''") as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
+        async with self._places:
+            conn = await self._borrow()
+            try:
+                with translating(conn):
+                    async with _Ending(conn):
+                        await conn.execute(begin)
+                        yield conn
+            finally:
+                self._take_back(conn)
+
+    async def _borrow(self) -> Connection:
+        while self._idle:
+            conn = self._idle.pop()
+            if not conn.is_closed():
+                break
+        else:
+            conn = await connect(self.dsn, self._settings)
+        self._lent.add(conn)
+        return conn
+
+    def _take_back(self, conn: Connection) -> None:
+        self._lent.discard(conn)
+        if conn.is_closed():
+            return
+        if conn.is_in_transaction():
+            conn.terminate()
+        else:
+            self._idle.append(conn)
+
+    async def _close(self) -> None:
+        for conn in self._lent:
+            conn.terminate()
+        while self._idle:
+            conn = self._idle.pop()
+            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                await conn.close()
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, *, size: int = 10, role: str | None = APP) -> AsyncIterator[Database]:
+    """At most `size` connections to a migrated database, each opened when first needed.
+
+    Raises `Unreachable`, `Refused`, `TooOld` or `NotPrepared` at once, not at the first use.
+    """
+    database = Database(dsn, size=size, role=role)
+    try:
+        async with database.unbound():
+            pass
+        yield database
+    finally:
+        await database._close()
+
+
+async def connect(dsn: str, settings: dict[str, str] | None = None) -> Connection:
+    """One connection with our codecs, outside of any pool; the caller closes it."""
+    with connecting(), ExitStack() as stack:
+        conn = await asyncpg.connect(dsn, server_settings=settings or SESSION, statement_cache_size=256)
+        stack.callback(conn.terminate)
+        if (major := conn.get_server_version().major) < OLDEST:
+            raise TooOld(f"This is PostgreSQL {major}; postroom needs {OLDEST} or newer.", found=major)
+        await codecs.register(conn)
+        stack.pop_all()
+    return conn
+
+
+class _Ending:
+    """Ends the transaction of a connection: COMMIT, ROLLBACK, or closed when neither would be certain."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            # PostgreSQL answers ROLLBACK, and no error, when a statement failed and somebody hid that.
+            if await self._conn.execute("COMMIT") != "COMMIT":
+                raise RuntimeError("a failed statement was not noticed, so nothing of it is stored")
+        elif isinstance(error, TimeoutError) or not isinstance(error, Exception):
+            self._conn.terminate()  # cancelled: a command may be half way on the wire
+        elif not self._conn.is_closed() and self._conn.is_in_transaction():
+            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                await self._conn.execute("ROLLBACK")
+
+
+class savepoint:
+    """A part of a transaction that can fail alone: an error undoes it, is raised, and may be handled."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    async def __aenter__(self) -> None:
+        await self._conn.execute("SAVEPOINT part")
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            await self._conn.execute("RELEASE SAVEPOINT part")
+        elif isinstance(error, Exception) and not self._conn.is_closed():
+            await self._conn.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")

@@ -1,0 +1,75 @@
+"""The roles that postroom runs as. They can log in nowhere, own no table and bypass nothing.
+
+postroom_app     every query of every room; row-level security binds it to one tenant
+postroom_system  owns the few functions that look across tenants (see `migrations/README.md`)
+
+Roles belong to the whole PostgreSQL server, so another database may be making them at the same moment.
+"""
+
+import asyncpg
+
+from postroom.db.model import NotPermitted
+
+APP = "postroom_app"
+SYSTEM = "postroom_system"
+
+MISSING = """
+    SELECT name
+      FROM unnest($1::text[]) AS wanted (name)
+     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+"""
+NOT_MEMBER = """
+    SELECT rolname
+      FROM pg_roles
+     WHERE rolname = ANY($1::text[]) AND NOT pg_has_role(current_user, oid, $2)
+"""
+UNSAFE = """
+    SELECT rolname
+      FROM pg_roles
+     WHERE rolname = ANY($1::text[]) AND (rolsuper OR rolbypassrls OR rolcanlogin)
+"""
+WHO = "SELECT quote_ident(current_user)"
+CREATE = "CREATE ROLE %s NOLOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT"
+GRANT = "GRANT %s TO %s"
+ATTEMPTS = 5
+
+
+async def ensure(conn: asyncpg.Connection) -> None:
+    """Make the roles, and the connected user a member, where that is not so yet.
+
+    Raises `NotPermitted`, whose message is what an administrator has to run.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await _ensure(conn)
+        except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError, asyncpg.InternalServerError):
+            # Somebody made or granted the same role meanwhile ("tuple concurrently updated").
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return
+
+
+async def _ensure(conn: asyncpg.Connection) -> None:
+    user: str = await conn.fetchval(WHO)
+    roles = [APP, SYSTEM]
+    # Before PostgreSQL 16 being a member was one thing; since then SET is the part that we need.
+    privilege = "SET" if conn.get_server_version().major >= 16 else "MEMBER"
+    try:
+        for role in await conn.fetch(MISSING, roles):
+            await conn.execute(CREATE % role["name"])
+        for role in await conn.fetch(NOT_MEMBER, roles, privilege):
+            await conn.execute(GRANT % (role["rolname"], user))
+    except asyncpg.InsufficientPrivilegeError as error:
+        todo = [CREATE % row["name"] for row in await conn.fetch(MISSING, roles)]
+        todo.append(GRANT % (", ".join(roles), user))
+        raise NotPermitted(
+            "The database user may not make roles; let an administrator run: " + "; ".join(todo) + ";",
+            statements=todo,
+        ) from error
+    if unsafe := [row["rolname"] for row in await conn.fetch(UNSAFE, roles)]:
+        raise NotPermitted(
+            f"The role {unsafe[0]} can log in or bypass row-level security, so the walls between tenants "
+            f"would not hold; let an administrator run: "
+            f"ALTER ROLE {unsafe[0]} NOLOGIN NOSUPERUSER NOBYPASSRLS;"
+        )
