@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-pytest_plugins = [
-    plugin for plugin in ("servers.postgres", "servers.dovecot") if find_spec(plugin) is not None
-]
+SERVERS = ("servers.postgres", "servers.tenants", "servers.dovecot")
+
+pytest_plugins = [plugin for plugin in SERVERS if find_spec(plugin) is not None]

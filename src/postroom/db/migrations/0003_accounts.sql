@@ -26,14 +26,13 @@ CREATE TABLE accounts_account (
     UNIQUE (tenant_id, id)
 );
 CREATE INDEX accounts_account_due ON accounts_account (next_sync_at) WHERE state IN ('active', 'error');
-CALL protect('accounts_account');
-CREATE POLICY registry ON accounts_account TO CURRENT_USER USING (true);
+CALL postroom.protect('accounts_account');
 
 -- Accounts of every tenant whose poll is due, each handed to one caller: claiming moves `next_sync_at` on
 -- by `hold`, so that a caller that dies delays the account by no more than that.
 CREATE FUNCTION accounts_claim_due(most int, hold interval)
 RETURNS TABLE (tenant_id bigint, account_id bigint)
-LANGUAGE sql SECURITY DEFINER SET search_path = postroom, pg_temp AS $$
+LANGUAGE sql AS $$
     WITH due AS (
         SELECT a.id FROM accounts_account a
          WHERE a.next_sync_at <= now() AND a.state IN ('active', 'error')
@@ -45,3 +44,5 @@ LANGUAGE sql SECURITY DEFINER SET search_path = postroom, pg_temp AS $$
       FROM due WHERE a.id = due.id
     RETURNING a.tenant_id, a.id
 $$;
+CALL postroom.across_tenants('accounts_claim_due(int, interval)', 'accounts_account');
+GRANT UPDATE ON accounts_account TO postroom_system;

@@ -7,7 +7,7 @@ CREATE TABLE events_head (
     hash      bytea  NOT NULL,
     PRIMARY KEY (tenant_id, stream)
 );
-CALL protect('events_head');
+CALL postroom.protect('events_head');
 
 CREATE TABLE events_event (
     tenant_id bigint      NOT NULL,
@@ -22,23 +22,30 @@ CREATE TABLE events_event (
     PRIMARY KEY (tenant_id, stream, seq, at)
 ) PARTITION BY RANGE (at);
 CREATE INDEX events_event_feed ON events_event (tenant_id, txid, id);
-CALL protect('events_event');
+CALL postroom.protect('events_event');
 -- Nobody but the owner may change what is written. Rows go through the parent table only.
 REVOKE UPDATE, DELETE, TRUNCATE ON events_event FROM postroom_app;
 
--- One partition a month, made ahead of time; the default one catches what was not.
-CREATE FUNCTION events_make_partition(month date) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = postroom, pg_temp AS $$
+-- One partition a month, made ahead of time; the default one catches what was not. They are reached through
+-- the parent table alone: nobody is granted anything on them.
+CREATE PROCEDURE events_make_partition(month timestamptz)
+LANGUAGE plpgsql SET search_path = postroom, pg_temp AS $$
 DECLARE
-    first date := date_trunc('month', month);
+    first date := date_trunc('month', month AT TIME ZONE 'UTC');
     name  text := 'events_event_' || to_char(first, 'YYYYMM');
 BEGIN
     IF to_regclass('postroom.' || name) IS NULL THEN
         EXECUTE format('CREATE TABLE %I PARTITION OF events_event FOR VALUES FROM (%L) TO (%L)',
-                       name, first, (first + interval '1 month')::date);
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+                       name, first || ' 00:00 UTC', (first + interval '1 month')::date || ' 00:00 UTC');
+        CALL postroom.protect(name);
+        EXECUTE format('REVOKE ALL ON %I FROM postroom_app', name);
     END IF;
 END $$;
 CREATE TABLE events_event_rest PARTITION OF events_event DEFAULT;
-ALTER TABLE events_event_rest ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-SELECT events_make_partition((now() + n * interval '1 month')::date) FROM generate_series(0, 23) AS n;
+CALL postroom.protect('events_event_rest');
+REVOKE ALL ON events_event_rest FROM postroom_app;
+DO $$ BEGIN
+    FOR n IN 0..23 LOOP
+        CALL events_make_partition(now() + n * interval '1 month');
+    END LOOP;
+END $$;

@@ -10,7 +10,7 @@ CREATE TABLE blobs_blob (
     PRIMARY KEY (tenant_id, digest)
 );
 ALTER TABLE blobs_blob ALTER head SET STORAGE EXTERNAL;
-CALL protect('blobs_blob');
+CALL postroom.protect('blobs_blob');
 
 CREATE TABLE blobs_chunk (
     tenant_id bigint NOT NULL,
@@ -21,4 +21,4 @@ CREATE TABLE blobs_chunk (
     FOREIGN KEY (tenant_id, digest) REFERENCES blobs_blob ON DELETE CASCADE
 );
 ALTER TABLE blobs_chunk ALTER data SET STORAGE EXTERNAL;
-CALL protect('blobs_chunk');
+CALL postroom.protect('blobs_chunk');

@@ -14,7 +14,7 @@ CREATE TABLE mail_folder (
     UNIQUE (tenant_id, id),
     FOREIGN KEY (tenant_id, account_id) REFERENCES accounts_account (tenant_id, id) ON DELETE CASCADE
 );
-CALL protect('mail_folder');
+CALL postroom.protect('mail_folder');
 
 CREATE TABLE mail_thread (
     tenant_id   bigint      NOT NULL,
@@ -32,7 +32,7 @@ CREATE INDEX mail_thread_newest ON mail_thread (tenant_id, last_at DESC, id DESC
     WHERE merged_into IS NULL AND messages > 0;
 CREATE INDEX mail_thread_account ON mail_thread (tenant_id, account_id, last_at DESC);
 CREATE INDEX mail_thread_merged ON mail_thread (merged_into) WHERE merged_into IS NOT NULL;
-CALL protect('mail_thread');
+CALL postroom.protect('mail_thread');
 
 -- Every Message-ID that a mail of the account has or mentions, as a 128-bit hash, and the thread it leads to.
 CREATE TABLE mail_reference (
@@ -43,7 +43,7 @@ CREATE TABLE mail_reference (
     PRIMARY KEY (tenant_id, account_id, key),
     FOREIGN KEY (tenant_id, account_id) REFERENCES accounts_account (tenant_id, id) ON DELETE CASCADE
 );
-CALL protect('mail_reference');
+CALL postroom.protect('mail_reference');
 
 CREATE TABLE mail_message (
     tenant_id      bigint      NOT NULL,
@@ -69,6 +69,7 @@ CREATE TABLE mail_message (
     draft          boolean     NOT NULL,
     defects        text[]      NOT NULL,        -- what was wrong with it
     parser         int         NOT NULL,        -- version of the parser that read it
+    unplaced_at    timestamptz,                 -- since when it lies in no folder: moved, or about to be removed
     UNIQUE (tenant_id, id),
     FOREIGN KEY (tenant_id, account_id) REFERENCES accounts_account (tenant_id, id) ON DELETE CASCADE
 );
@@ -77,8 +78,9 @@ CREATE INDEX mail_message_account ON mail_message (tenant_id, account_id, receiv
 CREATE INDEX mail_message_digest ON mail_message (tenant_id, account_id, digest);
 CREATE INDEX mail_message_thread ON mail_message (tenant_id, thread_id);
 CREATE INDEX mail_message_unseen ON mail_message (tenant_id, received_at DESC, id DESC) WHERE NOT seen;
+CREATE INDEX mail_message_unplaced ON mail_message (tenant_id, account_id) WHERE unplaced_at IS NOT NULL;
 CREATE INDEX mail_message_flagged ON mail_message (tenant_id, received_at DESC, id DESC) WHERE flagged;
-CALL protect('mail_message');
+CALL postroom.protect('mail_message');
 
 -- What a person reads of it, apart from the lists' rows. Not compressed by PostgreSQL: that costs more than all the rest.
 CREATE TABLE mail_text (
@@ -88,7 +90,7 @@ CREATE TABLE mail_text (
     FOREIGN KEY (tenant_id, message_id) REFERENCES mail_message (tenant_id, id) ON DELETE CASCADE
 );
 ALTER TABLE mail_text ALTER body SET STORAGE EXTERNAL;
-CALL protect('mail_text');
+CALL postroom.protect('mail_text');
 
 CREATE TABLE mail_attachment (
     tenant_id    bigint NOT NULL,
@@ -105,7 +107,7 @@ CREATE TABLE mail_attachment (
     PRIMARY KEY (message_id, number),
     FOREIGN KEY (tenant_id, message_id) REFERENCES mail_message (tenant_id, id) ON DELETE CASCADE
 );
-CALL protect('mail_attachment');
+CALL postroom.protect('mail_attachment');
 
 CREATE TABLE mail_placement (
     tenant_id  bigint NOT NULL,
@@ -118,4 +120,7 @@ CREATE TABLE mail_placement (
     FOREIGN KEY (tenant_id, message_id) REFERENCES mail_message (tenant_id, id) ON DELETE CASCADE
 );
 CREATE INDEX mail_placement_message ON mail_placement (message_id);
-CALL protect('mail_placement');
+CALL postroom.protect('mail_placement');
+
+-- Numbers of new messages and threads are taken before their rows are copied in.
+GRANT USAGE ON SEQUENCE mail_message_id_seq, mail_thread_id_seq TO postroom_app;

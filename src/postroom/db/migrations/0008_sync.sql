@@ -9,7 +9,7 @@ CREATE TABLE sync_folder (
     messages    bigint NOT NULL,                -- how many the server had then
     FOREIGN KEY (tenant_id, folder_id) REFERENCES mail_folder (tenant_id, id) ON DELETE CASCADE
 );
-CALL protect('sync_folder');
+CALL postroom.protect('sync_folder');
 
 -- A message that keeps failing waits here, so that the rest goes on; a folder that does has uid 0.
 CREATE TABLE sync_parked (
@@ -19,6 +19,7 @@ CREATE TABLE sync_parked (
     validity   bigint      NOT NULL,
     code       text        NOT NULL,
     reason     text        NOT NULL,
+    digest     bytea,                           -- where its raw bytes are kept, if they came
     attempts   int         NOT NULL DEFAULT 1,
     first_at   timestamptz NOT NULL DEFAULT now(),
     last_at    timestamptz NOT NULL DEFAULT now(),
@@ -26,4 +27,4 @@ CREATE TABLE sync_parked (
     PRIMARY KEY (folder_id, uid),
     FOREIGN KEY (tenant_id, folder_id) REFERENCES mail_folder (tenant_id, id) ON DELETE CASCADE
 );
-CALL protect('sync_parked');
+CALL postroom.protect('sync_parked');
