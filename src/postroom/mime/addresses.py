@@ -1,0 +1,178 @@
+"""Address lists (RFC 5322, 3.4) as people's programs write them. Linear, never raises.
+
+The structure is read before encoded words are decoded: a decoded comma or `@` is part of a name, never
+syntax. What can be read in two ways (CVE-2023-27043 and its like) is read strictly and reported, so that
+nobody builds trust on it.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from postroom.mime.limits import ADDRESSES
+from postroom.mime.model import Address
+from postroom.mime.words import decode_words
+
+PLAIN = r'[^\s<>@,:;()"\\\[\]]++'
+# `Name <a@b>` or `a@b`, and the comma after it: nearly all of real mail.
+SIMPLE = re.compile(
+    rf'\s*+(?:(?:"([^"\\]*+)"|([^"<>@,:;()\\\[\]]*+))\s*+<({PLAIN})@({PLAIN})>|({PLAIN})@({PLAIN}))\s*+(?:,|\Z)'
+)
+TOKEN = re.compile(
+    r"=\?[^?\s]{1,40}+\?[bBqQ]\?[^?\s]{0,1000}+\?="  # an encoded word, whatever it holds
+    r'|"(?:[^"\\]++|\\.)*+"|\\.|\s++|[^\s(),:;<>@\[\]"\\]++|.',
+    re.DOTALL,
+)
+LOOKS_LIKE_ADDRESS = re.compile(r"[^\s@<>\"']++@[^\s@<>\"']++")
+
+
+def parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]:
+    """All mailboxes of `value`; `ambiguous` is the defect to report when it can be read in two ways."""
+    found: list[Address] = []
+    at, end = 0, len(value)
+    while at < end:
+        match = SIMPLE.match(value, at)
+        if match is None:
+            if value[at:].isspace():
+                break
+            found += _Reader(ambiguous, defects).read(value[at:], ADDRESSES + 1 - len(found))
+            break
+        quoted, phrase, local, domain, bare_local, bare_domain = match.groups()
+        if local is None:
+            found.append(Address("", f"{bare_local}@{bare_domain.lower()}"))
+        else:
+            found.append(_mailbox(quoted or phrase or "", f"{local}@{domain}", ambiguous, defects))
+        at = match.end()
+        if len(found) > ADDRESSES:
+            break
+    if len(found) > ADDRESSES:
+        defects.add("addresses.too_many")
+        del found[ADDRESSES:]
+    return tuple(found)
+
+
+def _mailbox(name: str, spec: str, ambiguous: str, defects: set[str]) -> Address:
+    if "=?" in name:
+        name = decode_words(name, defects)
+    name = " ".join(name.split())
+    if len(name) > 1 and name[0] == name[-1] == "'":
+        name = name[1:-1].strip()
+    local, at, domain = spec.rpartition("@")
+    address = f"{local}@{domain.lower()}" if at else spec
+    if "@" in local and not local.startswith('"'):
+        defects.add(ambiguous)
+    if "@" in name:
+        shown = LOOKS_LIKE_ADDRESS.search(name)
+        if shown and shown[0].lower() != address.lower():
+            defects.add(ambiguous)
+        if name.lower() == address.lower():
+            name = ""
+    return Address(name, address)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads token by token what `SIMPLE` cannot: groups, comments, routes, quoted local parts, nonsense."""
+
+    ambiguous: str
+    defects: set[str]
+    found: list[Address] = field(default_factory=list)
+    words: list[list[str]] = field(default_factory=list)  # tokens that stood together, outside <>
+    comments: list[str] = field(default_factory=list)
+    angle: list[str] | None = None  # tokens inside <>
+    inside: bool = False  # between < and >
+    depth: int = 0  # of comments
+    spaced: bool = True  # white space came before this token
+
+    def read(self, value: str, most: int) -> list[Address]:
+        for match in TOKEN.finditer(value):
+            token = match[0]
+            if self.depth or token == "(":
+                self._comment(token)
+            elif token.isspace():
+                self.spaced = True
+            elif self.inside:
+                self._in_angle(token)
+            else:
+                self._outside(token)
+            if len(self.found) >= most:
+                return self.found
+        self._end()
+        return self.found
+
+    def _comment(self, token: str) -> None:
+        if token == "(":
+            self.depth += 1
+        elif token == ")":
+            self.depth -= 1
+        if self.depth and not (token == "(" and self.depth == 1):
+            self.comments.append(token)
+        self.spaced = True
+
+    def _in_angle(self, token: str) -> None:
+        angle = self.angle if self.angle is not None else []
+        if token == ">":
+            self.inside = False
+        elif token == "<":
+            self.defects.add(self.ambiguous)
+            angle.clear()
+        elif token == ":" and angle[:1] == ["@"]:  # the end of a route, `<@a,@b:c@d>`
+            angle.clear()
+        elif token in ",;" and angle[:1] != ["@"]:
+            self.defects.add(self.ambiguous)
+            self.inside = False
+            self._end()
+        else:
+            angle.append(token)
+
+    def _outside(self, token: str) -> None:
+        if token in ",;":
+            self._end()
+        elif token == ":" and not self._has_at():
+            self.words.clear()  # it was the name of a group
+        elif token == "<":
+            if self.angle is not None:
+                self.defects.add(self.ambiguous)
+                self._end()
+            self.angle, self.inside = [], True
+        elif token == ">":
+            self.defects.add(self.ambiguous)
+        else:
+            if self.angle is not None:
+                self.defects.add(self.ambiguous)
+            self._word(token)
+        self.spaced = False
+
+    def _word(self, token: str) -> None:
+        glued = self.words and (not self.spaced or token == "@" or self.words[-1][-1] == "@")
+        if glued:
+            self.words[-1].append(token)
+        else:
+            self.words.append([token])
+
+    def _has_at(self) -> bool:
+        return any("@" in word for word in self.words[-2:])
+
+    def _end(self) -> None:
+        """One mailbox is complete."""
+        words, angle = self.words, self.angle
+        comment = "".join(self.comments).strip() if self.comments else ""
+        self.words, self.angle, self.comments, self.inside, self.spaced = [], None, [], False, True
+        if angle is not None:
+            name = " ".join(_shown(word) for word in words) or comment
+            self.found.append(_mailbox(name, "".join(angle), self.ambiguous, self.defects))
+            return
+        specs = [word for word in words if "@" in word]
+        name = " ".join(_shown(word) for word in words if "@" not in word) or comment
+        if len(specs) > 1 or (specs and len(words) > 1):
+            self.defects.add(self.ambiguous)
+        for word in specs:
+            self.found.append(_mailbox(name, "".join(word), self.ambiguous, self.defects))
+        if name and not specs:
+            self.found.append(_mailbox(name, "", self.ambiguous, self.defects))
+
+
+def _shown(word: list[str]) -> str:
+    return "".join(
+        re.sub(r"\\(.)", r"\1", token[1:-1] if token[0] == '"' and len(token) > 1 else token)
+        for token in word
+    )

@@ -1,0 +1,111 @@
+"""Which parts are attachments, what they are called, and how to get their bytes back out of the raw mail."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from postroom.mime import headers, parameters, transfer
+from postroom.mime.headers import Source
+from postroom.mime.limits import HEADER_BYTES, NAME_CHARS
+from postroom.mime.model import Attachment
+from postroom.mime.structure import Part
+from postroom.mime.words import decode_words
+
+CHUNK = 1 << 20
+UNSAFE_NAME = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]+"
+)
+
+
+def content(raw: bytes | memoryview, attachment: Attachment) -> bytes:
+    """The attachment's bytes, decoded. `raw` is the mail that it was found in."""
+    return transfer.decode(bytes(raw[attachment.start : attachment.end]), attachment.encoding)
+
+
+def stream(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
+    """`content` in pieces, for a large mail in a file; base64 is never in memory as a whole."""
+    if attachment.encoding in ("quoted-printable", "x-uuencode"):
+        file.seek(attachment.start)
+        yield transfer.decode(file.read(attachment.end - attachment.start), attachment.encoding)
+    elif attachment.encoding == "base64":
+        yield from transfer.base64_stream(_chunks(file, attachment))
+    else:
+        yield from _chunks(file, attachment)
+
+
+def _chunks(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
+    at = attachment.start
+    while at < attachment.end:
+        file.seek(at)
+        chunk = file.read(min(CHUNK, attachment.end - at))
+        if not chunk:
+            return
+        at += len(chunk)
+        yield chunk
+
+
+def file_name(name: str | None) -> str | None:
+    """A name that is only a name: no path, nothing invisible, not longer than NAME_CHARS."""
+    if not name:
+        return None
+    name = UNSAFE_NAME.sub("", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    name = " ".join(name.split())
+    if len(name) > NAME_CHARS:
+        stem, dot, suffix = name.rpartition(".")
+        tail = dot + suffix if stem and len(suffix) <= 10 else ""
+        name = name[: NAME_CHARS - len(tail)] + tail
+    return name if name.strip(". ") else None
+
+
+def declared_name(part: Part, disposition: parameters.Parameters, defects: set[str]) -> str | None:
+    """The file name that the sender gave, from either header."""
+    name = parameters.text(disposition, "filename", defects) if disposition else None
+    if not name and part.parameters:
+        name = parameters.text(part.parameters, "name", defects)
+    return file_name(name)
+
+
+def describe(
+    source: Source, part: Part, number: int, disposition: str, name: str | None, defects: set[str]
+) -> Attachment:
+    """The attachment that `part` is."""
+    encoding = transfer.name(part.fields.get("content-transfer-encoding", ""), defects)
+    if name is None and part.content_type == "message/rfc822":
+        name = _forwarded_name(source, part, encoding, defects)
+    content_id = part.fields.get("content-id", "").strip().strip("<>").strip()
+    return Attachment(
+        number=number,
+        name=name,
+        content_type=part.content_type,
+        size=size(source, part.start, part.end, encoding),
+        content_id=content_id[:NAME_CHARS] or None,
+        disposition=disposition,
+        start=part.start,
+        end=part.end,
+        encoding=encoding,
+    )
+
+
+def size(source: Source, start: int, end: int, encoding: str) -> int:
+    """How long the decoded bytes are. Base64 is counted, not decoded."""
+    if not encoding:
+        return end - start
+    if encoding != "base64":
+        return len(transfer.decode(source[start:end], encoding))
+    if end - start <= CHUNK:
+        return transfer.base64_size(source[start:end])
+    pieces = (source[at : min(at + CHUNK, end)] for at in range(start, end, CHUNK))
+    return transfer.base64_stream_size(pieces)
+
+
+def _forwarded_name(source: Source, part: Part, encoding: str, defects: set[str]) -> str:
+    limit = min(part.end, part.start + HEADER_BYTES)
+    inner: Source = source
+    start = part.start
+    if encoding:
+        inner = transfer.decode(source[start:limit], encoding)
+        start, limit = 0, len(inner)
+    found, _body = headers.read(inner, start, limit, limit, set())
+    subject = next((value for name, value in found if name.lower() == "subject"), "")
+    title = file_name(decode_words(subject, defects).replace("/", "-").replace("\\", "-")[:100])
+    return f"{title or 'message'}.eml"

@@ -1,0 +1,129 @@
+"""Turn text parts into what a person reads: which parts count, in which charset, how they join."""
+
+import re
+from dataclasses import dataclass, field
+from html import escape
+
+from postroom.mime import parameters, transfer
+from postroom.mime.charsets import decode
+from postroom.mime.flowed import unflow
+from postroom.mime.headers import Source
+from postroom.mime.html import to_text
+from postroom.mime.limits import HTML_CHARS, PREVIEW_CHARS, TEXT_BYTES, TEXT_CHARS
+from postroom.mime.structure import Part
+
+META_CHARSET = re.compile(
+    rb"<meta[^>]{1,200}?charset\s{0,3}=\s{0,3}[\"']?([a-z0-9_:.-]{2,40})", re.IGNORECASE
+)
+PREVIEW_FROM = 4_000  # characters of the text that a preview is made from
+QUOTED_LINES = re.compile(
+    r"^(?:>.*|On .{1,200} wrote:|Am .{1,200} schrieb.{0,100}:|Le .{1,200} a écrit ?:)$", re.MULTILINE
+)
+SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
+# Newsletters fill what an inbox shows with characters that nobody sees.
+INVISIBLE = dict.fromkeys(
+    [0x00AD, 0x034F, 0x061C, 0x180E, 0x2060, 0xFEFF, 0xFFFC, *range(0x200B, 0x2010), *range(0x202A, 0x202F)]
+)
+
+
+@dataclass(slots=True)
+class Body:
+    """Collects texts in order. A multipart/alternative says one thing twice: one of each is taken."""
+
+    source: Source
+    defects: set[str]
+    _groups: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
+    _left: int = TEXT_BYTES
+    _single: int = 0
+    _has_html: bool = False
+
+    def add(self, part: Part) -> str:
+        """Take in a text part; gives its decoded text."""
+        is_html = part.content_type == "text/html"
+        text = self.read(part, is_html)
+        if part.alternative:
+            key = part.alternative
+        else:
+            self._single -= 1
+            key = self._single
+        plain, html = self._groups.setdefault(key, ([], []))
+        if is_html:
+            self._has_html = True
+            html.append(text)
+        else:
+            plain.append(text)
+        return text
+
+    def read(self, part: Part, is_html: bool = False) -> str:
+        """A part's text in Unicode, lines ending in LF, without NUL."""
+        end = min(part.end, part.start + self._left)
+        if end < part.end:
+            self.defects.add("html.truncated" if is_html else "text.truncated")
+        raw = self.source[part.start : end]
+        self._left -= len(raw)
+        encoding = transfer.name(part.fields.get("content-transfer-encoding", ""), self.defects)
+        if encoding:
+            if encoding == "base64" and transfer.base64_damaged(raw):
+                self.defects.add("text.damaged")
+            raw = transfer.decode(raw, encoding)
+        charset = parameters.token(part.parameters, "charset")
+        if is_html and charset is None and not raw.isascii():
+            meta = META_CHARSET.search(raw[:2000])
+            charset = meta[1].decode("ascii") if meta else None
+        text = decode(raw, charset, self.defects)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if "\0" in text:
+            self.defects.add("text.nul")
+            text = text.replace("\0", "\ufffd")
+        if part.parameters.get("format", "").lower() == "flowed" and not is_html:
+            text = unflow(text, part.parameters.get("delsp", "").lower() == "yes")
+        return text
+
+    def text(self) -> str:
+        """Everything as plain text."""
+        texts = [
+            "\n".join(plain)
+            if any(not piece.isspace() for piece in plain if piece)
+            else "\n".join(map(to_text, html))
+            for plain, html in self._groups.values()
+        ]
+        text = texts[0] if len(texts) == 1 else "\n".join(text for text in texts if text)
+        if len(text) > TEXT_CHARS:
+            self.defects.add("text.truncated")
+            return text[:TEXT_CHARS]
+        return text
+
+    def html(self) -> str | None:
+        """Everything as HTML; None when no part is HTML."""
+        if not self._has_html:
+            return None
+        pieces = [
+            "\n".join(html) if html else "\n".join(map(_as_html, plain))
+            for plain, html in self._groups.values()
+        ]
+        html = "\n".join(piece for piece in pieces if piece)
+        if len(html) > HTML_CHARS:
+            self.defects.add("html.truncated")
+            return html[:HTML_CHARS]
+        return html
+
+
+def _as_html(plain: str) -> str:
+    return (
+        f'<div style="white-space: pre-wrap">{escape(plain)}</div>' if plain and not plain.isspace() else ""
+    )
+
+
+def preview(text: str) -> str:
+    """The first words on one line, without quotes and signature unless there is nothing else."""
+    start = text[:PREVIEW_FROM]
+    own = SIGNATURE.split(start, 1)[0] if "\n--" in start else start
+    own = QUOTED_LINES.sub("", own) if ">" in own else own
+    return _one_line(own) or _one_line(start)
+
+
+def _one_line(text: str) -> str:
+    if not text.isascii():
+        text = text.translate(INVISIBLE)
+    return " ".join(text.split())[:PREVIEW_CHARS].rstrip()

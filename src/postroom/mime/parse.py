@@ -1,0 +1,180 @@
+"""Read one mail, however broken it is: linear in its size, bounded by `limits`, and never an error."""
+
+import re
+from datetime import datetime
+
+from postroom.mime import addresses, attachments, dates, parameters
+from postroom.mime.body import Body, preview
+from postroom.mime.headers import Headers, Source
+from postroom.mime.limits import CALENDAR_CHARS, CALENDARS, ID_CHARS, IDS
+from postroom.mime.model import Address, Attachment, ParsedMessage
+from postroom.mime.structure import Part, Walk
+from postroom.mime.words import decode_words
+
+ANGLE_ID = re.compile(r"<([^<>]++)>")
+LIST_ID = re.compile(r"<([^<>]++)>\s*\Z")
+READ_AS_TEXT = ("text/plain", "text/html")
+
+
+def parse(raw: bytes | memoryview) -> ParsedMessage:
+    """Read `raw`; what could not be read is named in the defects."""
+    data = bytes(raw)
+    if b"\r" in data[:1000] and b"\n" not in data:  # lines end in CR alone; offsets stay the same
+        data = data.replace(b"\r", b"\n")
+    return read(data, len(data))
+
+
+def read(source: Source, size: int) -> ParsedMessage:
+    """`parse`, for any source of bytes."""
+    defects: set[str] = set()
+    walk = Walk(source, size, defects).run()
+    content = _Content(source, defects)
+    for part in walk.leaves:
+        content.take(part)
+    text = content.body.text()
+    html = content.body.html()
+    fields, found = walk.root.fields, walk.root.headers
+    names = [name.lower() for name, _value in found]
+    senders = _senders(fields, names, defects)
+    return ParsedMessage(
+        message_id=_message_id(fields, names, defects),
+        in_reply_to=_ids(fields.get("in-reply-to"), defects),
+        references=_ids(fields.get("references"), defects),
+        subject=_unstructured(fields.get("subject", ""), defects),
+        senders=senders,
+        sender=next(iter(senders or _addresses(found, names, "sender", defects)), None),
+        reply_to=_addresses(found, names, "reply-to", defects),
+        to=_addresses(found, names, "to", defects),
+        cc=_addresses(found, names, "cc", defects),
+        bcc=_addresses(found, names, "bcc", defects),
+        sent_at=_sent_at(fields.get("date"), defects),
+        headers=_decoded(found, defects),
+        list_id=_list_id(fields.get("list-id")),
+        list_unsubscribe=_unstructured(fields.get("list-unsubscribe", ""), defects) or None,
+        text=text,
+        html=html,
+        preview=preview(text),
+        attachments=tuple(content.attachments),
+        calendar=tuple(content.calendar),
+        defects=tuple(sorted(defects)),
+    )
+
+
+class _Content:
+    """Sorts the leaves into texts, calendars and attachments."""
+
+    def __init__(self, source: Source, defects: set[str]) -> None:
+        self.source, self.defects = source, defects
+        self.body = Body(source, defects)
+        self.attachments: list[Attachment] = []
+        self.calendar: list[str] = []
+        self._first = True
+
+    def take(self, part: Part) -> None:
+        first, self._first = self._first, False
+        disposition, values = parameters.split(part.fields.get("content-disposition", ""))
+        name = attachments.declared_name(part, values, self.defects)
+        kind = part.content_type
+        shown = disposition != "attachment" and (first or name is None)
+        if kind == "text/calendar":
+            self._calendar(part)
+            if part.alternative and name is None and disposition != "attachment":
+                return
+        elif shown and kind in READ_AS_TEXT and not (part.related and name):
+            self.body.add(part)
+            return
+        elif shown and kind.startswith("text/") and disposition != "inline" and kind != "text/rfc822-headers":
+            if not part.alternative:
+                self.body.add(part)
+            return
+        self._attach(part, disposition, name)
+
+    def _attach(self, part: Part, disposition: str, name: str | None) -> None:
+        inline = disposition == "inline" or (
+            not disposition and (part.related or "content-id" in part.fields)
+        )
+        self.attachments.append(
+            attachments.describe(
+                self.source,
+                part,
+                len(self.attachments) + 1,
+                "inline" if inline else "attachment",
+                name,
+                self.defects,
+            )
+        )
+
+    def _calendar(self, part: Part) -> None:
+        if len(self.calendar) >= CALENDARS:
+            self.defects.add("calendar.too_many")
+            return
+        self.calendar.append(self.body.read(part)[:CALENDAR_CHARS])
+
+
+def _unstructured(value: str, defects: set[str]) -> str:
+    return (decode_words(value, defects) if "=?" in value else value).strip()
+
+
+def _decoded(found: Headers, defects: set[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, (decode_words(value, defects) if "=?" in value else value).strip()) for name, value in found
+    )
+
+
+def _senders(fields: dict[str, str], names: list[str], defects: set[str]) -> tuple[Address, ...]:
+    count = names.count("from")
+    if not count:
+        defects.add("from.missing")
+        return ()
+    if count > 1:
+        defects.add("from.ambiguous")
+    return addresses.parse(fields["from"], "from.ambiguous", defects)
+
+
+def _addresses(found: Headers, names: list[str], name: str, defects: set[str]) -> tuple[Address, ...]:
+    """All headers of that name together: there should be one, but two To headers were both meant."""
+    count = names.count(name)
+    if not count:
+        return ()
+    if count == 1:
+        return addresses.parse(found[names.index(name)][1], "address.ambiguous", defects)
+    joined = ",".join(value for key, (_name, value) in zip(names, found, strict=True) if key == name)
+    return addresses.parse(joined, "address.ambiguous", defects)
+
+
+def _message_id(fields: dict[str, str], names: list[str], defects: set[str]) -> str | None:
+    value = fields.get("message-id", "").strip()
+    if names.count("message-id") > 1:
+        defects.add("message_id.repeated")
+    angle = ANGLE_ID.search(value)
+    found = "".join((angle[1] if angle else value.strip("<>")).split())[:ID_CHARS]
+    if not found:
+        defects.add("message_id.missing")
+    return found or None
+
+
+def _ids(value: str | None, defects: set[str]) -> tuple[str, ...]:
+    if not value:
+        return ()
+    found = ["".join(id_.split()) for id_ in ANGLE_ID.findall(value)]
+    if not found:
+        found = [word.strip("<>,") for word in value.split() if "@" in word]
+    found = [id_ for id_ in dict.fromkeys(found) if 0 < len(id_) <= ID_CHARS]
+    if len(found) > IDS:
+        defects.add("ids.too_many")
+        found[1 : len(found) - IDS + 1] = []
+    return tuple(found)
+
+
+def _sent_at(value: str | None, defects: set[str]) -> datetime | None:
+    if value is None:
+        defects.add("date.missing")
+        return None
+    return dates.parse(value, defects)
+
+
+def _list_id(value: str | None) -> str | None:
+    if not value:
+        return None
+    angle = LIST_ID.search(value)
+    return (angle[1] if angle else value).strip() or None

@@ -1,0 +1,178 @@
+"""Find the parts of a mail: one pass over the bytes, however the multiparts are nested or broken.
+
+Open multiparts lie on a stack. Every line that starts with `--` is compared with all open boundaries at once
+(a dictionary), so that a parent's delimiter also ends children who forgot theirs, and depth costs nothing.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from postroom.mime import headers, parameters
+from postroom.mime.headers import Headers, Source
+from postroom.mime.limits import BOUNDARY_BYTES, DEPTH, HEADER_BYTES, PARTS
+from postroom.mime.parameters import Parameters
+
+FIRST_DELIMITER = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n")
+GUESS_WITHIN = 16 << 10
+
+
+@dataclass(slots=True)
+class Part:
+    """One entity: raw[start:end] is its encoded body; `fields` the first header of each name, lower case."""
+
+    headers: Headers
+    fields: dict[str, str]
+    content_type: str
+    parameters: Parameters
+    start: int
+    end: int
+    alternative: int  # the outermost multipart/alternative around it, 0 for none
+    related: bool  # inside multipart/related, and not its first part
+
+
+@dataclass(slots=True)
+class _Open:
+    boundary: bytes
+    kind: str
+    part: Part
+    alternative: int
+    children: int = 0
+
+
+@dataclass(slots=True)
+class Walk:
+    """The root's headers and all leaves, in order."""
+
+    source: Source
+    size: int
+    defects: set[str]
+    root: Part = field(init=False)
+    leaves: list[Part] = field(init=False, default_factory=list)
+    _stack: list[_Open] = field(init=False, default_factory=list)
+    _leaf: Part | None = field(init=False, default=None)
+    _parts: int = field(init=False, default=0)
+
+    def run(self) -> "Walk":
+        blank = headers.BLANK_LINES.match(self.source[0 : min(self.size, 64)])
+        at = self._begin(blank.end() if blank else 0)
+        while self._stack:
+            found = self._next_delimiter(at, self.size)
+            if found is None:
+                break
+            at = self._delimiter(*found)
+            if self._parts > PARTS:
+                self.defects.add("parts.too_many")
+                break
+        self._finish()
+        return self
+
+    def _begin(self, start: int) -> int:
+        """Read a part's headers; the offset from which to look for the next delimiter."""
+        self._parts += 1
+        part = self._read(start)
+        if self._parts == 1:
+            self.root = part
+        kind = part.content_type
+        if not kind.startswith("multipart/"):
+            self._leaf = part
+            return max(part.start - 1, 0)
+        boundary = self._boundary(part)
+        if boundary is None:
+            part.content_type = "text/plain"
+            self._leaf = part
+        elif len(self._stack) >= DEPTH:
+            self.defects.add("parts.too_deep")
+            self._leaf = part
+        else:
+            alternative = part.alternative
+            if kind == "multipart/alternative" and not alternative:
+                alternative = self._parts
+            self._stack.append(_Open(boundary, kind, part, alternative))
+        return max(part.start - 1, 0)
+
+    def _read(self, start: int) -> Part:
+        limit = self.size if self._parts == 1 else min(start + HEADER_BYTES, self.size)
+        found, body = headers.read(self.source, start, self.size, limit, self.defects)
+        if self._stack and self.source.find(b"\n--", max(start - 1, 0), body) >= 0:
+            early = self._next_delimiter(max(start - 1, 0), body)
+            if early is not None:
+                found, body = headers.read(self.source, start, early[0], early[0], self.defects)
+        fields: dict[str, str] = {}
+        for name, value in found:
+            fields.setdefault(name.lower(), value)
+        parent = self._stack[-1] if self._stack else None
+        declared = fields.get("content-type")
+        if declared is not None:
+            kind, values = parameters.content_type(declared)
+        else:
+            kind, values = "text/plain", parameters.NONE
+            if parent is not None and parent.kind == "multipart/digest":
+                kind = "message/rfc822"
+        related = parent is not None and parent.kind == "multipart/related" and parent.children > 1
+        alternative = parent.alternative if parent else 0
+        return Part(found, fields, kind, values, body, self.size, alternative, related)
+
+    def _boundary(self, part: Part) -> bytes | None:
+        declared = parameters.text(part.parameters, "boundary", self.defects) or ""
+        boundary = declared.encode("utf-8", "replace").rstrip()[:BOUNDARY_BYTES]
+        if boundary:
+            return boundary
+        guess = FIRST_DELIMITER.search(self.source[part.start : min(part.start + GUESS_WITHIN, self.size)])
+        self.defects.add("boundary.guessed" if guess else "boundary.missing")
+        return guess[1] if guess else None
+
+    def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
+        """The next delimiter of an open multipart: (offset of its newline, end of line, level, is the last)."""
+        levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
+        find, source = self.source.find, self.source
+        while (at := find(b"\n--", at, end)) >= 0:
+            start = at + 3
+            newline = find(b"\n", start, min(start + BOUNDARY_BYTES + 200, self.size))
+            stop = newline if newline >= 0 else min(start + BOUNDARY_BYTES + 200, self.size)
+            line = source[start:stop].rstrip()
+            level = levels.get(line)
+            last = level is None
+            if level is None and b"--" in line:
+                level = levels.get(line[: line.rfind(b"--")].rstrip())
+            if level is not None:
+                return at, stop, level, last
+            at = stop
+        return None
+
+    def _delimiter(self, at: int, line_end: int, level: int, last: bool) -> int:
+        self._end_leaf(at)
+        if len(self._stack) > level + 1:
+            self.defects.add("boundary.unclosed")
+        while len(self._stack) > level + 1:
+            self._close(at)
+        if last:
+            self._close(at)
+            return line_end
+        self._stack[level].children += 1
+        return self._begin(min(line_end + 1, self.size))
+
+    def _end_leaf(self, at: int) -> None:
+        leaf = self._leaf
+        if leaf is None:
+            return
+        if at < self.size and at > leaf.start and self.source[at - 1 : at] == b"\r":
+            at -= 1
+        leaf.end = max(at, leaf.start)
+        self.leaves.append(leaf)
+        self._leaf = None
+
+    def _close(self, at: int) -> None:
+        """Leave the innermost multipart. One without any part is read as text."""
+        multipart = self._stack.pop()
+        if not multipart.children:
+            self.defects.add("boundary.missing")
+            multipart.part.content_type = "text/plain"
+            multipart.part.end = max(at, multipart.part.start)
+            self.leaves.append(multipart.part)
+
+    def _finish(self) -> None:
+        self._end_leaf(self.size)
+        if self._stack:
+            self.defects.add("boundary.unclosed")
+        while self._stack:
+            self._close(self.size)

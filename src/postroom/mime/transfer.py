@@ -1,0 +1,143 @@
+"""Undo content transfer encodings. Damaged input gives what can be saved of it, never an error."""
+
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+
+BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
+NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
+WHITE = b" \t\r\n"
+SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
+LINE = re.compile(rb"[^\r\n]+")
+LEFT_OVER = (0, 0, 1, 2)  # bytes that 0 to 3 digits beyond a multiple of four hold
+
+NAMES = {
+    "base64": "base64",
+    "quoted-printable": "quoted-printable",
+    "x-uuencode": "x-uuencode",
+    "uuencode": "x-uuencode",
+    "x-uue": "x-uuencode",
+    "uue": "x-uuencode",
+    "": "",
+    "7bit": "",
+    "8bit": "",
+    "binary": "",
+    "none": "",
+}
+
+
+def name(declared: str, defects: set[str]) -> str:
+    """The encoding that a Content-Transfer-Encoding header means, '' for none."""
+    known = NAMES.get(declared)
+    if known is None:
+        word = declared.strip().lower().split(";", 1)[0].split("(", 1)[0].strip().strip("\"'")
+        known = NAMES.get(word.replace("7-bit", "7bit").replace("8-bit", "8bit"))
+    if known is None:
+        defects.add("encoding.unknown")
+        return ""
+    return known
+
+
+def decode(data: bytes, encoding: str) -> bytes:
+    """The bytes that `data` stands for."""
+    if encoding == "base64":
+        return base64(data)
+    if encoding == "quoted-printable":
+        return quoted_printable(data)
+    if encoding == "x-uuencode":
+        return uuencoded(data)
+    return data
+
+
+def base64(data: bytes) -> bytes:
+    """What is no digit is skipped. Padding in the middle separates two runs: some gateways glue them."""
+    pad = data.find(b"=")
+    if pad >= 0 and data[pad:].translate(None, NOT_BASE64):
+        return b"".join(_run(piece) for piece in data.split(b"="))
+    return _run(data)
+
+
+def _run(data: bytes) -> bytes:
+    digits = data.translate(None, NOT_BASE64)
+    if len(digits) % 4 == 1:  # six bits are no byte
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def base64_size(data: bytes) -> int:
+    """`len(base64(data))`, without decoding."""
+    pad = data.find(b"=")
+    if pad >= 0 and data[pad:].translate(None, NOT_BASE64):
+        return sum(_run_size(len(piece.translate(None, NOT_BASE64))) for piece in data.split(b"="))
+    return _run_size(len(data.translate(None, NOT_BASE64)))
+
+
+def _run_size(digits: int) -> int:
+    return digits // 4 * 3 + LEFT_OVER[digits % 4]
+
+
+def base64_damaged(data: bytes) -> bool:
+    """Whether there is more than digits, white space and one padding, or less."""
+    kept = data.translate(None, WHITE)
+    digits = kept.rstrip(b"=")
+    return bool(len(kept) % 4) or len(kept) - len(digits) > 2 or bool(digits.translate(None, BASE64_DIGITS))
+
+
+def base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """`base64` for data that comes in pieces; holds one piece at a time."""
+    held = b""
+    for chunk in chunks:
+        held += chunk.translate(None, NOT_BASE64_OR_PAD)
+        if b"=" in held:
+            *runs, held = held.split(b"=")
+            yield b"".join(map(_run, runs))
+        whole = len(held) // 4 * 4
+        yield _run(held[:whole])
+        held = held[whole:]
+    yield _run(held)
+
+
+def base64_stream_size(chunks: Iterable[bytes]) -> int:
+    """`base64_size` for data that comes in pieces."""
+    size = digits = 0
+    for chunk in chunks:
+        *runs, last = chunk.split(b"=")
+        for run in runs:
+            size += _run_size(digits + len(run.translate(None, NOT_BASE64)))
+            digits = 0
+        digits += len(last.translate(None, NOT_BASE64))
+    return size + _run_size(digits)
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """Soft breaks that a gateway put white space behind are mended (RFC 2045, 6.7)."""
+    if b"= " in data or b"=\t" in data:
+        data = SOFT_BREAK.sub(b"=", data)
+    return binascii.a2b_qp(data)
+
+
+def uuencoded(data: bytes) -> bytes:
+    """The file between `begin` and `end`; lines that are no good are left out."""
+    out: list[bytes] = []
+    for found in LINE.finditer(data):
+        line = found[0]
+        if line.startswith(b"begin ") and not out:
+            continue
+        if line == b"end":
+            break
+        out.append(_uu_line(line))
+    return b"".join(out)
+
+
+def _uu_line(line: bytes) -> bytes:
+    count = (line[0] - 32) & 63
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        # Some encoders count wrongly or leave rubbish behind: take what the count asks for.
+        wanted = (count * 4 + 2) // 3
+        try:
+            return binascii.a2b_uu(line[: 1 + wanted])
+        except binascii.Error:
+            return b""
