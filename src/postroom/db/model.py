@@ -1,6 +1,18 @@
 """What can go wrong with the database, each as one sentence, and what a lease is."""
 
+from dataclasses import dataclass
+
 from postroom.errors import Broken, TryLater
+from postroom.ids import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on something. `token` is larger than that of every holder before."""
+
+    tenant: TenantId
+    name: str
+    token: int
 
 
 class Unreachable(Broken):
@@ -49,3 +61,15 @@ class Busy(TryLater):
     """The server is starting, stopping, out of connections, or chose us to break a deadlock."""
 
     code = "db.busy"
+
+
+class LeaseHeld(TryLater):
+    """Somebody else holds the lease."""
+
+    code = "db.lease_held"
+
+
+class LeaseLost(TryLater):
+    """Somebody else has taken the lease over; what this holder still wanted to write is refused."""
+
+    code = "db.lease_lost"

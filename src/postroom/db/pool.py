@@ -63,6 +63,10 @@ class Database:
         async with self._transaction("BEGIN; SET LOCAL postroom.tenant = ''") as conn:
             yield conn
 
+    async def separate(self) -> Connection:
+        """A connection of its own, outside the pool, with the same rights; the caller closes it."""
+        return await connect(self.dsn, self._settings)
+
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
         async with self._places:
@@ -81,7 +85,7 @@ class Database:
             if not conn.is_closed():
                 break
         else:
-            conn = await connect(self.dsn, self._settings)
+            conn = await self.separate()
         self._lent.add(conn)
         return conn
 

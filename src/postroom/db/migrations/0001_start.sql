@@ -59,6 +59,8 @@ CREATE TABLE postroom.db_lease (
     holder     text        NOT NULL,
     token      bigint      NOT NULL,
     expires_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, name)
+    PRIMARY KEY (tenant_id, name),
+    -- Makes a growing token a change of key: a takeover waits for FOR KEY SHARE, a renewal does not.
+    UNIQUE (tenant_id, name, token)
 );
 CALL postroom.protect('db_lease');

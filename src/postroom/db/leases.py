@@ -1,0 +1,132 @@
+"""Leases with fencing: one holder at a time, and a late one cannot write.
+
+    free --acquire--> held --renew--> held --release--> free
+                       │ no renewal for `ttl`, or its process is seen to be dead
+                       └--acquire by another--> held, token + 1
+
+Time alone cannot make this safe: a holder that was paused believes that it still holds. So every
+transaction that writes calls `fence`, which refuses an old token, and makes a takeover wait for the commit.
+A row is never deleted, so tokens never start again. All times are the database's clock.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+from postroom.db import process
+from postroom.db.beside import beside
+from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Unreachable
+from postroom.db.pool import Connection, Database
+from postroom.ids import TenantId
+
+TTL = timedelta(seconds=30)
+RENEWALS = 3  # in each period, so that two may fail
+
+HELD = """
+    SELECT holder
+      FROM db_lease
+     WHERE tenant_id = $1 AND name = $2 AND expires_at > clock_timestamp()
+"""
+ACQUIRE = """
+    INSERT INTO db_lease AS lease (tenant_id, name, holder, token, expires_at)
+    VALUES ($1, $2, $3, 1, clock_timestamp() + $4::interval)
+    ON CONFLICT (tenant_id, name) DO UPDATE
+       SET holder = $3, token = lease.token + 1, expires_at = clock_timestamp() + $4::interval
+     WHERE lease.expires_at <= clock_timestamp() OR lease.holder = $5
+    RETURNING token
+"""
+RENEW = """
+    UPDATE db_lease SET expires_at = clock_timestamp() + $4::interval
+     WHERE tenant_id = $1 AND name = $2 AND token = $3
+    RETURNING token
+"""
+RELEASE = """
+    UPDATE db_lease SET expires_at = clock_timestamp()
+     WHERE tenant_id = $1 AND name = $2 AND token = $3
+"""
+FENCE = """
+    SELECT token
+      FROM db_lease
+     WHERE tenant_id = $1 AND name = $2 AND token = $3
+       FOR KEY SHARE
+"""
+
+
+async def acquire(
+    db: Database, tenant: TenantId, name: str, holder: str, ttl: timedelta = TTL
+) -> Lease | None:
+    """The lease, or None when somebody else holds it.
+
+    `holder` is a `process.identity()`. A holder on this machine whose process is gone loses the lease at
+    once, so that whoever starts again after a kill -9 need not wait.
+    """
+    async with db.transaction(tenant) as conn:
+        holding = await conn.fetchval(HELD, tenant, name)
+        if holding is not None and not process.is_dead(holding):
+            return None
+        token = await conn.fetchval(ACQUIRE, tenant, name, holder, ttl, holding)
+    return None if token is None else Lease(tenant, name, token)
+
+
+async def renew(db: Database, lease: Lease, ttl: timedelta = TTL) -> None:
+    """Hold it for another `ttl`. Raises `LeaseLost` when somebody else has it."""
+    async with db.transaction(lease.tenant) as conn:
+        if await conn.fetchval(RENEW, lease.tenant, lease.name, lease.token, ttl) is None:
+            raise _lost(lease)
+
+
+async def release(db: Database, lease: Lease) -> None:
+    """Give it back. One that was lost is left to its new holder."""
+    async with db.transaction(lease.tenant) as conn:
+        await conn.execute(RELEASE, lease.tenant, lease.name, lease.token)
+
+
+async def fence(conn: Connection, lease: Lease) -> None:
+    """Let this transaction write only while the lease is ours: until it ends, nobody can take over.
+
+    Call it first in every transaction that writes under the lease. Raises `LeaseLost`.
+    """
+    if await conn.fetchval(FENCE, lease.tenant, lease.name, lease.token) is None:
+        raise _lost(lease)
+
+
+@asynccontextmanager
+async def holding(db: Database, tenant: TenantId, name: str, *, ttl: timedelta = TTL) -> AsyncIterator[Lease]:
+    """Hold a lease for as long as the block runs, renewed in the background.
+
+    Raises `LeaseHeld` when somebody else has it. When it is lost, the block is cancelled and `LeaseLost`
+    raised; the block's own errors come through as they are.
+    """
+    lease = await acquire(db, tenant, name, process.identity(), ttl)
+    if lease is None:
+        raise LeaseHeld(f"Another process is at work on {name}; try again later.", wait=ttl, name=name)
+    try:
+        async with beside(_keep(db, lease, ttl)):
+            yield lease
+    finally:
+        with suppress(Unreachable, Busy, TimeoutError):  # then it runs out by itself
+            async with asyncio.timeout(2):
+                await release(db, lease)
+
+
+async def _keep(db: Database, lease: Lease, ttl: timedelta) -> None:
+    """Renew for ever. Raises `LeaseLost` when it is, or when nobody could be asked for a whole `ttl`."""
+    now = asyncio.get_running_loop().time
+    ends = now() + ttl.total_seconds()
+    while True:
+        await asyncio.sleep(ttl.total_seconds() / RENEWALS)
+        asked = now()
+        try:
+            async with asyncio.timeout_at(ends):
+                await renew(db, lease, ttl)
+            ends = asked + ttl.total_seconds()
+        except (Unreachable, Busy, TimeoutError) as error:
+            if now() >= ends:
+                raise _lost(lease) from error
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(
+        f"Another process has taken over {lease.name}; it goes on with the work.", name=lease.name
+    )

@@ -1,0 +1,155 @@
+"""Hints between processes over NOTIFY: "something happened there, look now rather than later".
+
+A hint may be lost, doubled or late, so polling stays the truth. Hints are told after a commit, never
+inside a transaction (there they serialise all commits), and gathered for a moment, so that a thousand
+mails make one. Everybody in this process hears through one connection, which must not go through a
+pooler such as pgbouncer.
+
+    tell ─▶ gathered ─▶ pg_notify ─▶ PostgreSQL ─▶ one connection ─▶ each Hearing that wants the topic
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import asyncpg
+
+from postroom.db.beside import beside
+from postroom.db.pool import Connection, Database
+from postroom.errors import PostroomError
+
+CHANNEL = "postroom"
+GATHER_SECONDS = 0.02
+CHECK_SECONDS = 30.0
+RETRY_SECONDS = (0.1, 5.0)
+BOUND = 1000
+
+NOTIFY = "SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hints (hint)"
+ALIVE = "SELECT 1"
+
+Hint = str | None
+"""What happened to whom, or None: anything may have happened, look at everything."""
+
+
+class Hearing:
+    """One listener's hints. Equal ones that wait become one; too many become a single None."""
+
+    def __init__(self, topics: frozenset[str]) -> None:
+        self.topics = topics
+        self._waiting: dict[Hint, None] = {None: None}  # whoever begins to listen begins with a look
+        self._wake = asyncio.Event()
+        self._wake.set()
+
+    def __aiter__(self) -> "Hearing":
+        return self
+
+    async def __anext__(self) -> Hint:
+        await self._wake.wait()
+        hint = next(iter(self._waiting))
+        del self._waiting[hint]
+        if not self._waiting:
+            self._wake.clear()
+        return hint
+
+    def put(self, hint: Hint) -> None:
+        if hint is None or len(self._waiting) >= BOUND:
+            self._waiting = {None: None}
+        elif None not in self._waiting:
+            self._waiting[hint] = None
+        self._wake.set()
+
+
+class Hints:
+    """Made by `open_hints`; lives as long as its block."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._hearings: set[Hearing] = set()
+        self._wanted = asyncio.Event()
+        self._untold: dict[tuple[str, str], None] = {}
+        self._tell = asyncio.Event()
+
+    def tell(self, topic: str, subject: str = "") -> None:
+        """Say that something happened. Call it after the commit; it never waits and never fails.
+
+        `topic` is a word such as an event's kind; `subject` says to whom, in a few characters.
+        """
+        if len(self._untold) >= BOUND:
+            self._untold = {(known, ""): None for known, _ in self._untold}
+        self._untold[topic, subject] = None
+        self._tell.set()
+
+    @contextmanager
+    def hear(self, *topics: str) -> Iterator[Hearing]:
+        """Hints about these topics, as `async for hint in hearing`. The first is None."""
+        hearing = Hearing(frozenset(topics))
+        self._hearings.add(hearing)
+        self._wanted.set()
+        try:
+            yield hearing
+        finally:
+            self._hearings.discard(hearing)
+
+    async def flush(self) -> None:
+        """Send what was told and not yet sent. A database that is away loses hints, and nothing else."""
+        self._tell.clear()
+        hints = [f"{topic} {subject}" for topic, subject in self._untold]
+        self._untold = {}
+        if hints:
+            with suppress(PostroomError):
+                async with self._db.unbound() as conn:
+                    await conn.execute(NOTIFY, CHANNEL, hints)
+
+    async def _send(self) -> None:
+        while True:
+            await self._tell.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            await self.flush()
+
+    async def _receive(self) -> None:
+        await self._wanted.wait()
+        delay, longest = RETRY_SECONDS
+        while True:
+            try:
+                conn = await self._db.separate()
+            except PostroomError:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, longest)
+                continue
+            delay = RETRY_SECONDS[0]
+            try:
+                await self._attend(conn)
+            finally:
+                conn.terminate()
+
+    async def _attend(self, conn: Connection) -> None:
+        """Hand out what this connection hears until it is lost."""
+        lost = asyncio.Event()
+        conn.add_termination_listener(lambda _conn: lost.set())
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            await conn.add_listener(CHANNEL, self._hand_out)
+            for hearing in self._hearings:
+                hearing.put(None)  # what was told before we listened
+            while not lost.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await lost.wait()
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await conn.execute(ALIVE)
+
+    def _hand_out(self, _conn: object, _pid: int, _channel: str, payload: object) -> None:
+        topic, _, subject = str(payload).partition(" ")
+        for hearing in self._hearings:
+            if topic in hearing.topics:
+                hearing.put(subject or None)
+
+
+@asynccontextmanager
+async def open_hints(db: Database) -> AsyncIterator[Hints]:
+    """Tell and hear hints for as long as the block runs; what was told at its end is still sent."""
+    hints = Hints(db)
+    try:
+        async with beside(hints._send(), hints._receive()):
+            yield hints
+    finally:
+        await hints.flush()

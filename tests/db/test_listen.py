@@ -1,0 +1,118 @@
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from postroom.db.listen import BOUND, CHANNEL, Hearing, Hint, open_hints
+from postroom.db.pool import Database
+
+
+async def until(hearing: Hearing, wanted: Hint) -> list[Hint]:
+    """Everything heard until that was."""
+    heard: list[Hint] = []
+    async with asyncio.timeout(10):
+        while wanted not in heard:
+            heard.append(await anext(hearing))
+    return heard
+
+
+async def ready(db: Database, hearing: Hearing, topic: str = "mail") -> None:
+    """Return once what is told is heard, and nothing waits to be heard."""
+    heard: list[Hint] = []
+    async with open_hints(db) as other:
+        while "ready" not in heard:
+            other.tell(topic, "ready")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    heard.append(await anext(hearing))
+        other.tell(topic, "done")
+        await until(hearing, "done")
+
+
+async def test_a_hint_reaches_every_hearing_of_its_topic(db: Database) -> None:
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as one, hints.hear("jobs") as two, hints.hear("mail", "jobs") as three:
+            await ready(db, one, "mail")
+            await ready(db, two, "jobs")
+            await ready(db, three, "jobs")
+            hints.tell("mail", "7")
+            hints.tell("jobs", "8")
+
+            assert "8" not in await until(one, "7")
+            assert "7" not in await until(two, "8")
+            assert await until(three, "8") == ["7", "8"]
+
+
+async def test_whoever_begins_to_listen_begins_with_a_look(db: Database) -> None:
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as hearing:
+            assert await until(hearing, None) == [None]
+
+
+async def test_what_is_told_last_is_still_sent(db: Database) -> None:
+    async with open_hints(db) as here:
+        with here.hear("mail") as hearing:
+            await ready(db, hearing)
+            async with open_hints(db) as there:
+                there.tell("mail", "7")
+
+            assert await until(hearing, "7") == ["7"]
+
+
+async def test_a_thousand_equal_hints_become_one(db: Database) -> None:
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as hearing:
+            await ready(db, hearing)
+            for _ in range(1000):
+                hints.tell("mail", "7")
+            hints.tell("mail", "last")
+
+            assert await until(hearing, "last") == ["7", "last"]
+
+
+async def test_after_a_lost_connection_everything_may_have_happened(db: Database) -> None:
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as hearing:
+            await ready(db, hearing)
+            conn = await asyncpg.connect(db.dsn)
+            await conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            )
+            await conn.close()
+
+            await until(hearing, None)
+            hints.tell("mail", "7")
+            assert (await until(hearing, "7"))[-1] == "7"
+
+
+async def test_hints_of_others_on_our_channel_do_no_harm(db: Database) -> None:
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as hearing:
+            await ready(db, hearing)
+            async with db.unbound() as conn:
+                for payload in ("", " ", "x", "mail"):
+                    await conn.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+
+            await until(hearing, None)
+
+
+async def test_a_slow_listener_is_bounded() -> None:
+    hearing = Hearing(frozenset({"mail"}))
+    await anext(hearing)
+
+    for n in range(BOUND + 1):
+        hearing.put(str(n))
+
+    assert await anext(hearing) is None
+    hearing.put("next")
+    assert await anext(hearing) == "next"
+
+
+async def test_the_blocks_own_error_comes_through_as_it_is(db: Database) -> None:
+    async def fail() -> None:
+        async with open_hints(db):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()

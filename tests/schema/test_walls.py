@@ -1,0 +1,141 @@
+"""PostgreSQL's own catalogue says whether the walls between tenants stand."""
+
+import asyncpg
+import pytest
+
+from postroom.db.migrate import migrations
+from postroom.db.pool import Database
+from postroom.ids import TenantId
+
+WITHOUT_TENANT = {"db_migration", "people_tenant"}
+"""Tables that belong to no tenant. A name is added here only with a reason in its migration."""
+
+TABLES = """
+    SELECT c.oid, c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,
+           c.relowner::regrole::text AS owner,
+           (SELECT a.attnotnull FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped) AS tenant,
+           ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid) AS policies
+      FROM pg_class c
+     WHERE c.relnamespace = 'postroom'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+
+
+async def rows(db: Database, query: str) -> list[asyncpg.Record]:
+    async with db.unbound() as conn:
+        return list(await conn.fetch(query))
+
+
+async def test_every_table_with_a_tenant_forces_row_level_security(db: Database) -> None:
+    tables = [table for table in await rows(db, TABLES) if table["tenant"] is not None]
+
+    assert tables
+    assert [table["name"] for table in tables if not table["forced"]] == []
+    assert [table["name"] for table in tables if "tenant" not in table["policies"]] == []
+    assert [table["name"] for table in tables if set(table["policies"]) - {"tenant", "system"}] == []
+    assert [table["name"] for table in tables if not table["tenant"]] == [], "tenant_id may be NULL"
+
+
+async def test_every_policy_asks_for_the_tenant_both_ways(db: Database) -> None:
+    policies = await rows(
+        db,
+        """SELECT polrelid::regclass::text AS named, polname::text, polpermissive, polcmd::text,
+                  pg_get_expr(polqual, polrelid) AS reading, pg_get_expr(polwithcheck, polrelid) AS writing,
+                  polroles::regrole[]::text[] AS roles
+             FROM pg_policy""",
+    )
+
+    for policy in policies:
+        assert policy["polpermissive"], policy["named"]
+        assert policy["polcmd"] == "*", policy["named"]
+        if policy["polname"] == "tenant":
+            assert policy["reading"] == policy["writing"] == "(tenant_id = tenant())", policy["named"]
+            assert policy["roles"] == ["-"], policy["named"]
+        else:
+            assert policy["roles"] == ["postroom_system"], policy["named"]
+
+
+async def test_every_other_table_is_a_known_exception(db: Database) -> None:
+    names = {table["name"] for table in await rows(db, TABLES) if table["tenant"] is None}
+
+    assert names <= WITHOUT_TENANT
+
+
+async def test_nothing_shows_without_a_tenant(db: Database) -> None:
+    async with db.transaction(TenantId(1)) as conn:
+        await conn.execute("INSERT INTO db_lease VALUES (1, 'mine', 'me', 1, now())")
+    for table in await rows(db, TABLES):
+        if table["tenant"] is not None:
+            assert await rows(db, f'TABLE "{table["name"]}" LIMIT 1') == []
+
+
+async def test_functions_with_their_owners_rights_have_a_pinned_search_path(db: Database) -> None:
+    functions = await rows(
+        db,
+        """SELECT p.oid::regprocedure::text AS named, p.proconfig, p.proowner::regrole::text AS owner,
+                  has_function_privilege('public', p.oid, 'EXECUTE') AS anybody
+             FROM pg_proc p
+            WHERE p.prosecdef AND p.pronamespace NOT IN ('pg_catalog'::regnamespace)""",
+    )
+
+    for function in functions:
+        paths = [setting for setting in function["proconfig"] or [] if setting.startswith("search_path=")]
+        assert paths, function["named"]
+        assert paths[0].endswith("pg_temp"), function["named"]
+        assert function["owner"] == "postroom_system", function["named"]
+        assert not function["anybody"], function["named"]
+
+
+async def test_views_do_not_see_more_than_who_asks(db: Database) -> None:
+    views = await rows(
+        db,
+        """SELECT relname, reloptions FROM pg_class
+            WHERE relnamespace = 'postroom'::regnamespace AND relkind IN ('v', 'm')""",
+    )
+
+    assert [
+        view["relname"] for view in views if "security_invoker=true" not in (view["reloptions"] or [])
+    ] == []
+
+
+async def test_the_running_role_owns_nothing_and_bypasses_nothing(db: Database) -> None:
+    async with db.unbound() as conn:
+        assert await conn.fetchval("SELECT current_user") == "postroom_app"
+        role = await conn.fetchrow("SELECT * FROM pg_roles WHERE rolname = current_user")
+        assert role is not None
+        owned = await conn.fetch("SELECT FROM pg_shdepend WHERE deptype = 'o' AND refobjid = $1", role["oid"])
+        member = await conn.fetch(
+            "SELECT roleid::regrole FROM pg_auth_members WHERE member = $1", role["oid"]
+        )
+
+    assert not any(granted is True for granted in role.values())
+    assert owned == []
+    assert member == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE postroom.mine ()",
+        "ALTER TABLE db_lease DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenant ON db_lease",
+        "TRUNCATE db_lease",
+        "CREATE FUNCTION postroom.tenant2() RETURNS int RETURN 1",
+        "CALL postroom.protect('db_lease')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('PG_VERSION')",
+        "UPDATE db_migration SET number = 0",
+        "CREATE EXTENSION plpython3u",
+    ],
+)
+async def test_the_running_role_cannot_touch_the_walls(db: Database, statement: str) -> None:
+    with pytest.raises(asyncpg.PostgresError):
+        async with db.unbound() as conn:
+            await conn.execute(statement)
+
+
+def test_migrations_leave_no_gap() -> None:
+    numbers = [migration.number for migration in migrations()]
+
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
