@@ -1,0 +1,1 @@
+"""All SQL of the room: `write` for the sync, `read` for whoever looks, `folders` for both."""

@@ -1,0 +1,112 @@
+"""Rows of new messages, written in bulk."""
+
+from collections.abc import Iterable, Sequence
+
+from asyncpg import Connection
+
+from postroom.ids import AccountId, TenantId, ThreadId
+from postroom.mail.model import PARSER, PREVIEW, Added
+from postroom.mime.model import Address
+
+MESSAGES = """
+    INSERT INTO mail_message
+           (tenant_id, account_id, id, public_id, thread_id, digest, size, message_id, subject, sender_name,
+            sender_address, recipients, sent_at, received_at, preview, list_id, attachments, seen, flagged,
+            answered, draft, defects, parser)
+    OVERRIDING SYSTEM VALUE
+    SELECT $1, $2, m.id, m.public_id, m.thread_id, m.digest, m.size, m.message_id, m.subject, m.sender_name,
+           m.sender_address, m.recipients, m.sent_at, m.received_at, m.preview, m.list_id, m.attachments,
+           '\\Seen' = ANY(f.flags), '\\Flagged' = ANY(f.flags), '\\Answered' = ANY(f.flags),
+           '\\Draft' = ANY(f.flags), string_to_array(m.defects, ' '), $3
+      FROM unnest($4::bigint[], $5::uuid[], $6::bigint[], $7::bytea[], $8::bigint[], $9::text[], $10::text[],
+                  $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[], $16::text[],
+                  $17::text[], $18::int[], $19::text[], $20::text[])
+        AS m (id, public_id, thread_id, digest, size, message_id, subject, sender_name, sender_address,
+              recipients, sent_at, received_at, preview, list_id, attachments, flags, defects),
+           LATERAL (SELECT string_to_array(m.flags, ' ') AS flags) AS f
+"""
+TEXTS = """
+    INSERT INTO mail_text (tenant_id, message_id, body)
+    SELECT $1, t.message_id, t.body FROM unnest($2::bigint[], $3::text[]) AS t (message_id, body)
+"""
+ATTACHMENTS = """
+    INSERT INTO mail_attachment (tenant_id, message_id, number, name, content_type, size, content_id,
+                                 disposition, first_byte, past_byte, encoding)
+    SELECT $1, a.* FROM unnest($2::bigint[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                               $8::text[], $9::bigint[], $10::bigint[], $11::text[]) AS a
+"""
+PLACEMENTS = """
+    INSERT INTO mail_placement (tenant_id, folder_id, uid, message_id, flags)
+    SELECT $1, p.folder_id, p.uid, p.message_id, string_to_array(p.flags, ' ')
+      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS p (folder_id, uid, message_id, flags)
+"""
+
+
+async def insert_messages(
+    conn: Connection, tenant: TenantId, account: AccountId, new: Sequence[Added], threads: Sequence[ThreadId]
+) -> None:
+    """Write messages with their texts and attachments; `threads` tells the thread of each."""
+    messages = [_message(mail, thread) for mail, thread in zip(new, threads, strict=True)]
+    await conn.execute(MESSAGES, tenant, account, PARSER, *zip(*messages, strict=True))
+    texts = [(mail.id, mail.incoming.parsed.text) for mail in new if mail.incoming.parsed.text]
+    if texts:
+        await conn.execute(TEXTS, tenant, *zip(*texts, strict=True))
+    attachments = [
+        (
+            mail.id,
+            a.number,
+            a.name,
+            a.content_type,
+            a.size,
+            a.content_id,
+            a.disposition,
+            a.start,
+            a.end,
+            a.encoding,
+        )
+        for mail in new
+        for a in mail.incoming.parsed.attachments
+    ]
+    if attachments:
+        await conn.execute(ATTACHMENTS, tenant, *zip(*attachments, strict=True))
+
+
+async def insert_placements(conn: Connection, tenant: TenantId, added: Sequence[Added]) -> None:
+    placements = [
+        (mail.incoming.folder_id, mail.incoming.uid, mail.id, " ".join(sorted(mail.incoming.flags)))
+        for mail in added
+    ]
+    await conn.execute(PLACEMENTS, tenant, *zip(*placements, strict=True))
+
+
+def _message(mail: Added, thread: ThreadId) -> tuple[object, ...]:
+    incoming, parsed = mail.incoming, mail.incoming.parsed
+    sender = parsed.sender
+    return (
+        mail.id,
+        mail.public_id,
+        thread,
+        incoming.digest,
+        incoming.size,
+        parsed.message_id,
+        parsed.subject,
+        sender.name if sender else "",
+        sender.address if sender else "",
+        {
+            "to": _people(parsed.to),
+            "cc": _people(parsed.cc),
+            "bcc": _people(parsed.bcc),
+            "reply_to": _people(parsed.reply_to),
+        },
+        parsed.sent_at,
+        incoming.received_at,
+        parsed.preview[:PREVIEW],
+        parsed.list_id,
+        len(parsed.attachments),
+        " ".join(sorted(incoming.flags)),
+        " ".join(parsed.defects),
+    )
+
+
+def _people(addresses: Iterable[Address]) -> list[list[str]]:
+    return [[address.name, address.address] for address in addresses]
