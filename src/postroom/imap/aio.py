@@ -1,0 +1,242 @@
+"""Drive an IMAP connection over asyncio. With `wire`, the only place in this package with a socket."""
+
+import asyncio
+import secrets
+import socket
+import ssl
+import string
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from enum import Enum
+from typing import IO
+
+from . import auth, commands
+from .commands import Command
+from .connection import Completed, Connection, Event, State
+from .errors import CommandFailed, ImapError, Insecure, LimitExceeded, LocalError
+from .framing import Limits, OpenSpool
+from .responses import Response, Status
+from .selected import Selected
+from .wire import Wire
+
+WINDOW = 4  # commands under way at once
+LOGOUT_PATIENCE = 2  # seconds for a goodbye that nobody needs
+MAX_COLLECTED = 500_000  # responses that `run` keeps; more belong to `stream`
+
+
+class StartTls(Enum):
+    """What to do with a connection that begins in the clear."""
+
+    OFF = "off"  # stay in the clear, or TLS from the first byte if a context is given
+    AUTO = "auto"  # upgrade if the server offers it
+    REQUIRE = "require"  # upgrade or fail
+
+
+class Session:
+    """A connected IMAP client. One `run`, `stream` or `pipeline` at a time; see `connect`.
+
+    When one of them is cancelled, times out or is left early, answers are still under way: the session is
+    spoilt, `usable` turns False, and the connection is closed.
+    """
+
+    def __init__(self, wire: Wire, connection: Connection) -> None:
+        self._wire, self._connection = wire, connection
+        self._busy = self._spoilt = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether another command may be run."""
+        return not (self._busy or self._spoilt) and self._connection.state is not State.ENDED
+
+    @property
+    def state(self) -> State:
+        return self._connection.state
+
+    @property
+    def greeting(self) -> Status | None:
+        return self._connection.greeting
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server offers now, in upper case; asked anew after login and TLS."""
+        return self._connection.capabilities or frozenset()
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        return self._connection.enabled
+
+    @property
+    def selected(self) -> Selected | None:
+        """The open folder; it changes while responses arrive."""
+        return self._connection.selected
+
+    @property
+    def encrypted(self) -> bool:
+        return self._connection.tls
+
+    async def run(self, command: Command) -> Completed:
+        """Send `command`, and collect what the server says until it is completed.
+
+        :raises CommandFailed: NO or BAD. The session stays usable.
+        :raises ImapError: RemoteError or Disconnected; the session is over.
+        """
+        seen: list[Response] = []
+        completed: Completed | None = None
+        async with aclosing(self.pipeline([command])) as events:
+            async for event in events:
+                if isinstance(event, Completed):
+                    completed = event
+                    continue
+                seen.append(event)
+                if len(seen) > MAX_COLLECTED:
+                    raise LimitExceeded("number of responses", MAX_COLLECTED)
+        assert completed is not None
+        if completed.failure:
+            raise completed.failure
+        return replace(completed, responses=tuple(seen))
+
+    async def stream(self, command: Command) -> AsyncGenerator[Response, None]:
+        """Send `command`, and give the responses as they arrive. Raises as `run` does, at the end."""
+        failure: CommandFailed | None = None
+        async with aclosing(self.pipeline([command])) as events:
+            async for event in events:
+                if isinstance(event, Completed):
+                    failure = event.failure
+                else:
+                    yield event
+        if failure:
+            raise failure
+
+    async def pipeline(
+        self, commands: Iterable[Command], *, window: int = WINDOW
+    ) -> AsyncGenerator[Event, None]:
+        """Send commands, `window` of them under way at once, and give what comes back in order.
+
+        A `Completed` stands where a command ended; NO and BAD are in its `failure`, and the rest goes on.
+        Servers answer in order, so responses belong to the oldest command that is not completed.
+        The server is read only as quickly as the responses are taken.
+        """
+        if not self.usable:
+            raise LocalError("the session is busy or over")
+        self._busy, finished = True, False
+        waiting, sent, completed = iter(commands), 0, 0
+        try:
+            while True:
+                sent += self._fill(waiting, window - (sent - completed))
+                if sent == completed:
+                    break
+                await self._wire.send()
+                for event in await self._wire.next():
+                    if type(event) is Completed:
+                        completed += 1
+                        sent += self._fill(waiting, 1)
+                    yield event
+            finished = True
+        finally:
+            self._busy = False
+            if sent and not finished:
+                self._spoil()
+
+    async def log_in(self, user: str, password: str, *, mechanism: str | None = None) -> None:
+        """Log in the best way on offer (see `auth.choose`), and learn what the server offers then.
+
+        :raises AuthRefused: wrong credentials. :raises ServerBusy: try later.
+        """
+        await self._know_capabilities()
+        await self.run(auth.choose(self.capabilities, user, password, mechanism=mechanism))
+        await self._know_capabilities()
+
+    async def log_out(self) -> None:
+        """Say goodbye; the session is over then."""
+        await self.run(commands.logout())
+
+    def _fill(self, waiting: Iterator[Command], room: int) -> int:
+        """Hand over up to `room` commands; how many there were."""
+        sent = 0
+        while sent < room and (command := next(waiting, None)) is not None:
+            self._connection.send(command)
+            sent += 1
+        if sent:
+            self._wire.flush()
+        return sent
+
+    def _spoil(self) -> None:
+        self._spoilt = True
+        self._wire.abort()
+
+    async def _know_capabilities(self) -> None:
+        if self._connection.capabilities is None:
+            await self.run(commands.capability())
+
+    async def _begin(self, starttls: StartTls, context: ssl.SSLContext | None, host: str) -> None:
+        """From the first byte to a session that may log in."""
+        while self._connection.state is State.GREETING:
+            await self._wire.next()
+        self._wire.check()
+        await self._know_capabilities()
+        if starttls is StartTls.OFF or context is None or self.state is not State.NOT_AUTHENTICATED:
+            return
+        if "STARTTLS" not in self.capabilities:
+            if starttls is StartTls.REQUIRE:
+                raise Insecure("the server does not offer STARTTLS")
+            return
+        try:
+            await self.run(commands.starttls())
+        except CommandFailed as error:
+            raise Insecure(f"the server refuses STARTTLS: {error.text}") from error
+        await self._wire.start_tls(context, host)
+        await self._know_capabilities()
+
+
+def spool(size: int) -> IO[bytes]:
+    """A nameless file in the usual temporary directory, for a literal too large for memory."""
+    del size
+    return tempfile.TemporaryFile()
+
+
+@asynccontextmanager
+async def connect(
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+    starttls: StartTls = StartTls.OFF,
+    sock: socket.socket | None = None,
+    limits: Limits | None = None,
+    open_spool: OpenSpool = spool,
+) -> AsyncIterator[Session]:
+    """Open a session that is ready to log in, and close it on the way out, whatever happened.
+
+    `tls` is used from the first byte, or after STARTTLS if `starttls` asks for that; `host` is the name that
+    the certificate must bear. `sock` is an already connected socket, which the session then owns.
+
+    :raises Insecure: TLS was required, and cannot be had; no credentials were sent.
+    :raises Disconnected: the server said BYE instead of a greeting, or hung up.
+    :raises OSError: also ssl.SSLCertVerificationError.
+    """
+    if starttls is not StartTls.OFF and tls is None:
+        raise LocalError("STARTTLS needs an SSLContext")
+    connection = Connection(
+        limits=limits,
+        open_spool=open_spool,
+        require_tls=starttls is StartTls.REQUIRE,
+        tag_prefix="".join(secrets.choice(string.ascii_uppercase) for _ in range(4)),
+    )
+    loop = asyncio.get_running_loop()
+    where = {"sock": sock} if sock is not None else {"host": host, "port": port}
+    _, wire = await loop.create_connection(lambda: Wire(connection), **where)
+    session = Session(wire, connection)
+    try:
+        if tls is not None and starttls is StartTls.OFF:
+            await wire.start_tls(tls, host)
+        await session._begin(starttls, tls, host)
+        yield session
+        if session.usable:
+            with suppress(ImapError, OSError, TimeoutError):
+                async with asyncio.timeout(LOGOUT_PATIENCE):
+                    await session.log_out()
+    finally:
+        wire.abort()
+        await wire.lost()
