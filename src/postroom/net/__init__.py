@@ -1,1 +1,1 @@
-"""The only way out: TLS, egress guard, HTTP client."""
+"""The only way out: egress guard, TLS."""

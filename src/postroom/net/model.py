@@ -1,0 +1,57 @@
+"""What can go wrong on the way out, each as one sentence for people.
+
+TryLater
+├── UnknownHost            no such name, or the name server does not answer
+├── PortClosed             the host is there and refuses the connection, or no route leads to it
+└── ConnectTimeout         nobody answered in time
+NeedsOwner
+├── CertificateNotTrusted  with the reason why
+└── TlsFailed              whatever answered does not speak TLS that we accept
+Forbidden
+└── EgressRefused          the policy of this installation does not let us go there
+"""
+
+from enum import StrEnum
+
+from postroom import errors
+
+
+class Distrust(StrEnum):
+    """Why a certificate is not trusted."""
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    SELF_SIGNED = "self_signed"
+    WRONG_NAME = "wrong_name"
+    UNKNOWN_AUTHORITY = "unknown_authority"
+    INVALID = "invalid"
+
+
+class UnknownHost(errors.TryLater):
+    code = "net.unknown_host"
+
+
+class PortClosed(errors.TryLater):
+    code = "net.port_closed"
+
+
+class ConnectTimeout(errors.TryLater):
+    code = "net.connect_timeout"
+
+
+class EgressRefused(errors.Forbidden):
+    code = "net.egress_refused"
+
+
+class CertificateNotTrusted(errors.NeedsOwner):
+    """`reason` says why; `data` holds it for programs."""
+
+    code = "net.certificate_not_trusted"
+
+    def __init__(self, message: str, *, reason: Distrust, host: str) -> None:
+        super().__init__(message, reason=str(reason), host=host)
+        self.reason = reason
+
+
+class TlsFailed(errors.NeedsOwner):
+    code = "net.tls_failed"
