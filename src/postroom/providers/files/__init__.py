@@ -1,0 +1,1 @@
+"""Mail in files: Maildir and mbox, to import from and to export to."""
