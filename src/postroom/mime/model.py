@@ -37,10 +37,10 @@ class ParsedMessage:
 
     `text` holds the plain text parts in order; where the mail says something in HTML only, the words of that
     HTML. `html` holds the HTML parts as sent: never show it unsanitised. It is None when no part is HTML. A
-    plain part that stands beside HTML parts (a list's footer) is in it too, escaped: either field is the whole
-    mail.
+    plain part that stands beside HTML parts (a list's footer) is in it too, escaped: either field is the
+    whole mail.
 
-    `defects` are short stable words for what was wrong, sorted, such as 'date.unreadable'; `limits` lists them.
+    `defects` are short stable words for what was wrong, sorted; `limits` lists them.
     """
 
     message_id: str | None  # without <>

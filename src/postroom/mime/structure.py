@@ -122,7 +122,7 @@ class Walk:
         return guess[1] if guess else None
 
     def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
-        """The next delimiter of an open multipart: (offset of its newline, end of line, level, is the last)."""
+        """The next delimiter of an open multipart: (offset of its newline, end of line, level, is last)."""
         levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
         find, source = self.source.find, self.source
         while (at := find(b"\n--", at, end)) >= 0:
