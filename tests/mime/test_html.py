@@ -21,10 +21,12 @@ DANGEROUS_NAME = re.compile(
     r"\s(?:on\w+|srcdoc|formaction|background|srcset|poster|id|name|class)\s*=", re.IGNORECASE
 )
 DANGEROUS_LINK = re.compile(r'\s(?:src|href)="(?!cid:|https?:|mailto:|tel:|data:image/)', re.IGNORECASE)
-FRAGMENTS = """
-<b>|</b>|<p |style='color:red'|"|'|>|<|a|&lt;|<!--|-->|<svg>|</p>|<style>|</style>|<a href=x>|<img src='|onerror=x
-|<table>|<tr>|<td>|/|=| |<math><mtext>|<noscript>|<title>|</title>|<br>|&#x3c;script&#x3e;|<template>|<li>
-""".split("|")
+PIECES = """
+<b>|</b>|<p |style='color:red'|"|'|>|<|a|&lt;|<!--|-->|<svg>|</p>|<style>|</style>|<a href=x>|<img src='
+onerror=x|<table>|<tr>|<td>|/|=| |<math><mtext>|<noscript>|<title>|</title>|<br>|&#x3c;script&#x3e;
+<template>|<li>
+"""
+FRAGMENTS = PIECES.strip().replace("\n", "|").split("|")
 QUOTED = re.compile('"[^"]*"')
 REMOTE = re.compile(r"""\ssrc="(?!cid:|data:image/)|url\(|@import|expression|var\(""", re.IGNORECASE)
 

@@ -31,8 +31,8 @@ OPAQUE = frozenset(
 OPAQUE_END = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>", re.IGNORECASE) for name in OPAQUE}
 # Left out, but not their content. Foreign content and forms follow rules of their own.
 TAGS_LEFT_OUT = """
-    svg math noscript html head body form frameset frame base meta link object embed applet select option optgroup
-    button image input isindex
+    svg math noscript html head body form frameset frame base meta link object embed applet select
+    option optgroup button image input isindex
 """
 SKIPPED = frozenset(TAGS_LEFT_OUT.split())
 CELLS = frozenset(["td", "th", "p"])
@@ -45,7 +45,6 @@ CLOSES = {
     "th": CELLS,
     "tr": CELLS | {"tr"},
     "tbody": CELLS | {"tr", "tbody", "thead"},
-    "a": frozenset(["a"]),
 }
 
 
@@ -130,6 +129,8 @@ class _Tree:
         closes = CLOSES.get(name)
         while closes and self._stack and self._stack[-1] in closes:
             self.close(len(self._stack) - 1)
+        if name == "a":
+            self.end("a")
         if len(attributes) > LONG_TAG:
             found = ONE_ATTRIBUTE.findall(attributes)
             if len(found) > ATTRIBUTES:

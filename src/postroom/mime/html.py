@@ -1,6 +1,7 @@
 """HTML of strangers: clean enough to show, or reduced to its words."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import nh3
@@ -9,10 +10,10 @@ from selectolax.lexbor import LexborHTMLParser
 from postroom.mime.bounds import MOST, bounded, is_harmless
 
 FORMATTING = """
-    a abbr acronym address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del
-    dfn dir div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav
-    ol p pre q s samp section small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var
-    wbr
+    a abbr acronym address article aside b bdi bdo big blockquote br caption center cite code col
+    colgroup dd del dfn dir div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i
+    img ins kbd li main mark nav ol p pre q s samp section small span strike strong sub sup table
+    tbody td tfoot th thead time tr tt u ul var wbr
 """
 TAGS = set(FORMATTING.split())
 LAYOUT = {"align", "valign", "width", "height", "bgcolor", "dir", "lang", "style", "title"}
@@ -44,6 +45,8 @@ OPAQUE = {
     "svg",
     "math",
 }
+
+PASSES = 4
 
 # Nothing in here can place an element over the page, load anything, or read anything.
 PROPERTIES = re.compile(
@@ -93,7 +96,17 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
         blocked += remote and tag == "img"
         return None
 
-    clean = nh3.clean(
+    clean = _clean(html, allow)
+    found = blocked
+    for _ in range(PASSES):  # a parser may move things about (out of tables); then once more
+        html, clean = clean, _clean(clean, allow)
+        if clean == html:
+            break
+    return Sanitised(clean, found)
+
+
+def _clean(html: str, allow: Callable[[str, str, str], str | None]) -> str:
+    return nh3.clean(
         bounded(html),
         tags=TAGS,
         attributes=ATTRIBUTES,
@@ -103,7 +116,6 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
-    return Sanitised(clean, blocked)
 
 
 def style(value: str) -> str:
