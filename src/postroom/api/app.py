@@ -1,0 +1,64 @@
+"""Builds the application. Nothing here decides anything; a room that has routes is one line."""
+
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from postroom import __version__
+from postroom.api import docs, health
+from postroom.db.pool import Database
+from postroom.http import problems
+from postroom.http.deps import Door
+from postroom.http.limits import BodyLimit
+from postroom.http.pages import Cursors
+from postroom.http.problems import Unexpected
+from postroom.http.requests import Requests
+from postroom.people import keys
+from postroom.people.routes import router as people
+from postroom.settings import Settings
+
+ROUTERS = (people,)
+
+
+def create_app(database: Database, settings: Settings, key: bytes) -> FastAPI:
+    """The HTTP API on a pool that the caller opens and closes.
+
+    `key` is a secret of the installation that outlives restarts, of any length; cursors are sealed with it.
+    """
+    app = docs.Documented(
+        title="Postroom",
+        version=__version__,
+        description="An exact, fresh, searchable copy of people's mailboxes.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_name,
+    )
+    app.state.door = Door(database, partial(keys.find, database), Cursors(key))
+    problems.plug_in(app)
+    # The last one added is the outermost: a request meets them from the bottom up.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Unexpected)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After", "ETag", "Content-Disposition"],
+        )
+    app.add_middleware(Requests)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    return app
+
+
+def _name(route: APIRoute) -> str:
+    """What generated clients call an operation."""
+    return "_".join([*map(str, route.tags[:1]), route.name])

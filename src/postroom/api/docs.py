@@ -1,0 +1,138 @@
+"""Documentation pages that work without the internet, and the OpenAPI document behind them.
+
+Swagger UI comes from the installed package `swagger-ui-bundle`. That release reads OpenAPI 3.0, our document
+is 3.1, so the page gets a copy in the older words.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from swagger_ui_bundle import swagger_ui_path
+
+router = APIRouter(prefix="/docs", include_in_schema=False)
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Postroom API</title>
+<link rel="icon" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<div id="pages"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+"""
+START = """SwaggerUIBundle({
+  url: "docs/openapi-3.0.json",
+  dom_id: "#pages",
+  deepLinking: true,
+  persistAuthorization: false,
+  validatorUrl: null,
+});
+"""
+FILES = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:;"
+        " style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+FOR_AN_HOUR = {"Cache-Control": "public, max-age=3600"}
+
+PROBLEM = {
+    "type": "object",
+    "description": "Why a request failed (RFC 9457).",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "For programs; never changes."},
+        "detail": {"type": "string", "description": "For people."},
+        "data": {"type": "object", "description": "Particulars."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
+            },
+        },
+        "request_id": {"type": "string"},
+    },
+}
+ANY_PROBLEM = {
+    "description": "Any failure, as a problem.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+class Documented(FastAPI):
+    """An application whose document tells how its failures look."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            schemas["Problem"] = PROBLEM
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+                    operation["responses"]["default"] = ANY_PROBLEM
+            self.openapi_schema = schema
+        return self.openapi_schema
+
+
+@router.get("")
+async def page() -> Response:
+    return HTMLResponse(PAGE, headers=POLICY)
+
+
+@router.get("/start.js")
+async def start() -> Response:
+    return Response(START, media_type="text/javascript", headers=FOR_AN_HOUR)
+
+
+@router.get("/openapi-3.0.json")
+async def older(request: Request) -> Response:
+    return JSONResponse({**in_older_words(request.app.openapi()), "openapi": "3.0.3"})
+
+
+def _serve(name: str, media_type: str) -> None:
+    async def file() -> Response:
+        return FileResponse(swagger_ui_path / name, media_type=media_type, headers=FOR_AN_HOUR)
+
+    router.add_api_route(f"/{name}", file)
+
+
+for _name, _media_type in FILES.items():
+    _serve(_name, _media_type)
+
+
+def in_older_words(part: Any) -> Any:
+    """A part of an OpenAPI 3.1 document in the words of 3.0: `null` is a property there, not a type."""
+    if isinstance(part, list):
+        return [in_older_words(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    words = {name: in_older_words(value) for name, value in part.items()}
+    kinds = words.get("anyOf")
+    if isinstance(kinds, list) and {"type": "null"} in kinds:
+        rest = [kind for kind in kinds if kind != {"type": "null"}]
+        del words["anyOf"]
+        if len(rest) == 1 and "$ref" not in rest[0]:
+            words = {**rest[0], **words}
+        else:
+            words["anyOf"] = rest
+        words["nullable"] = True
+    if "const" in words:
+        words["enum"] = [words.pop("const")]
+    if "prefixItems" in words:
+        words["items"] = {"anyOf": words.pop("prefixItems")}
+    return words

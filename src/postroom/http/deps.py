@@ -1,0 +1,79 @@
+"""What routes ask for: who is calling, a transaction bound to their tenant, cursors.
+
+The application plugs a `Door` in; nothing here knows how callers are found or where the database is.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from postroom.db.pool import Connection, Database
+from postroom.errors import Unauthenticated
+from postroom.http.caller import Caller, Scope
+from postroom.http.pages import Cursors
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `pr_...`")
+
+
+class NoKey(Unauthenticated):
+    code = "http.no_key"
+
+
+class UnknownKey(Unauthenticated):
+    code = "http.unknown_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the application lends to all routes."""
+
+    database: Database
+    find_caller: Callable[[str], Awaitable[Caller | None]]
+    cursors: Cursors
+
+
+def _door(request: Request) -> Door:
+    door: Door = request.app.state.door
+    return door
+
+
+AtDoor = Annotated[Door, Depends(_door)]
+
+
+async def _caller(
+    door: AtDoor, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if credentials is None:
+        raise NoKey("Send an API key: `Authorization: Bearer pr_...`.")
+    caller = await door.find_caller(credentials.credentials)
+    if caller is None:
+        raise UnknownKey("This API key is unknown, revoked or expired.")
+    return caller
+
+
+AnyCaller = Annotated[Caller, Depends(_caller)]
+
+
+def _holder_of(scope: Scope) -> Callable[[Caller], Caller]:
+    def holder(caller: AnyCaller) -> Caller:
+        caller.require(scope)
+        return caller
+
+    return holder
+
+
+Reader = Annotated[Caller, Depends(_holder_of(Scope.READ))]
+Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
+
+
+async def _transaction(door: AtDoor, caller: AnyCaller) -> AsyncIterator[Connection]:
+    async with door.database.transaction(caller.tenant) as conn:
+        yield conn
+
+
+Tx = Annotated[Connection, Depends(_transaction, scope="function")]
+"""One transaction around the route's function, bound to the caller's tenant; it has committed before the
+answer is sent, and an error rolls it back. Not for answers that are streamed: a slow reader would hold it."""

@@ -1,0 +1,98 @@
+"""Pages of a list: by number, or by a cursor that says where the last one ended.
+
+A cursor is sealed (AES-256-GCM): callers can neither read positions out of it, which hold internal keys, nor
+make one up. It is good for one tenant and one list only.
+"""
+
+import binascii
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from fastapi import Depends, Query
+
+from postroom.errors import Invalid
+from postroom.ids import TenantId
+
+LARGEST_PAGE = 100
+DEEPEST = 100_000
+"""Rows that page numbers reach; cursors go to the end of any list."""
+_NONCE = 12
+
+
+class BadCursor(Invalid):
+    code = "http.bad_cursor"
+
+
+class BadPage(Invalid):
+    code = "http.bad_page"
+
+
+class Cursors:
+    """Seals and opens positions, with a key of the installation."""
+
+    def __init__(self, key: bytes) -> None:
+        derived = HKDF(SHA256(), 32, salt=None, info=b"postroom cursors").derive(key)
+        self._cipher = AESGCM(derived)
+
+    def seal(self, tenant: TenantId, of: str, position: Sequence[Any]) -> str:
+        """The cursor of a position in the list `of`; the position is anything that JSON can hold."""
+        nonce = os.urandom(_NONCE)
+        sealed = self._cipher.encrypt(nonce, orjson.dumps(position), _bound(tenant, of))
+        return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+    def open(self, tenant: TenantId, of: str, cursor: str) -> list[Any]:
+        """The position sealed in a cursor. Raises `BadCursor` unless it is one of this tenant and list."""
+        try:
+            raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            opened = self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], _bound(tenant, of))
+        except (binascii.Error, ValueError, InvalidTag) as error:
+            raise BadCursor("This cursor does not belong to this list; begin without one.") from error
+        position: list[Any] = orjson.loads(opened)
+        return position
+
+
+def _bound(tenant: TenantId, of: str) -> bytes:
+    return f"{tenant}:{of}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is asked for: after a cursor, or a page by number."""
+
+    size: int
+    page: int | None  # from 1; None with a cursor
+    cursor: str | None
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.size if self.page else 0
+
+
+def _window(
+    page: Annotated[
+        int | None, Query(ge=1, le=DEEPEST, description="From 1; not together with `cursor`.")
+    ] = None,
+    page_size: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=1000, description="`next` of the page before, as it was.")
+    ] = None,
+) -> Window:
+    if cursor is not None:
+        if page is not None:
+            raise BadPage("Ask with `page` or with `cursor`, not with both.")
+        return Window(page_size, None, cursor)
+    window = Window(page_size, page or 1, None)
+    if window.offset + page_size > DEEPEST:
+        raise BadPage(f"Page numbers reach the first {DEEPEST:,} rows; read further with `cursor`.")
+    return window
+
+
+Asked = Annotated[Window, Depends(_window)]

@@ -1,0 +1,179 @@
+"""Every error as a problem document (RFC 9457), from one table of kinds.
+
+    {"type": "urn:postroom:problem:mail.not_found", "title": "Not found", "status": 404,
+     "code": "mail.not_found", "detail": "There is no such message."}
+
+`code` is for programs and never changes, `detail` is a sentence for people, `data` holds particulars. What an
+operator must mend is told to the log, not to the caller, who gets the `request_id` to find it there.
+"""
+
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from postroom import errors, telemetry
+
+log = telemetry.logger()
+
+KINDS: tuple[tuple[type[errors.PostroomError], int, str], ...] = (
+    (errors.TryLater, 503, "Try again later"),
+    (errors.NeedsOwner, 422, "The owner of the account must act"),
+    (errors.BadMessage, 422, "This message cannot be handled"),
+    (errors.Invalid, 400, "The request makes no sense"),
+    (errors.Unauthenticated, 401, "Who is asking?"),
+    (errors.Forbidden, 403, "Not allowed"),
+    (errors.NotFound, 404, "Not found"),
+    (errors.Conflict, 409, "Something is in the way"),
+    (errors.Broken, 503, "The installation needs attention"),
+    (errors.PostroomError, 500, "Something went wrong"),
+)
+MEDIA_TYPE = "application/problem+json"
+MANY = 20
+"""Complaints about one request that are told; a body can earn any number of them."""
+
+
+ROUTING = {
+    400: ("http.bad_request", "The body cannot be read."),
+    404: ("http.not_found", "There is nothing at this path."),
+    405: ("http.method_not_allowed", "This path has other methods; see the header Allow."),
+    413: ("http.too_large", "The body is too large."),
+}
+"""What the router and the layers around it answer."""
+
+
+def problem(
+    status: int, code: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """A problem document; members in `more` that are None or empty are left out."""
+    document = {
+        "type": f"urn:postroom:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **{name: value for name, value in more.items() if value},
+    }
+    body = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, headers, MEDIA_TYPE)
+
+
+def of(error: errors.PostroomError, request_id: str | None) -> Response:
+    """The problem that tells this error to a caller."""
+    status, title = next((status, title) for kind, status, title in KINDS if isinstance(error, kind))
+    headers, detail, data = {}, error.message, error.data
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="postroom"'
+    if isinstance(error, errors.TryLater):
+        headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
+    if isinstance(error, errors.Broken):
+        detail, data = "The operator finds the reason in the log, by this request id.", {}
+    return problem(
+        status,
+        error.code,
+        title,
+        detail,
+        headers=headers,
+        data=data,
+        request_id=request_id if status >= 500 else None,
+    )
+
+
+def plug_in(app: FastAPI) -> None:
+    """Let the application answer every error that has a handler with a problem."""
+    app.add_exception_handler(errors.PostroomError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _routing)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.PostroomError)
+    if isinstance(error, errors.Broken):
+        log.error("http.broken", code=error.code, reason=error.message)
+    return of(error, request_id(request.scope))
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Names the place and the complaint, never the value: it may be a password."""
+    assert isinstance(error, RequestValidationError)
+    complaints = [
+        {"where": ".".join(str(step) for step in each["loc"]), "what": each["msg"]} for each in error.errors()
+    ]
+    return problem(
+        422,
+        "http.invalid_request",
+        "The request is not valid",
+        f"{complaints[0]['where']}: {complaints[0]['what']}" if complaints else "The request is not valid.",
+        errors=complaints[:MANY],
+    )
+
+
+async def _routing(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return routing(error.status_code, dict(error.headers or {}))
+
+
+def routing(status: int, headers: dict[str, str] | None = None) -> Response:
+    """The problem of a request that reached no route."""
+    code, detail = ROUTING.get(status, ("http.refused", "The request is refused."))
+    return problem(status, code, HTTPStatus(status).phrase, detail, headers=headers)
+
+
+def request_id(scope: Scope) -> str | None:
+    """The id that `requests` gave this request."""
+    found: str | None = scope.get("state", {}).get("request_id")
+    return found
+
+
+class Unexpected:
+    """Around one request: an error that nobody foresaw becomes a 500 that tells nothing but where to look.
+
+    Once the answer has begun there is no taking it back; the error goes on, and the server cuts the
+    connection, so that half an answer never looks like a whole one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            telemetry.HTTP_UNEXPECTED.inc()
+            log.exception("http.unexpected", begun=begun)
+            if begun:
+                raise
+            await _nothing_but_an_id(scope)(scope, receive, send)
+
+
+def _nothing_but_an_id(scope: Scope) -> Response:
+    return problem(
+        500,
+        "http.unexpected",
+        "Something went wrong",
+        "This is a mistake of ours; the log tells more under this request id.",
+        request_id=request_id(scope),
+    )
+
+
+def add_headers(message: Message, headers: dict[str, str]) -> None:
+    """Add headers to the start of an answer, where the answer does not set them itself."""
+    present = MutableHeaders(scope=message)
+    for name, value in headers.items():
+        present.setdefault(name, value)

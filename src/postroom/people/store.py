@@ -1,0 +1,116 @@
+"""All SQL about tenants and keys. What takes no tenant is asked before one is known."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Connection
+
+from postroom.http.caller import Scope
+from postroom.ids import TenantId, new_public_id
+from postroom.people.model import Holder, Key, Tenant
+
+TENANT_NAMED = "SELECT people_tenant_named($1, $2)"
+FIND_KEY = "SELECT tenant_id, key_id, public_id, scopes, last_used_at FROM people_find_key($1)"
+TENANT = "SELECT tenant_id, public_id, name, created_at FROM people_tenant WHERE tenant_id = $1"
+KEY = """
+    SELECT public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+      FROM people_key
+     WHERE tenant_id = $1 AND public_id = $2
+"""
+KEYS = """
+    SELECT public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+      FROM people_key
+     WHERE tenant_id = $1
+     ORDER BY created_at, id
+"""
+ADD_KEY = """
+    INSERT INTO people_key (tenant_id, public_id, name, start, digest, scopes, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    RETURNING public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+"""
+REVOKE_KEY = """
+    UPDATE people_key
+       SET revoked_at = coalesce(revoked_at, now())
+     WHERE tenant_id = $1 AND public_id = $2
+    RETURNING public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+"""
+TOUCH_KEY = """
+    UPDATE people_key
+       SET last_used_at = now()
+     WHERE tenant_id = $1 AND id = $2
+       AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+"""
+
+
+async def tenant_named(conn: Connection, name: str) -> TenantId:
+    """The tenant of that name, made if there is none. Unbound."""
+    return TenantId(await conn.fetchval(TENANT_NAMED, name, new_public_id()))
+
+
+async def find_key(conn: Connection, digest: bytes) -> Holder | None:
+    """Who holds the key with this SHA-256, unless it is revoked or expired. Unbound."""
+    row = await conn.fetchrow(FIND_KEY, digest)
+    if row is None:
+        return None
+    return Holder(
+        TenantId(row["tenant_id"]),
+        row["key_id"],
+        row["public_id"],
+        _scopes(row["scopes"]),
+        row["last_used_at"],
+    )
+
+
+async def touch_key(conn: Connection, tenant: TenantId, key: int) -> None:
+    """Note that a key is in use, at most once a minute."""
+    await conn.execute(TOUCH_KEY, tenant, key)
+
+
+async def tenant_of(conn: Connection, tenant: TenantId) -> Tenant:
+    row = await conn.fetchrow(TENANT, tenant)
+    assert row is not None  # a tenant that is bound exists
+    return Tenant(TenantId(row["tenant_id"]), row["public_id"], row["name"], row["created_at"])
+
+
+async def add_key(
+    conn: Connection,
+    tenant: TenantId,
+    *,
+    name: str,
+    start: str,
+    digest: bytes,
+    scopes: frozenset[Scope],
+    expires_at: datetime | None,
+) -> Key:
+    row = await conn.fetchrow(
+        ADD_KEY, tenant, new_public_id(), name, start, digest, sorted(scopes), expires_at
+    )
+    assert row is not None  # RETURNING after an insert always yields a row
+    return _key(row)
+
+
+async def key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key | None:
+    row = await conn.fetchrow(KEY, tenant, public_id)
+    return _key(row) if row else None
+
+
+async def keys(conn: Connection, tenant: TenantId) -> list[Key]:
+    """Every key, the revoked ones too, the oldest first."""
+    return [_key(row) for row in await conn.fetch(KEYS, tenant)]
+
+
+async def revoke_key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key | None:
+    """End a key at once; None when the tenant has no such key. A key that has ended stays as it is."""
+    row = await conn.fetchrow(REVOKE_KEY, tenant, public_id)
+    return _key(row) if row else None
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return Key(**{**row, "scopes": _scopes(row["scopes"])})
+
+
+def _scopes(names: list[str]) -> frozenset[Scope]:
+    """Scopes that a later release may have added mean nothing to this one."""
+    return frozenset(Scope(name) for name in names if name in set(Scope))
