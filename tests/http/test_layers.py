@@ -204,7 +204,7 @@ async def test_requests_are_measured_by_template(client: httpx2.AsyncClient) -> 
 
 @pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\u00e9", "{}"])
 async def test_a_harmful_request_id_is_replaced(client: httpx2.AsyncClient, given: str) -> None:
-    answer = await client.get("/later", headers={"X-Request-ID": given.encode()})
+    answer = await client.get("/later", headers=[(b"X-Request-ID", given.encode())])
 
     assert answer.headers["X-Request-ID"] != given
     assert len(answer.headers["X-Request-ID"]) == 36
