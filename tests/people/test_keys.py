@@ -23,7 +23,7 @@ async def test_a_key_opens_the_door_of_its_tenant_only(db: Database) -> None:
     caller = await keys.find(db, text)
 
     assert caller is not None
-    assert (caller.tenant, caller.key_id, caller.scopes) == (TWO, key.public_id, {Scope.READ})
+    assert (caller.tenant, caller.key_id, caller.scopes) == (TWO, key.public_id, frozenset({Scope.READ}))
 
 
 async def test_a_copy_of_the_database_holds_no_usable_key(db: Database, dsn: str) -> None:

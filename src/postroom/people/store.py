@@ -1,11 +1,9 @@
 """All SQL about tenants and keys. What takes no tenant is asked before one is known."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 from postroom.http.caller import Scope
 from postroom.ids import TenantId, new_public_id
@@ -107,8 +105,8 @@ async def revoke_key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key
     return _key(row) if row else None
 
 
-def _key(row: Mapping[str, Any]) -> Key:
-    return Key(**{**row, "scopes": _scopes(row["scopes"])})
+def _key(row: Record) -> Key:
+    return Key(**{**dict(row), "scopes": _scopes(row["scopes"])})
 
 
 def _scopes(names: list[str]) -> frozenset[Scope]:
