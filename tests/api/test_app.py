@@ -45,7 +45,7 @@ async def test_no_route_answers_without_a_key(app: FastAPI, stranger: Client) ->
 )
 async def test_a_wrong_key_is_refused_on_every_route(app: FastAPI, stranger: Client, shown: str) -> None:
     for method, path in operations(app):
-        headers = {"Authorization": shown.encode("latin-1")}
+        headers = [(b"Authorization", shown.encode("latin-1"))]
         answer = await stranger.request(method, filled(path), headers=headers, json={"address": "a@b.c"})
 
         assert answer.status_code == 401, (method, path)
@@ -104,7 +104,10 @@ async def test_the_documentation_needs_nothing_from_elsewhere(stranger: Client) 
 
     assert len(links) == 4
     assert all(part.status_code == 200 for part in parts)
-    for text in (page.text, *(part.text for link, part in zip(links, parts) if link.endswith("start.js"))):
+    for text in (
+        page.text,
+        *(part.text for link, part in zip(links, parts, strict=True) if link.endswith("start.js")),
+    ):
         assert "//" not in text
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
