@@ -101,6 +101,12 @@ PURGE = """
     SELECT id, public_id, digest FROM gone
 """
 
+FORGET = """
+    DELETE FROM mail_message WHERE tenant_id = $1 AND id IN (
+        SELECT id FROM mail_message WHERE tenant_id = $1 AND account_id = $2 LIMIT $3
+    ) RETURNING digest
+"""
+
 
 async def add(
     conn: Connection, tenant: TenantId, account: AccountId, incoming: Sequence[Incoming]
@@ -154,6 +160,11 @@ async def purge(
 ) -> list[Purged]:
     """Delete messages that have lain in no folder for so long. The caller releases their blobs."""
     return [Purged(*row) for row in await conn.fetch(PURGE, tenant, account, after)]
+
+
+async def forget(conn: Connection, tenant: TenantId, account: AccountId, most: int) -> list[bytes]:
+    """Delete up to `most` messages of an account that is going; return their digests, for `blobs`."""
+    return [row["digest"] for row in await conn.fetch(FORGET, tenant, account, most)]
 
 
 async def _known(
