@@ -38,7 +38,8 @@ ATTACHMENTS = """
 PLACEMENTS = """
     INSERT INTO mail_placement (tenant_id, folder_id, uid, message_id, flags)
     SELECT $1, p.folder_id, p.uid, p.message_id, string_to_array(p.flags, ' ')
-      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) AS p (folder_id, uid, message_id, flags)
+      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
+        AS p (folder_id, uid, message_id, flags)
 """
 
 

@@ -46,7 +46,8 @@ MERGE_THREADS = """
         SELECT sum(messages) AS messages, max(last_at) AS last_at FROM mail_thread
          WHERE tenant_id = $1 AND id = ANY($3)
     ), won AS (
-        UPDATE mail_thread t SET messages = t.messages + lost.messages, last_at = greatest(t.last_at, lost.last_at)
+        UPDATE mail_thread t
+           SET messages = t.messages + lost.messages, last_at = greatest(t.last_at, lost.last_at)
           FROM lost WHERE t.tenant_id = $1 AND t.id = $2
     )
     UPDATE mail_thread SET merged_into = $2, messages = 0
@@ -63,7 +64,8 @@ REFRESH = """
            unplaced_at = NULL
       FROM (SELECT p.message_id, bool_or('\\Seen' = ANY(p.flags)) AS seen,
                    bool_or('\\Flagged' = ANY(p.flags)) AS flagged,
-                   bool_or('\\Answered' = ANY(p.flags)) AS answered, bool_or('\\Draft' = ANY(p.flags)) AS draft
+                   bool_or('\\Answered' = ANY(p.flags)) AS answered,
+                   bool_or('\\Draft' = ANY(p.flags)) AS draft
               FROM mail_placement p WHERE p.tenant_id = $1 AND p.message_id = ANY($2)
              GROUP BY p.message_id) AS now_
      WHERE m.tenant_id = $1 AND m.id = now_.message_id
@@ -147,7 +149,7 @@ async def set_flags(
 async def displace(
     conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int]
 ) -> list[Displaced]:
-    """Take messages out of a folder. One that lies nowhere now waits for `purge`, or to be found elsewhere."""
+    """Take messages out of a folder. One that lies nowhere now waits for `purge`."""
     found = await conn.fetch(DISPLACE, tenant, folder, uids)
     ids = list({row["message_id"] for row in found})
     await conn.execute(UNPLACE, tenant, ids)
