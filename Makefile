@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := src tests bench tools
-export PYTHONPATH := src:tests
+N ?= 2000
+RUNS ?= 3
+export PYTHONPATH := src:tests:.
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -27,7 +29,7 @@ check: lint  ## lint and the quick tests; before every commit
 	$(BIN)/pytest -m "not slow" --ignore tests/house $(ARGS)
 
 bench: $(VENV)/.developing  ## measure, side by side with other tools
-	$(BIN)/python bench/run.py $(ARGS)
+	@$(BIN)/python -m bench.run -n $(N) -r $(RUNS) $(ARGS)
 
 format: $(VENV)/.developing  ## let ruff format everything
 	$(BIN)/ruff format $(SOURCES)

@@ -1,0 +1,144 @@
+"""A first sync, whole commands: postroom against mbsync, and against mbsync followed by notmuch new.
+
+Both sides begin with nothing and read the same mailbox of the same Dovecot. Ours ends with everything stored,
+text and HTML indexed, row-level security, log and leases on. COMPRESS is off on both sides.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers.dovecot import Dovecot
+from servers.fetch import SERVERS, fetch
+
+from bench.report import Table, ratio, spread
+
+MBSYNC = """
+IMAPAccount bench
+Host {host}
+Port {port}
+User {user}
+Pass {password}
+{tls} None
+AuthMechs LOGIN
+
+IMAPStore far
+Account bench
+
+MaildirStore near
+Path {home}/mail/
+Inbox {home}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+SyncState *
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    seconds: float
+    peak: int  # bytes, the largest process
+
+
+def run(server: Dovecot, user: str, messages: int, runs: int) -> Table:
+    """Alternating runs, each from nothing; ratios are taken pair by pair."""
+    ours, mirror, both = [], [], []
+    for _ in range(runs):
+        ours.append(_ours(server, user, messages))
+        copied, indexed = _theirs(server, user)
+        mirror.append(copied)
+        both.append(copied + indexed)
+    table = Table(
+        f"First sync of {messages:,} messages in 12 folders, {runs} runs each, alternating",
+        ["command", "messages a second", "times as fast as it, postroom is"],
+    )
+    table.add("mbsync", _rates(messages, mirror), _times(mirror, ours, goal=0.8))
+    table.add("mbsync, then notmuch new", _rates(messages, both), _times(both, ours, goal=4))
+    table.add("postroom sync", _rates(messages, [timed.seconds for timed in ours]), "1")
+    table.note(f"Peak memory of `postroom sync`: {max(timed.peak for timed in ours) / 1e6:,.0f} MB.")
+    return table
+
+
+def _rates(messages: int, seconds: Sequence[float]) -> str:
+    return spread([messages / each for each in seconds], 0)
+
+
+def _times(theirs: Sequence[float], ours: Sequence[Timed], goal: float) -> str:
+    pairs = sorted(their / our.seconds for their, our in zip(theirs, ours, strict=True))
+    return ratio(pairs[len(pairs) // 2], goal=goal)
+
+
+def _ours(server: Dovecot, user: str, messages: int) -> Timed:
+    """Connect outside the clock, as mbsync's configuration is; then `postroom sync`, server start and all."""
+    home = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
+    postroom = [sys.executable, "-m", "postroom.cli.main"]
+    environment = os.environ | {"POSTROOM_DATA": str(home / "data")}
+    try:
+        connect = ["connect", f"{user}@example.org", "--username", user, "--password-file", "-"]
+        where = ["--server", f"imap://{server.host}:{server.port}", "--starttls", "off", "--json"]
+        subprocess.run(
+            [*postroom, *connect, *where],
+            input=server.password,
+            text=True,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        began = time.perf_counter()
+        done = subprocess.run(
+            [*postroom, "sync", "--json"], env=environment, check=True, capture_output=True, text=True
+        )
+        seconds = time.perf_counter() - began
+        stored = json.loads(done.stdout)["accounts"][0]["messages"]
+        assert stored == messages, f"{stored} of {messages} messages were stored"
+        # The children of this process: the largest of them is the sync, whose memory grows with nothing else.
+        return Timed(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _theirs(server: Dovecot, user: str) -> tuple[float, float]:
+    prefix = fetch(["isync", "notmuch"], SERVERS / "bench")
+    home = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
+    try:
+        (home / "mail").mkdir()
+        version = subprocess.run(
+            [prefix.program("mbsync"), "--version"],
+            env=prefix.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        tls = "TLSType" if version.split()[1] >= "1.5" else "SSLType"
+        (home / "mbsyncrc").write_text(
+            MBSYNC.format(
+                host=server.host, port=server.port, user=user, password=server.password, home=home, tls=tls
+            )
+        )
+        copied = _timed([prefix.program("mbsync"), "-c", home / "mbsyncrc", "-a", "-q"], prefix.environment())
+        (home / "notmuch").write_text(
+            f"[database]\npath={home}/mail\n[user]\nname=b\nprimary_email=b@example.org\n[new]\ntags=new\n"
+        )
+        settings = prefix.environment() | {"NOTMUCH_CONFIG": str(home / "notmuch"), "HOME": str(home)}
+        return copied, _timed([prefix.program("notmuch"), "new", "--quiet"], settings)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _timed(command: Sequence[str | Path], environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([str(word) for word in command], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - began

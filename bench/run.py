@@ -1,0 +1,43 @@
+"""`make bench`: every benchmark, both sides in one run.
+
+`make bench N=20000 RUNS=5` for the published figures; `make bench ARGS=mime` for one of them.
+"""
+
+import argparse
+import sys
+import time
+
+from servers.dovecot import running
+
+from bench import first_sync, mime, protocol
+from bench.mailbox import fill
+from bench.report import machine
+
+SEED = 1
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("only", nargs="*", help="mime, protocol, first_sync; all of them by default")
+    options.add_argument("-n", "--messages", type=int, default=2000)
+    options.add_argument("-r", "--runs", type=int, default=3)
+    chosen = options.parse_args()
+    only = chosen.only or ["mime", "protocol", "first_sync"]
+    print(f"{machine()}; {chosen.messages:,} messages, seed {SEED}\n", flush=True)
+    if "mime" in only:
+        print(mime.run(chosen.messages, SEED), flush=True)
+    if only == ["mime"]:
+        return
+    with running() as server:
+        user = server.user("bench")
+        began = time.perf_counter()
+        filled = fill(server, user, chosen.messages, seed=SEED)
+        print(f"filled {len(filled)} folders in {time.perf_counter() - began:.0f} s\n", file=sys.stderr)
+        if "protocol" in only:
+            print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
+        if "first_sync" in only:
+            print(first_sync.run(server, user, chosen.messages, chosen.runs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
