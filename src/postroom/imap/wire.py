@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from typing import cast
 
 from .connection import Connection, Event, State
 from .errors import Disconnected
@@ -28,8 +29,7 @@ class Wire(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         try:
