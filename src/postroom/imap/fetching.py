@@ -1,6 +1,6 @@
 """Read FETCH: by far the most frequent response, and the one that servers get wrong most often.
 
-Three ways, from quick to patient: a pattern for the lines of a flag scan; the tokens in pairs; and when
+Three ways, from quick to patient: patterns for flag scans and whole messages; the tokens in pairs; and when
 an item is broken (BODYSTRUCTURE and ENVELOPE come in twenty wrong forms), what can be trusted around
 it: what stood before it, literals with their section, and plain items at the very end. Text in the
 middle is not searched for items, because a sender's file name could pose as one.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .framing import Frame
+from .framing import Frame, Spool
 from .responses import Fetch, FetchValue, number
 from .tokens import ParseError, flag_set, flags_of, tokenize
 from .uids import LARGEST
@@ -18,6 +18,11 @@ from .uids import LARGEST
 SIMPLE = re.compile(
     rb"\* (\d{1,10}) FETCH \("
     rb'(?:(?:UID (\d{1,10})|FLAGS \(([^()"\[{\r]*)\)|MODSEQ \((\d{1,20})\))(?: |(?=\))))+\)\Z'
+)
+MESSAGE = re.compile(
+    rb"\* (\d{1,10}) FETCH \("
+    rb'(?:(?:UID (\d{1,10})|FLAGS \(([^()"\[{\r]*)\)|MODSEQ \((\d{1,20})\)'
+    rb'|INTERNALDATE "([^"\\\r]*)"|RFC822\.SIZE (\d{1,20})|(BODY\[[A-Z0-9.]*\]) \{\d+\}\r\n) ?)+\)\Z'
 )
 SECTION_LITERAL = re.compile(
     rb"[ (]((?:BODY|BINARY)\[[^\]\r\n]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?) +~?\{\d+\+?\}\r\n",
@@ -39,6 +44,25 @@ def simple(match: re.Match[bytes]) -> Fetch:
         _uid(uid) if uid is not None else None,
         flag_set(flags) if flags is not None else None,
         int(modseq) if modseq is not None else None,
+    )
+
+
+def message(match: re.Match[bytes], literal: bytes | Spool) -> Fetch:
+    """A match of `MESSAGE`, in a frame with this one literal."""
+    seq, uid, flags, modseq, date, size, section = match.groups()
+    attributes: dict[str, FetchValue] = {}
+    if date is not None:
+        attributes["INTERNALDATE"] = date
+    if size is not None:
+        attributes["RFC822.SIZE"] = size
+    if section is not None:
+        attributes[section.decode()] = literal
+    return Fetch(
+        int(seq),
+        _uid(uid),
+        flag_set(flags) if flags is not None else None,
+        int(modseq) if modseq is not None else None,
+        attributes,
     )
 
 

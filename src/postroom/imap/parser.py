@@ -43,8 +43,10 @@ SHOWN = 4096  # of a response that we cannot read
 
 def parse(frame: Frame) -> Response:
     """Parse one response; never raises, see `Unreadable`."""
-    simple = fetching.SIMPLE.match(frame.text)
-    if simple:
+    if len(frame.literals) == 1:
+        if message := fetching.MESSAGE.match(frame.text):
+            return fetching.message(message, frame.literals[0])
+    elif simple := fetching.SIMPLE.match(frame.text):
         return fetching.simple(simple)
     try:
         return _parse(frame)
