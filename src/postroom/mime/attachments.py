@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from postroom.mime import headers, parameters, transfer
-from postroom.mime.headers import Source
+from postroom.mime.charsets import guess
 from postroom.mime.limits import HEADER_BYTES, NAME_CHARS
 from postroom.mime.model import Attachment
+from postroom.mime.source import CHUNK, Source
 from postroom.mime.structure import Part
+from postroom.mime.uuencode import Embedded
 from postroom.mime.words import decode_words
 
-CHUNK = 1 << 20
 UNSAFE_NAME = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]+"
 )
@@ -23,14 +24,8 @@ def content(raw: bytes | memoryview, attachment: Attachment) -> bytes:
 
 
 def stream(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
-    """`content` in pieces, for a large mail in a file; base64 is never in memory as a whole."""
-    if attachment.encoding in ("quoted-printable", "x-uuencode"):
-        file.seek(attachment.start)
-        yield transfer.decode(file.read(attachment.end - attachment.start), attachment.encoding)
-    elif attachment.encoding == "base64":
-        yield from transfer.base64_stream(_chunks(file, attachment))
-    else:
-        yield from _chunks(file, attachment)
+    """`content` in pieces, for a large mail in a file; about a megabyte is in memory at a time."""
+    return transfer.stream(_chunks(file, attachment), attachment.encoding)
 
 
 def _chunks(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
@@ -90,12 +85,26 @@ def size(source: Source, start: int, end: int, encoding: str) -> int:
     """How long the decoded bytes are. Base64 is counted, not decoded."""
     if not encoding:
         return end - start
-    if encoding != "base64":
-        return len(transfer.decode(source[start:end], encoding))
     if end - start <= CHUNK:
-        return transfer.base64_size(source[start:end])
+        data = source[start:end]
+        return transfer.base64_size(data) if encoding == "base64" else len(transfer.decode(data, encoding))
     pieces = (source[at : min(at + CHUNK, end)] for at in range(start, end, CHUNK))
-    return transfer.base64_stream_size(pieces)
+    return sum(map(len, transfer.stream(pieces, encoding)))
+
+
+def describe_embedded(file: Embedded, number: int, source: Source) -> Attachment:
+    """The attachment that a uuencoded file in a text is."""
+    return Attachment(
+        number=number,
+        name=file_name(guess(file.name)),
+        content_type="application/octet-stream",
+        size=size(source, file.start, file.end, "x-uuencode"),
+        content_id=None,
+        disposition="attachment",
+        start=file.start,
+        end=file.end,
+        encoding="x-uuencode",
+    )
 
 
 def _forwarded_name(source: Source, part: Part, encoding: str, defects: set[str]) -> str:

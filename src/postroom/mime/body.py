@@ -4,26 +4,25 @@ import re
 from dataclasses import dataclass, field
 from html import escape
 
-from postroom.mime import parameters, transfer
+from postroom.mime import parameters, transfer, uuencode
 from postroom.mime.charsets import decode
 from postroom.mime.flowed import unflow
-from postroom.mime.headers import Source
 from postroom.mime.html import to_text
 from postroom.mime.limits import HTML_CHARS, PREVIEW_CHARS, TEXT_BYTES, TEXT_CHARS
+from postroom.mime.source import Source
 from postroom.mime.structure import Part
+from postroom.mime.uuencode import Embedded
 
 META_CHARSET = re.compile(
     rb"<meta[^>]{1,200}?charset\s{0,3}=\s{0,3}[\"']?([a-z0-9_:.-]{2,40})", re.IGNORECASE
 )
-PREVIEW_FROM = 4_000  # characters of the text that a preview is made from
+PREVIEW_FROM = (600, 6_000)  # characters of the text that a preview is made from; more if they do not suffice
 QUOTED_LINES = re.compile(
     r"^(?:>.*|On .{1,200} wrote:|Am .{1,200} schrieb.{0,100}:|Le .{1,200} a écrit ?:)$", re.MULTILINE
 )
 SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 # Newsletters fill what an inbox shows with characters that nobody sees.
-INVISIBLE = dict.fromkeys(
-    [0x00AD, 0x034F, 0x061C, 0x180E, 0x2060, 0xFEFF, 0xFFFC, *range(0x200B, 0x2010), *range(0x202A, 0x202F)]
-)
+INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffc]+")
 
 
 @dataclass(slots=True)
@@ -36,6 +35,7 @@ class Body:
     _left: int = TEXT_BYTES
     _single: int = 0
     _has_html: bool = False
+    embedded: list[Embedded] = field(default_factory=list)  # uuencoded files that texts held
 
     def add(self, part: Part) -> str:
         """Take in a text part; gives its decoded text."""
@@ -55,7 +55,7 @@ class Body:
         return text
 
     def read(self, part: Part, is_html: bool = False) -> str:
-        """A part's text in Unicode, lines ending in LF, without NUL."""
+        """A part's text in Unicode without NUL; lines of plain text end in LF."""
         end = min(part.end, part.start + self._left)
         if end < part.end:
             self.defects.add("html.truncated" if is_html else "text.truncated")
@@ -66,12 +66,18 @@ class Body:
             if encoding == "base64" and transfer.base64_damaged(raw):
                 self.defects.add("text.damaged")
             raw = transfer.decode(raw, encoding)
+        elif b"begin " in raw and not is_html:
+            files = uuencode.find(raw)
+            self.embedded += [
+                Embedded(file.name, part.start + file.start, part.start + file.end) for file in files
+            ]
+            raw = uuencode.without(raw, files)
         charset = parameters.token(part.parameters, "charset")
         if is_html and charset is None and not raw.isascii():
             meta = META_CHARSET.search(raw[:2000])
             charset = meta[1].decode("ascii") if meta else None
         text = decode(raw, charset, self.defects)
-        if "\r" in text:
+        if "\r" in text and not is_html:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         if "\0" in text:
             self.defects.add("text.nul")
@@ -117,13 +123,16 @@ def _as_html(plain: str) -> str:
 
 def preview(text: str) -> str:
     """The first words on one line, without quotes and signature unless there is nothing else."""
-    start = text[:PREVIEW_FROM]
-    own = SIGNATURE.split(start, 1)[0] if "\n--" in start else start
-    own = QUOTED_LINES.sub("", own) if ">" in own else own
-    return _one_line(own) or _one_line(start)
+    for length in PREVIEW_FROM:
+        start = text[:length]
+        own = SIGNATURE.split(start, 1)[0] if "\n--" in start else start
+        own = _one_line(QUOTED_LINES.sub("", own) if ">" in own or ":\n" in own else own)
+        if len(own) > PREVIEW_CHARS * 3 // 4 or length >= len(text):
+            break
+    return own or _one_line(start)
 
 
 def _one_line(text: str) -> str:
     if not text.isascii():
-        text = text.translate(INVISIBLE)
+        text = INVISIBLE.sub("", text)
     return " ".join(text.split())[:PREVIEW_CHARS].rstrip()

@@ -54,11 +54,10 @@ def is_harmless(html: str) -> bool:
         return True
     if len(html) > MOST or html.count("<") > FEW_TAGS:
         return False
-    return all(len(tag) <= LONG_TAG or _attributes(tag) <= ATTRIBUTES for tag in ANY_TAG.findall(html))
-
-
-def _attributes(tag: str) -> int:
-    return len(ONE_ATTRIBUTE.findall(tag)) - 1
+    tags = ANY_TAG.findall(html)
+    if not tags or max(map(len, tags)) <= LONG_TAG:
+        return True
+    return all(len(ONE_ATTRIBUTE.findall(tag)) <= ATTRIBUTES for tag in tags if len(tag) > LONG_TAG)
 
 
 def bounded(html: str) -> str:

@@ -105,7 +105,7 @@ def decode(data: bytes, declared: str | None, defects: set[str]) -> str:
     except (UnicodeDecodeError, UnicodeError):
         defects.add("charset.wrong")
         text = _second_try(data, decoder)
-    return SURROGATE.sub("\ufffd", text)
+    return text if over_ascii else SURROGATE.sub("\ufffd", text)
 
 
 def guess(data: bytes, fallback: str | None = None) -> str:
@@ -115,7 +115,8 @@ def guess(data: bytes, fallback: str | None = None) -> str:
     except UnicodeDecodeError:
         known = codec(fallback) if fallback else None
         decoder = known[0] if known else _windows
-        return SURROGATE.sub("\ufffd", decoder(data, "replace")[0])
+        text = decoder(data, "replace")[0]
+        return SURROGATE.sub("\ufffd", text) if known else text
 
 
 def _second_try(data: bytes, decoder: Decode) -> str:

@@ -32,6 +32,11 @@ ZONES = {  # minutes east of Greenwich
     },
     **{"akst": -540, "akdt": -480, "hst": -600},
 }
+# Mon, 20 Nov 2023 10:00:00 +0100, as nearly everybody writes it.
+USUAL = re.compile(
+    r"(?:[A-Za-z]{3}, )?(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)(?!\d)",
+    re.ASCII,
+)
 TIME = (
     r"(?P<hour>\d{1,2})[:.](?P<minute>\d{1,2})(?:[:.](?P<second>\d{1,2})(?:[.,]\d{1,9})?)?"
     r"\s{0,3}(?P<half>[ap]m\b)?"
@@ -62,7 +67,22 @@ EARLIEST, LATEST = 1970, 2100
 
 def parse(value: str, defects: set[str]) -> datetime | None:
     """`value` as an instant in UTC, or None and a defect."""
-    value = value[:LONGEST]
+    usual = USUAL.match(value)
+    if usual is not None and (month := MONTHS.get(usual[2].lower())):
+        east = int(usual[8]) * 60 + int(usual[9])
+        try:
+            local = datetime(
+                int(usual[3]), month, int(usual[1]), int(usual[4]), int(usual[5]), int(usual[6]), 0, UTC
+            )
+            moment = local - timedelta(minutes=-east if usual[7] == "-" else east)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is not None and EARLIEST < moment.year < LATEST and east < 24 * 60:
+            return moment
+    return _unusual(value[:LONGEST], defects)
+
+
+def _unusual(value: str, defects: set[str]) -> datetime | None:
     match = next((found for form in FORMS if (found := form.search(value))), None)
     if match is None:
         defects.add("date.unreadable")

@@ -1,10 +1,10 @@
 """Find a header block in the raw bytes and cut it into (name, value) pairs: unfolded, but not yet decoded."""
 
 import re
-from typing import Protocol
 
 from postroom.mime.charsets import guess
 from postroom.mime.limits import HEADER_BYTES, HEADERS
+from postroom.mime.source import Source
 
 HEADER = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*)$", re.MULTILINE)
 HEADER_LINE = re.compile(rb"[!-9;-~]++[ \t]*+:")
@@ -15,14 +15,6 @@ BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 VISIBLE = bytes(byte if byte >= 32 or byte in b"\t\n" else 32 for byte in range(256))
 
 Headers = list[tuple[str, str]]
-
-
-class Source(Protocol):
-    """Raw mail: `bytes`, or a large file that answers the same two questions."""
-
-    def find(self, needle: bytes, start: int, end: int, /) -> int: ...
-
-    def __getitem__(self, key: slice, /) -> bytes: ...
 
 
 def read(source: Source, start: int, end: int, limit: int, defects: set[str]) -> tuple[Headers, int]:
@@ -40,12 +32,12 @@ def read(source: Source, start: int, end: int, limit: int, defects: set[str]) ->
         defects.add("headers.too_long")
         stop = start + HEADER_BYTES
     block = source[start:stop]
-    found = _pairs(block, defects)
-    if len(found) < block.count(b"\n") + 1:  # folded lines, or lines that are no headers
+    found, lines = _pairs(block, defects)
+    if len(found) < lines:
         block, cut = _without_garbage(block, defects)
         if cut is not None:
             body = start + cut
-        found = _pairs(FOLD.sub(b" ", block.replace(b"\r\n", b"\n")), defects)
+        found, _lines = _pairs(block, defects)
     if len(found) > HEADERS:
         defects.add("headers.too_many")
         del found[HEADERS:]
@@ -68,17 +60,21 @@ def _end(source: Source, start: int, end: int, limit: int) -> tuple[int, int]:
     return at, at + len(usual)
 
 
-def _pairs(block: bytes, defects: set[str]) -> Headers:
+def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:
+    """The headers of a block, and how many there should be: one for each line that is not folded."""
     block = block.replace(b"\r\n", b"\n").translate(VISIBLE)
+    if b"\n " in block or b"\n\t" in block:
+        block = FOLD.sub(b" ", block)
+    lines = block.count(b"\n") + 1
     if block.isascii():
-        return HEADER.findall(block.decode("ascii"))
+        return HEADER.findall(block.decode("ascii")), lines
     defects.add("headers.not_ascii")
     try:
-        return HEADER.findall(block.decode("utf-8"))
+        return HEADER.findall(block.decode("utf-8")), lines
     except UnicodeDecodeError:
         defects.add("headers.not_utf8")
-        lines = (guess(line).replace("\n", " ") for line in block.split(b"\n"))
-        return HEADER.findall("\n".join(lines))
+        text = "\n".join(guess(line) for line in block.split(b"\n"))
+        return HEADER.findall(text), lines
 
 
 def _without_garbage(block: bytes, defects: set[str]) -> tuple[bytes, int | None]:

@@ -172,17 +172,17 @@ def to_text(html: str) -> str:
     html = (MARK + "<").join(block.split(html)).replace("</td>", " </td>")
     tree = LexborHTMLParser(html)
     tree.strip_tags(NEVER_TEXT)
-    _remove_hidden(tree, html.lower())
+    _remove_hidden(tree, html)
     body = tree.body
     return _tidy(body.text()) if body else ""
 
 
 def _remove_hidden(tree: LexborHTMLParser, html: str) -> None:
-    """Take out what no reader sees; `html`, in lower case, tells what to look for."""
+    """Take out what no reader sees; `html` tells what to look for."""
     selectors = []
-    if "none" in html:
+    if "none" in html or "NONE" in html:
         selectors.append(NOT_DISPLAYED)
-    if "hid" in html:
+    if "hid" in html or "HID" in html:
         selectors.append(NOT_VISIBLE)
     if NOTHING.search(html):
         selectors.append(OF_NO_SIZE)

@@ -2,12 +2,14 @@
 
 import re
 from datetime import datetime
+from typing import BinaryIO
 
 from postroom.mime import addresses, attachments, dates, parameters
 from postroom.mime.body import Body, preview
-from postroom.mime.headers import Headers, Source
+from postroom.mime.headers import Headers
 from postroom.mime.limits import CALENDAR_CHARS, CALENDARS, ID_CHARS, IDS
 from postroom.mime.model import Address, Attachment, ParsedMessage
+from postroom.mime.source import FileSource, Source
 from postroom.mime.structure import Part, Walk
 from postroom.mime.words import decode_words
 
@@ -22,6 +24,14 @@ def parse(raw: bytes | memoryview) -> ParsedMessage:
     if b"\r" in data[:1000] and b"\n" not in data:  # lines end in CR alone; offsets stay the same
         data = data.replace(b"\r", b"\n")
     return read(data, len(data))
+
+
+def parse_large(file: BinaryIO, size: int) -> ParsedMessage:
+    """`parse` for a mail that should not lie in memory: `file` is read in pieces, from its beginning.
+
+    Attachments are located and measured, texts read up to their limits.
+    """
+    return read(FileSource(file, size), size)
 
 
 def read(source: Source, size: int) -> ParsedMessage:
@@ -82,6 +92,7 @@ class _Content:
                 return
         elif shown and kind in READ_AS_TEXT and not (part.related and name):
             self.body.add(part)
+            self._attach_embedded()
             return
         elif shown and kind.startswith("text/") and disposition != "inline" and kind != "text/rfc822-headers":
             if not part.alternative:
@@ -103,6 +114,12 @@ class _Content:
                 self.defects,
             )
         )
+
+    def _attach_embedded(self) -> None:
+        for file in self.body.embedded:
+            number = len(self.attachments) + 1
+            self.attachments.append(attachments.describe_embedded(file, number, self.source))
+        self.body.embedded.clear()
 
     def _calendar(self, part: Part) -> None:
         if len(self.calendar) >= CALENDARS:

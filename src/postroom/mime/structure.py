@@ -5,15 +5,25 @@ Open multiparts lie on a stack. Every line that starts with `--` is compared wit
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from postroom.mime import headers, parameters
-from postroom.mime.headers import Headers, Source
+from postroom.mime.headers import Headers
 from postroom.mime.limits import BOUNDARY_BYTES, DEPTH, HEADER_BYTES, PARTS
 from postroom.mime.parameters import Parameters
+from postroom.mime.source import Source
 
 FIRST_DELIMITER = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n")
 GUESS_WITHIN = 16 << 10
+
+
+def _common_start(boundaries: Iterable[bytes]) -> bytes:
+    first, last = min(boundaries), max(boundaries)
+    for length, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            return first[:length]
+    return first
 
 
 @dataclass(slots=True)
@@ -124,8 +134,11 @@ class Walk:
     def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
         """The next delimiter of an open multipart: (offset of its newline, end of line, level, is last)."""
         levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
+        needle = b"\n--" + _common_start(levels)  # the longer, the faster the search
         find, source = self.source.find, self.source
-        while (at := find(b"\n--", at, end)) >= 0:
+        if self._leaf is not None and self._leaf.fields.get("content-transfer-encoding") == "base64":
+            at = max(at, find(b"-", at, end) - 2)  # no digit of base64; a single byte is found fastest
+        while (at := find(needle, at, end)) >= 0:
             start = at + 3
             newline = find(b"\n", start, min(start + BOUNDARY_BYTES + 200, self.size))
             stop = newline if newline >= 0 else min(start + BOUNDARY_BYTES + 200, self.size)

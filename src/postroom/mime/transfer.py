@@ -8,6 +8,7 @@ BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
 NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
 WHITE = b" \t\r\n"
+LOOSE_END = re.compile(rb"=[ \t]")
 SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
 LINE = re.compile(rb"[^\r\n]+")
 LEFT_OVER = (0, 0, 1, 2)  # bytes that 0 to 3 digits beyond a multiple of four hold
@@ -84,8 +85,18 @@ def base64_damaged(data: bytes) -> bool:
     return bool(len(kept) % 4) or len(kept) - len(digits) > 2 or bool(digits.translate(None, BASE64_DIGITS))
 
 
-def base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """`base64` for data that comes in pieces; holds one piece at a time."""
+def stream(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """`decode` for data that comes in pieces; holds about one piece at a time."""
+    if encoding == "base64":
+        return _base64_stream(chunks)
+    if encoding == "quoted-printable":
+        return map(quoted_printable, _at_lines(chunks))
+    if encoding == "x-uuencode":
+        return map(uuencoded, _at_lines(chunks))
+    return iter(chunks)
+
+
+def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
     held = b""
     for chunk in chunks:
         held += chunk.translate(None, NOT_BASE64_OR_PAD)
@@ -98,21 +109,23 @@ def base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield _run(held)
 
 
-def base64_stream_size(chunks: Iterable[bytes]) -> int:
-    """`base64_size` for data that comes in pieces."""
-    size = digits = 0
+def _at_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut behind line ends; in a line without end, before what might be an escape."""
+    held = b""
     for chunk in chunks:
-        *runs, last = chunk.split(b"=")
-        for run in runs:
-            size += _run_size(digits + len(run.translate(None, NOT_BASE64)))
-            digits = 0
-        digits += len(last.translate(None, NOT_BASE64))
-    return size + _run_size(digits)
+        held += chunk
+        cut = held.rfind(b"\n") + 1
+        if not cut:
+            escape = held.rfind(b"=", max(len(held) - 3, 0))
+            cut = escape if escape >= 0 else len(held)
+        yield held[:cut]
+        held = held[cut:]
+    yield held
 
 
 def quoted_printable(data: bytes) -> bytes:
     """Soft breaks that a gateway put white space behind are mended (RFC 2045, 6.7)."""
-    if b"= " in data or b"=\t" in data:
+    if LOOSE_END.search(data):
         data = SOFT_BREAK.sub(b"=", data)
     return binascii.a2b_qp(data)
 

@@ -7,7 +7,6 @@ from postroom.mime.charsets import decode
 
 MAX_WORD = 4_000  # characters; the RFC says 75, senders do as they like
 PREFIX = re.compile(r"=\?([^?*\s]{1,40}+)(?:\*[^?\s]{0,40})?\?([bBqQ])\?")
-HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 UNSAFE = re.compile("[\x00-\x1f\x7f]+")
 
@@ -49,7 +48,7 @@ def _word(value: str, at: int) -> tuple[bytes, str, int] | None:
     if end < 0:
         return None
     encoded = value[start:end].encode("utf-8", "replace")
-    data = _base64(encoded) if prefix[2] in "bB" else _quoted(encoded)
+    data = _base64(encoded) if prefix[2] in "bB" else binascii.a2b_qp(encoded, header=True)
     return data, prefix[1].lower(), end + 2
 
 
@@ -58,7 +57,3 @@ def _base64(encoded: bytes) -> bytes:
     if len(digits) % 4 == 1:
         digits = digits[:-1]
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
-
-
-def _quoted(encoded: bytes) -> bytes:
-    return HEX.sub(lambda found: bytes.fromhex(found[1].decode()), encoded.replace(b"_", b" "))
