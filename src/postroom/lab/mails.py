@@ -5,7 +5,7 @@ One in a hundred is broken as real mail is broken.
 """
 
 from datetime import datetime
-from itertools import count, islice
+from itertools import chain, count, islice
 from random import Random
 
 from postroom.lab import threads
@@ -16,7 +16,8 @@ from postroom.lab.prose import Ink
 from postroom.lab.threads import Facts, dice, facts_of
 
 ASIAN = frozenset({"shift_jis", "euc-jp", "gb2312", "gb18030", "gbk", "big5", "euc-kr"})
-FIRST_FOLDERS = ("INBOX", "Sent", "Drafts", "Archive", "Junk", "Trash")
+FIRST_FOLDERS = ("INBOX", "Sent", "Archive", "Trash")
+LAST_FOLDERS = ("Drafts", "Junk")
 FOLDERS = (
     "Projekte/Größe & Maß",
     "Счета",
@@ -72,8 +73,7 @@ def received_at(seed: int, number: int) -> datetime:
 
 def folders(seed: int, count_of_folders: int) -> list[str]:
     """Names of folders in several scripts, all different; `/` parts their levels. INBOX is the first."""
-    rest = [*FIRST_FOLDERS[1:], *FOLDERS]
-    Random(seed).shuffle(rest)
+    own = list(FOLDERS)
+    Random(seed).shuffle(own)
     more = (f"Archive/{year}/{month:02}" for year in count(2001) for month in range(1, 13))
-    names = ["INBOX", *rest, *islice(more, max(0, count_of_folders - len(rest) - 1))]
-    return names[:count_of_folders]
+    return list(islice(chain(FIRST_FOLDERS, own, LAST_FOLDERS, more), count_of_folders))

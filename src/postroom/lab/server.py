@@ -1,0 +1,117 @@
+"""The lab server: mailboxes in memory behind real IMAP on a loopback port, with mail that keeps arriving."""
+
+import asyncio
+import ssl
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from postroom.lab.certificate import Certificate
+from postroom.lab.faults import Faults
+from postroom.lab.imap import converse
+from postroom.lab.mailbox import LabMailbox
+from postroom.lab.session import House, Session
+
+ADDRESS = "robin@lab.example"
+PASSWORD = "open sesame"
+LONGEST_LINE = 1 << 20
+
+
+@dataclass(slots=True, eq=False)
+class LabServer:
+    """A running server. `mailbox` is that of `address`; `accounts` may be added to at any time."""
+
+    host: str
+    address: str
+    password: str
+    mailbox: LabMailbox
+    faults: Faults
+    messages: int
+    arrived: int = 0
+    port: int = 0
+    accounts: dict[str, LabMailbox] = field(default_factory=dict)
+    _when_arrived: Callable[[int], None] | None = None
+
+    def arrive(self) -> int:
+        """The next generated mail comes into INBOX; returns its UID."""
+        uid = self.mailbox.arrive(self.messages + self.arrived)
+        self.arrived += 1
+        if self._when_arrived:
+            self._when_arrived(self.arrived)
+        return uid
+
+
+@asynccontextmanager
+async def serve(
+    *,
+    messages: int = 300,
+    folder_count: int = 8,
+    seed: int = 1,
+    arrive_every: timedelta | None = None,
+    arrived: int = 0,
+    when_arrived: Callable[[int], None] | None = None,
+    faults: Iterable[str] = (),
+    certificate: Certificate | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[LabServer]:
+    """Serve until the block ends.
+
+    The same arguments make the same messages under the same UIDs and validities. `arrived` says how many
+    mails came by themselves in earlier runs: they are there again. `when_arrived` is told the new count each
+    time one comes, so that the caller can keep it. With a certificate STARTTLS is offered. Raises OSError for
+    a port that is taken, UnknownFault.
+    """
+    mailbox = LabMailbox.filled(messages, folder_count=folder_count, seed=seed)
+    server = LabServer(host, ADDRESS, PASSWORD, mailbox, Faults(faults), messages)
+    server.accounts[ADDRESS] = mailbox
+    for _ in range(arrived):
+        server.arrive()
+    server._when_arrived = when_arrived
+    house = House(server.accounts, PASSWORD, server.faults, _context(certificate))
+    async with asyncio.TaskGroup() as group:
+        listener = await _listen(house, group, host, port)
+        server.port = int(listener.sockets[0].getsockname()[1])
+        arrivals = group.create_task(_arrivals(server, arrive_every)) if arrive_every else None
+        try:
+            yield server
+        finally:
+            listener.close()
+            if arrivals:
+                arrivals.cancel()
+            house.close()
+
+
+async def _listen(house: House, group: asyncio.TaskGroup, host: str, port: int) -> asyncio.Server:
+    def connected(reader: StreamReader, writer: StreamWriter) -> None:
+        house.tasks.add(task := group.create_task(_converse(house, reader, writer)))
+        task.add_done_callback(house.tasks.discard)
+
+    return await asyncio.start_server(connected, host, port, limit=LONGEST_LINE)
+
+
+async def _converse(house: House, reader: StreamReader, writer: StreamWriter) -> None:
+    try:
+        await converse(Session(house, reader, writer))
+        if writer.can_write_eof():  # what was said last shall arrive
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+async def _arrivals(server: LabServer, every: timedelta) -> None:
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        server.arrive()
+
+
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    return context

@@ -1,0 +1,158 @@
+"""What one connection to the lab server knows, and what it tells a client without being asked."""
+
+import asyncio
+import ssl
+from asyncio import StreamReader, StreamWriter
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+
+from postroom.lab.faults import Faults
+from postroom.lab.mailbox import LabFolder, LabMailbox, LabMessage
+from postroom.lab.wire import compressed
+
+
+class No(Exception):
+    """The command is refused; the text follows NO."""
+
+
+class Hangup(Exception):
+    """The server ends the connection here and now."""
+
+
+@dataclass(slots=True, eq=False)
+class House:
+    """What all sessions of a server share."""
+
+    accounts: dict[str, LabMailbox]
+    password: str
+    faults: Faults
+    tls: ssl.SSLContext | None = None
+    users: Counter[str] = field(default_factory=Counter)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def close(self) -> None:
+        """End all conversations."""
+        for task in self.tasks:
+            task.cancel()
+
+
+class Session:
+    """One connection.
+
+    `known` holds the UIDs that the client has been told of, in order: sequence number n is `known[n - 1]`.
+    What the folder holds may be ahead of it; `update` closes the gap where the protocol allows it.
+    """
+
+    def __init__(self, house: House, reader: StreamReader, writer: StreamWriter) -> None:
+        self.house, self.faults = house, house.faults
+        self.reader, self.writer = reader, writer
+        self.user: str | None = None
+        self.mailbox: LabMailbox | None = None
+        self.folder: LabFolder | None = None
+        self.read_only = False
+        self.known: list[int] = []
+        self.enabled: set[str] = set()
+        self.identified = self.encrypted = self.over = False
+        self.lists = 0
+        self.changed = asyncio.Event()
+        self._validity = self._noticed = self._swept = 0
+
+    def line(self, raw: bytes) -> None:
+        """Queue one response."""
+        self.writer.write(raw + b"\r\n")
+
+    @property
+    def account(self) -> LabMailbox:
+        """The mailbox of who has signed in."""
+        if self.mailbox is None:
+            raise No("sign in first")
+        return self.mailbox
+
+    @property
+    def selected(self) -> LabFolder:
+        """The folder that is open."""
+        if self.folder is None:
+            raise No("select a folder first")
+        if self.folder.deleted or self.folder.validity != self._validity:
+            self.line(b"* BYE the folder is not what it was")
+            raise Hangup
+        return self.folder
+
+    def sign_in(self, user: str) -> None:
+        """From here on the session belongs to an account."""
+        self.user, self.mailbox = user, self.house.accounts[user]
+        self.house.users[user] += 1
+
+    def open(self, folder: LabFolder, *, read_only: bool) -> None:
+        """Look at a folder from now on."""
+        self.leave()
+        self.folder, self.read_only = folder, read_only
+        self.known = list(folder.messages)
+        self._validity = folder.validity
+        self._noticed = self._swept = folder.modseq
+        folder.watchers.add(self.changed.set)
+
+    def leave(self) -> None:
+        """Look at no folder."""
+        if self.folder is not None:
+            self.folder.watchers.discard(self.changed.set)
+        self.folder, self.known = None, []
+
+    def end(self) -> None:
+        """The connection is over."""
+        self.leave()
+        if self.user is not None:
+            self.house.users[self.user] -= 1
+            self.user = None
+
+    def sequence(self, uid: int) -> int:
+        """The sequence number of a UID that the client knows of."""
+        return bisect_left(self.known, uid) + 1
+
+    def flags_of(self, message: LabMessage) -> bytes:
+        """A FETCH answer with a message's flags."""
+        modseq = b" MODSEQ (%d)" % message.modseq if "CONDSTORE" in self.enabled else b""
+        flags = " ".join(sorted(message.flags)).encode()
+        return b"* %d FETCH (UID %d FLAGS (%s)%s)" % (
+            self.sequence(message.uid),
+            message.uid,
+            flags,
+            modseq,
+        )
+
+    def update(self, *, expunge: bool) -> None:
+        """Tell what has changed. Without `expunge` sequence numbers stay as they are (RFC 3501, 7.4.1)."""
+        if self.folder is None:
+            return
+        folder = self.selected
+        if expunge and self._swept != folder.modseq:
+            self._tell_gone(folder)
+            self._swept = folder.modseq
+        if self._noticed != folder.modseq:
+            last = self.known[-1] if self.known else 0
+            changed = [m for m in folder.messages.values() if m.modseq > self._noticed]
+            new = [message.uid for message in changed if message.uid > last]
+            if new:
+                self.known += new
+                self.line(b"* %d EXISTS" % len(self.known))
+            for message in changed:
+                if message.uid <= last:
+                    self.line(self.flags_of(message))
+            self._noticed = folder.modseq
+
+    def _tell_gone(self, folder: LabFolder) -> None:
+        gone = [uid for uid in self.known if uid not in folder.messages]
+        if not gone:
+            return
+        if "QRESYNC" in self.enabled:
+            self.line(b"* VANISHED %s" % compressed(gone).encode())
+        else:
+            for uid in reversed(gone):
+                self.line(b"* %d EXPUNGE" % self.sequence(uid))
+        self.known = [uid for uid in self.known if uid in folder.messages]
+
+    def noticed(self) -> None:
+        """The client need not be told of what it has just done itself."""
+        if self.folder is not None:
+            self._noticed = self.folder.modseq

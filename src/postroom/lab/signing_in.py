@@ -1,0 +1,124 @@
+"""The commands of a session's beginning and end: CAPABILITY, ID, STARTTLS, LOGIN, ENABLE, LOGOUT."""
+
+from base64 import b64decode
+from hmac import compare_digest
+
+from postroom.lab.session import Hangup, No, Session
+from postroom.lab.wire import Command, Misread, text, texts
+
+BEFORE_LOGIN = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE"
+AFTER_LOGIN = (
+    f"{BEFORE_LOGIN} IDLE NAMESPACE UIDPLUS UNSELECT MOVE CONDSTORE QRESYNC ESEARCH LIST-EXTENDED "
+    "LIST-STATUS SPECIAL-USE CHILDREN"
+)
+
+
+def capabilities(session: Session) -> str:
+    """What is offered in this state of the session."""
+    if session.mailbox is not None:
+        return AFTER_LOGIN
+    words = [BEFORE_LOGIN]
+    offered = session.house.tls is not None and not session.faults.active("starttls-stripped")
+    if offered and not session.encrypted:
+        words.append("STARTTLS")
+    words.append("LOGINDISABLED" if session.faults.active("logindisabled") else "AUTH=PLAIN")
+    return " ".join(words)
+
+
+def greet(session: Session) -> None:
+    """The first line of the server. Raises Hangup where it is the last."""
+    if session.faults.active("greeting-bye"):
+        session.line(b"* BYE the server is too busy")
+        raise Hangup
+    if session.faults.active("preauth"):
+        session.sign_in(next(iter(session.house.accounts)))
+        session.line(b"* PREAUTH welcome, whoever you are")
+        return
+    session.line(f"* OK [CAPABILITY {capabilities(session)}] postroom lab ready".encode())
+
+
+async def capability(session: Session, _: Command) -> str:
+    session.line(f"* CAPABILITY {capabilities(session)}".encode())
+    return "OK that is all"
+
+
+async def noop(session: Session, _: Command) -> str:
+    session.update(expunge=True)
+    return "OK"
+
+
+async def identify(session: Session, _: Command) -> str:
+    session.identified = True
+    session.line(b'* ID ("name" "postroom lab")')
+    return "OK nice to meet you"
+
+
+async def logout(session: Session, _: Command) -> str:
+    session.line(b"* BYE see you")
+    session.over = True
+    return "OK"
+
+
+async def starttls(session: Session, command: Command) -> str:
+    """The answer is sent from here: what follows it is encrypted."""
+    if session.house.tls is None or session.encrypted or session.faults.active("starttls-stripped"):
+        raise Misread("no STARTTLS here")
+    answer = f"{command.tag} OK go ahead\r\n".encode()
+    if session.faults.active("starttls-injection"):
+        answer += b"* CAPABILITY IMAP4rev1 AUTH=PLAIN INJECTED\r\n"
+    session.writer.write(answer)
+    await session.writer.drain()
+    await session.writer.start_tls(session.house.tls)
+    session.encrypted = True
+    return ""
+
+
+async def login(session: Session, command: Command) -> str:
+    if session.faults.active("logindisabled"):
+        raise No("[PRIVACYREQUIRED] LOGIN is disabled")
+    if len(command.arguments) != 2:
+        raise Misread("LOGIN takes a name and a password")
+    user, password = (text(argument) for argument in command.arguments)
+    return _admit(session, user, password)
+
+
+async def authenticate(session: Session, command: Command) -> str:
+    """PLAIN, with or without an initial response."""
+    mechanism, *initial = texts(command.arguments)
+    if mechanism.upper() != "PLAIN":
+        raise No("only PLAIN is spoken here")
+    if initial:
+        response = initial[0].encode()
+    else:
+        session.line(b"+ ")
+        await session.writer.drain()
+        response = (await session.reader.readline()).strip()
+    if response == b"*":
+        raise Misread("as you like")
+    try:
+        _, user, password = b64decode(response, validate=True).decode().split("\0")
+    except ValueError as error:
+        raise Misread("that is not a PLAIN response") from error
+    return _admit(session, user, password)
+
+
+def _admit(session: Session, user: str, password: str) -> str:
+    if session.mailbox is not None:
+        raise Misread("you are signed in already")
+    known = user in session.house.accounts and compare_digest(
+        password.encode("utf-8", "surrogateescape"), session.house.password.encode()
+    )
+    if not known or session.faults.active("login-no"):
+        raise No("[AUTHENTICATIONFAILED] wrong name or password")
+    if session.faults.active("too-many-connections") and session.house.users[user]:
+        raise No("[ALERT] Too many simultaneous connections. (Failure)")
+    session.sign_in(user)
+    return f"OK [CAPABILITY {capabilities(session)}] signed in"
+
+
+async def enable(session: Session, command: Command) -> str:
+    wanted = {word.upper() for argument in command.arguments for word in texts(argument)}
+    new = wanted & {"CONDSTORE", "QRESYNC"}
+    session.enabled |= new | ({"CONDSTORE"} if "QRESYNC" in new else set())
+    session.line(f"* ENABLED {' '.join(sorted(new))}".rstrip().encode())
+    return "OK"
