@@ -52,8 +52,9 @@ async def read_command(reader: StreamReader, writer: StreamWriter) -> bytes:
 def parse(raw: bytes) -> Command:
     """Raises Misread."""
     tag, _, rest = raw.partition(b" ")
-    arguments, end = _arguments(rest.rstrip(b"\r\n"), 0, 0)
-    if end < len(rest.rstrip(b"\r\n")) or not arguments or not isinstance(arguments[0], str):
+    rest = rest.removesuffix(b"\n").removesuffix(b"\r")
+    arguments, end = _arguments(rest, 0, 0)
+    if end < len(rest) or not arguments or not isinstance(arguments[0], str):
         raise Misread("a command is a tag, a name and arguments")
     name = text(arguments.pop(0))
     if name.upper() == "UID" and arguments and isinstance(arguments[0], str):
