@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from postroom import errors
@@ -42,9 +42,10 @@ class Account:
     next_sync_at: datetime
     sync_started_at: datetime | None  # set while a sync runs
     last_sync_at: datetime | None
-    last_sync_status: str | None  # success, failed
+    last_sync_status: Literal["success", "failed"] | None
     last_sync_error: Mapping[str, Any] | None  # {"code": ..., "message": ...}
     sync_count: int
+    failures: int  # in a row
     verified_fresh_at: datetime | None
     created_at: datetime
 

@@ -14,7 +14,9 @@
 Errors are the tree below; adapters translate theirs into it at the edge, each with a sentence for people.
 
 TryLater
-├── Unreachable      no such host, closed port, connection lost, time-out
+├── Unreachable      connection lost, time-out
+│   ├── UnknownHost  no such name
+│   └── PortClosed   nobody listens there
 ├── ServerRefused    the server said NO or BYE for now; `wait` is what it asked for, if it did
 └── Incomplete       an answer contradicts itself; nothing may be inferred from it
 NeedsOwner
@@ -22,6 +24,8 @@ NeedsOwner
 ├── AppPassword      the provider wants an app password or OAuth instead
 ├── NotTrusted       the certificate is not trusted, or names another host
 └── TlsRefused       TLS was required and the server does not offer it
+Broken
+└── NoRoom           no space for messages too large for memory
 BadMessage
 └── Unfetchable      the server will not hand out this message
 NotFound
@@ -182,6 +186,14 @@ class Unreachable(errors.TryLater):
     code = "providers.unreachable"
 
 
+class UnknownHost(Unreachable):
+    code = "providers.unknown_host"
+
+
+class PortClosed(Unreachable):
+    code = "providers.port_closed"
+
+
 class ServerRefused(errors.TryLater):
     code = "providers.refused"
 
@@ -204,6 +216,10 @@ class NotTrusted(errors.NeedsOwner):
 
 class TlsRefused(errors.NeedsOwner):
     code = "providers.tls_refused"
+
+
+class NoRoom(errors.Broken):
+    code = "providers.no_room"
 
 
 class Unfetchable(errors.BadMessage):

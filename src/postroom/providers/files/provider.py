@@ -24,6 +24,7 @@ from postroom.providers.model import (
     FolderRole,
     FolderStatus,
     Login,
+    Mailbox,
     RemoteFolder,
     RemoteItem,
     RemoteMessage,
@@ -56,7 +57,8 @@ class FilesProvider:
             raise NotMail(f"There is neither a Maildir nor an mbox at {path}.")
         yield FilesMailbox(found)
 
-    async def estimate(self, mailbox: "FilesMailbox", folders: Sequence[RemoteFolder]) -> Estimate:
+    async def estimate(self, mailbox: Mailbox, folders: Sequence[RemoteFolder]) -> Estimate:
+        assert isinstance(mailbox, FilesMailbox)  # as `open` gives it
         messages = size = 0
         for folder in folders:
             opened = await mailbox.open(folder)

@@ -1,0 +1,252 @@
+"""All SQL over accounts. The sealed secret is read by one function only."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from postroom.accounts.model import Account, AccountState, NoSuchAccount, Scope
+from postroom.ids import AccountId, TenantId
+
+COLUMNS = """
+    tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
+    sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
+    created_at
+"""
+
+ADD = f"""
+    INSERT INTO accounts_account
+           (tenant_id, public_id, address, provider, settings, secret, scope, poll_every)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (tenant_id, address) DO NOTHING
+    RETURNING {COLUMNS}
+"""  # noqa: S608  constants only
+
+
+async def add(
+    conn: Connection,
+    tenant: TenantId,
+    public_id: UUID,
+    *,
+    address: str,
+    provider: str,
+    settings: Mapping[str, Any],
+    secret: str | None,
+    scope: Scope,
+    poll_every: timedelta | None = None,
+) -> Account | None:
+    """The new account, due at once; None if the address is connected already. `secret` is sealed."""
+    row = await conn.fetchrow(
+        ADD, tenant, public_id, address, provider, dict(settings), secret, _scope_json(scope), poll_every
+    )
+    return _account(row) if row else None
+
+
+GET = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND public_id = $2"  # noqa: S608
+
+
+async def get(conn: Connection, tenant: TenantId, public_id: UUID) -> Account:
+    """Raises `NoSuchAccount`."""
+    return _account(_found(await conn.fetchrow(GET, tenant, public_id)))
+
+
+GET_BY_ID = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND id = $2"  # noqa: S608
+
+
+async def get_by_id(conn: Connection, tenant: TenantId, account: AccountId) -> Account:
+    """Raises `NoSuchAccount`."""
+    return _account(_found(await conn.fetchrow(GET_BY_ID, tenant, account)))
+
+
+FIND = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND address = $2"  # noqa: S608
+
+
+async def find(conn: Connection, tenant: TenantId, address: str) -> Account | None:
+    """By address, as `rules.normal_address` writes it."""
+    row = await conn.fetchrow(FIND, tenant, address)
+    return _account(row) if row else None
+
+
+LIST = f"""
+    SELECT {COLUMNS} FROM accounts_account
+     WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3
+"""  # noqa: S608
+
+
+async def list_after(
+    conn: Connection, tenant: TenantId, after: AccountId | None = None, limit: int = 1000
+) -> list[Account]:
+    """In the order in which they were connected."""
+    return [_account(row) for row in await conn.fetch(LIST, tenant, after or 0, limit)]
+
+
+SECRET = "SELECT secret FROM accounts_account WHERE tenant_id = $1 AND id = $2"
+
+
+async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str | None:
+    """The sealed secret, for `credentials.unseal`."""
+    sealed: str | None = await conn.fetchval(SECRET, tenant, account)
+    return sealed
+
+
+SET_CREDENTIALS = """
+    UPDATE accounts_account
+       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, next_sync_at = now()
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def set_credentials(
+    conn: Connection, tenant: TenantId, account: AccountId, settings: Mapping[str, Any], secret: str | None
+) -> None:
+    """Connected again: it is active and due at once. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(SET_CREDENTIALS, tenant, account, dict(settings), secret))
+
+
+SET_STATE = """
+    UPDATE accounts_account
+       SET state = $3, reason = $4, next_sync_at = CASE WHEN $3 = 'active' THEN now() ELSE next_sync_at END
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def set_state(
+    conn: Connection, tenant: TenantId, account: AccountId, state: AccountState, reason: str | None = None
+) -> None:
+    """What becomes active is due at once. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(SET_STATE, tenant, account, str(state), reason))
+
+
+SET_INTERVAL = """
+    UPDATE accounts_account
+       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3, $4))
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def set_interval(
+    conn: Connection, tenant: TenantId, account: AccountId, every: timedelta | None, default: timedelta
+) -> None:
+    """None: the installation's `default`. A shorter one takes effect now. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(SET_INTERVAL, tenant, account, every, default))
+
+
+SET_SCOPE = "UPDATE accounts_account SET scope = $3 WHERE tenant_id = $1 AND id = $2 RETURNING id"
+
+
+async def set_scope(conn: Connection, tenant: TenantId, account: AccountId, scope: Scope) -> None:
+    """Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(SET_SCOPE, tenant, account, _scope_json(scope)))
+
+
+STARTED = """
+    UPDATE accounts_account SET sync_started_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def mark_sync_started(conn: Connection, tenant: TenantId, account: AccountId) -> None:
+    """Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(STARTED, tenant, account))
+
+
+SUCCEEDED = """
+    UPDATE accounts_account
+       SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
+           sync_count = sync_count + 1, failures = 0, next_sync_at = $4,
+           verified_fresh_at = coalesce($5, verified_fresh_at),
+           state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
+           reason = CASE WHEN state = 'paused' THEN reason END
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def mark_sync_succeeded(
+    conn: Connection,
+    tenant: TenantId,
+    account: AccountId,
+    *,
+    at: datetime,
+    next_sync_at: datetime,
+    verified_at: datetime | None = None,
+) -> None:
+    """A success heals every state but a pause, which is its owner's. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(SUCCEEDED, tenant, account, at, next_sync_at, verified_at))
+
+
+FAILED = """
+    UPDATE accounts_account
+       SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'failed', last_sync_error = $4,
+           sync_count = sync_count + 1, failures = failures + 1, next_sync_at = $5,
+           state = CASE WHEN state = 'paused' THEN state ELSE $6 END,
+           reason = CASE WHEN state = 'paused' THEN reason ELSE $7 END
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def mark_sync_failed(
+    conn: Connection,
+    tenant: TenantId,
+    account: AccountId,
+    *,
+    at: datetime,
+    next_sync_at: datetime,
+    error: Mapping[str, Any],
+    state: AccountState,
+) -> None:
+    """`error` has `code` and `message`; the message is the reason of the state. Raises `NoSuchAccount`."""
+    values = (at, dict(error), next_sync_at, str(state), error["message"])
+    _found(await conn.fetchrow(FAILED, tenant, account, *values))
+
+
+REMOVE = "DELETE FROM accounts_account WHERE tenant_id = $1 AND id = $2 RETURNING public_id"
+
+
+async def remove(conn: Connection, tenant: TenantId, account: AccountId) -> None:
+    """With everything that hangs on it by foreign keys. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(REMOVE, tenant, account))
+
+
+CLAIM_DUE = "SELECT tenant_id, account_id FROM accounts_claim_due($1, $2)"
+
+
+async def claim_due(conn: Connection, most: int, hold: timedelta) -> Sequence[tuple[TenantId, AccountId]]:
+    """Accounts of all tenants whose poll is due, each given to one caller; the longest waiting first chosen.
+
+    A caller that dies delays its accounts by `hold`. The transaction is bound to no tenant.
+    """
+    rows = await conn.fetch(CLAIM_DUE, most, hold)
+    return [(TenantId(row["tenant_id"]), AccountId(row["account_id"])) for row in rows]
+
+
+def _found(row: Record | None) -> Record:
+    if row is None:
+        raise NoSuchAccount("There is no such account.")
+    return row
+
+
+def _account(row: Record) -> Account:
+    values = dict(row)
+    scope = values.pop("scope")
+    since = scope.get("since")
+    return Account(
+        **values
+        | {
+            "scope": Scope(
+                folders=scope.get("folders"),
+                since=date.fromisoformat(since) if since else None,
+                largest=scope.get("largest"),
+            ),
+            "state": AccountState(values["state"]),
+        }
+    )
+
+
+def _scope_json(scope: Scope) -> dict[str, Any]:
+    values = {
+        "folders": scope.folders,
+        "since": scope.since.isoformat() if scope.since else None,
+        "largest": scope.largest,
+    }
+    return {key: value for key, value in values.items() if value is not None}

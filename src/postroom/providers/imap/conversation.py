@@ -1,0 +1,136 @@
+"""A session that is patient while the server talks, and not when it falls silent."""
+
+import asyncio
+import io
+import os
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import IO, BinaryIO
+
+from postroom.imap.aio import Session
+from postroom.imap.commands import Command
+from postroom.imap.connection import Completed, Event
+from postroom.imap.errors import LimitExceeded
+from postroom.imap.framing import Spool
+from postroom.imap.quirks import Quirk
+from postroom.imap.responses import Response
+from postroom.providers.imap.settings import ImapSettings
+
+Keep = Callable[[Response], bool]
+
+SILENCE = 60  # seconds without a byte while a command runs
+IN_MEMORY = 1 << 20  # bytes of one message; larger ones are in files
+SPOOL_OVER = 1 << 17  # literals above this tell of every piece that arrives
+MOST_KEPT = 2_000_000  # responses that one command may leave in memory
+
+
+class Patience:
+    """Runs out after `SILENCE`, begins anew with every sign of life."""
+
+    def __init__(self) -> None:
+        self._limit: asyncio.Timeout | None = None
+        self._heard = 0.0
+
+    def heard(self) -> None:
+        """The server said something."""
+        now = asyncio.get_running_loop().time()
+        if self._limit is not None and now - self._heard > 1:
+            self._heard = now
+            self._limit.reschedule(now + SILENCE)
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Raises `TimeoutError` inside the block."""
+        self._heard = asyncio.get_running_loop().time()
+        async with asyncio.timeout(SILENCE) as self._limit:
+            try:
+                yield
+            finally:
+                self._limit = None
+
+    def spool(self, size: int) -> IO[bytes]:
+        """Where a literal of this size goes: each piece of it is a sign of life."""
+        return _Memory(self) if size <= IN_MEMORY else _File(self)
+
+
+class _Memory(io.BytesIO):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self._patience = patience
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        self._patience.heard()
+        return super().write(data)
+
+
+class _File(io.BufferedRandom):
+    def __init__(self, patience: Patience) -> None:
+        super().__init__(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  it is closed with us
+        self._patience = patience
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        self._patience.heard()
+        return super().write(data)
+
+
+def taken(body: bytes | Spool) -> bytes | BinaryIO:
+    """A message's content: in memory, or a file that the caller closes."""
+    if isinstance(body, bytes):
+        return body
+    try:
+        if body.size <= IN_MEMORY:
+            return body.read()
+        body.file.seek(0)
+        return os.fdopen(os.dup(body.file.fileno()), "rb")
+    finally:
+        body.close()
+
+
+class Conversation:
+    """One logged-in session, and what is known of its server. Raises what `postroom.imap` raises."""
+
+    def __init__(self, session: Session, patience: Patience, settings: ImapSettings) -> None:
+        self.session, self.settings = session, settings
+        self.quirks: frozenset[Quirk] = frozenset()
+        self.patience = patience
+
+    def offers(self, *capabilities: str) -> bool:
+        """Whether the server offers any of these."""
+        return not self.session.capabilities.isdisjoint(capabilities)
+
+    async def run(self, command: Command, keep: Keep | None = None) -> tuple[Response, ...]:
+        """The untagged responses, or those worth keeping. Raises `CommandFailed` for NO and BAD."""
+        (completed,) = await self.run_all([command], keep)
+        if completed.failure:
+            raise completed.failure
+        return completed.responses
+
+    async def run_all(self, commands: Iterable[Command], keep: Keep | None = None) -> list[Completed]:
+        """One after the other, several under way at once. NO and BAD are in the `failure` of each."""
+        ended: list[Completed] = []
+        seen: list[Response] = []
+        kept = 0
+        async with self.patience.waiting(), aclosing(self.session.pipeline(commands)) as events:
+            async for event in events:
+                self.patience.heard()
+                if isinstance(event, Completed):
+                    ended.append(replace(event, responses=tuple(seen)))
+                    seen.clear()
+                elif keep is None or keep(event):
+                    seen.append(event)
+                    kept += 1
+                    if kept > MOST_KEPT:
+                        raise LimitExceeded("number of responses", MOST_KEPT)
+        return ended
+
+    async def events(self, commands: Iterable[Command], window: int) -> AsyncGenerator[Event, None]:
+        """What comes back as it comes; the server's silence counts only while we wait for it."""
+        async with aclosing(self.session.pipeline(commands, window=window)) as events:
+            while True:
+                async with self.patience.waiting():
+                    event = await anext(events, None)
+                if event is None:
+                    return
+                yield event

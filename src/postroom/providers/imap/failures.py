@@ -1,0 +1,185 @@
+"""Whatever goes wrong with an IMAP server, as one sentence of the port's errors.
+
+    network, TLS (net.*) ─┐
+    ImapError ────────────┼──> the tree of providers/model
+    OSError, TimeoutError ┘
+
+Text of the server is shown cleaned and cut; the client below has taken secrets out of it.
+"""
+
+import errno
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from postroom.errors import PostroomError
+from postroom.imap import errors as imap
+from postroom.net import model as net
+from postroom.providers.imap.settings import ImapSettings
+from postroom.providers.known import Known, LoginRule, by_address, by_host
+from postroom.providers.model import (
+    AppPassword,
+    FolderGone,
+    Incomplete,
+    NoRoom,
+    NotTrusted,
+    PortClosed,
+    ServerRefused,
+    TlsRefused,
+    UnknownHost,
+    Unreachable,
+    WrongPassword,
+)
+
+LONGEST = 200  # characters of a server's text that people are shown
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+WAITS = (  # first match counts; Gmail locks an account that goes on for a day
+    (re.compile(r"bandwidth|OVERQUOTA", re.I), timedelta(hours=1)),
+    (re.compile(r"too many|connections|LIMIT", re.I), timedelta(minutes=5)),
+)
+WAIT = timedelta(minutes=1)
+NOT_CONNECTED = re.compile(r"authenticated but not connected", re.I)
+APP_PASSWORD_SAID = re.compile(r"application-specific password|app(?:lication)?[- ]password|185833", re.I)
+NO_PASSWORDS_SAID = re.compile(r"basic ?auth|LOGIN (?:is )?disabled|web ?login required", re.I)
+
+
+def shown(text: str) -> str:
+    """A server's text for people: no control or direction characters, one line, not too long."""
+    clean = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c for c in text[: LONGEST * 4])
+    clean = "".join(c for c in clean if unicodedata.category(c) not in {"Cf", "Cs", "Co"})
+    clean = " ".join(clean.split())
+    return clean if len(clean) <= LONGEST else clean[: LONGEST - 1] + "…"
+
+
+@contextmanager
+def translated(settings: ImapSettings) -> Iterator[None]:
+    """Let only the port's errors, and bugs, out of the block."""
+    try:
+        yield
+    except net.EgressRefused:
+        raise
+    except (imap.ImapError, PostroomError, OSError, TimeoutError) as error:
+        if isinstance(error, imap.LocalError) and not isinstance(error, imap.NoMechanism):
+            raise  # we asked for nonsense: a bug
+        reason = translation(error, settings)
+        if reason is error:
+            raise
+        raise reason from error
+
+
+def translation(error: Exception, settings: ImapSettings) -> PostroomError:
+    """The port's error for `error`, which may be one of the port's already."""
+    match error:
+        case net.UnknownHost():
+            return UnknownHost(error.message, **error.data)
+        case net.PortClosed():
+            return PortClosed(error.message, **error.data)
+        case net.CertificateNotTrusted():
+            return NotTrusted(f"{error.message} {_trust(error.reason)}", **error.data)
+        case net.TlsFailed():
+            return TlsRefused(error.message, **error.data)
+        case net.ConnectTimeout():
+            return Unreachable(error.message, **error.data)
+        case PostroomError():
+            return error
+        case imap.ImapError():
+            return _of_imap(error, settings)
+        case TimeoutError():
+            return Unreachable(f"{settings.host} has stopped answering.", host=settings.host)
+        case OSError(errno=number) if number in FULL:
+            return NoRoom("There is no room for a large message in the temporary folder; make room there.")
+    return Unreachable(f"The connection to {settings.host} broke.", host=settings.host)
+
+
+def _trust(reason: net.Distrust) -> str:
+    if reason in {net.Distrust.SELF_SIGNED, net.Distrust.UNKNOWN_AUTHORITY}:
+        return "If it is yours, give the certificate of its authority with --ca-file."
+    if reason is net.Distrust.WRONG_NAME:
+        return "Use the host name that is in the certificate."
+    return "Its operator must renew it." if reason is net.Distrust.EXPIRED else ""
+
+
+def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
+    host = settings.host
+    match error:
+        case imap.AuthRefused():
+            return refused_login(error, settings)
+        case imap.ServerBusy():
+            wait = error.wait or _wait(f"{error.code} {error.text}")
+            return ServerRefused(
+                f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host
+            )
+        case imap.CommandFailed():
+            return _of_command(error, host)
+        case imap.NoMechanism():
+            return AppPassword(_no_mechanism(settings), host=host)
+        case imap.Insecure():
+            return TlsRefused(
+                f"{host} does not offer the encryption that was asked for (STARTTLS), so nothing was sent; "
+                "try imaps:// on port 993.",
+                host=host,
+            )
+        case imap.Disconnected(said=str(said)):
+            return ServerRefused(f"{host} ended the conversation: {shown(said)}", wait=_wait(said), host=host)
+        case imap.Disconnected():
+            return Unreachable(f"The connection to {host} was lost.", host=host)
+    return Incomplete(f"{host} does not keep to the IMAP protocol: {shown(str(error))}.", host=host)
+
+
+def _of_command(error: imap.CommandFailed, host: str) -> PostroomError:
+    if NOT_CONNECTED.search(error.text):
+        return ServerRefused(
+            f"{host} accepts the login but opens no mailbox ({shown(error.text)}): the password may have "
+            "changed, IMAP may be switched off for this mailbox, it may have no licence, or there were too "
+            "many logins.",
+            wait=timedelta(minutes=15),
+            host=host,
+        )
+    said = shown(error.text) or error.kind
+    return ServerRefused(f"{host} refuses {error.command}: {said}", wait=WAIT, host=host, said=said)
+
+
+def folder_refused(error: imap.CommandFailed, path: str, settings: ImapSettings) -> PostroomError:
+    """A folder could not be opened: because it is gone, or for now."""
+    gone = re.search(
+        r"does ?n.?t exist|not exist|no such|unknown mailbox|not found|nonexistent", error.text, re.I
+    )
+    if error.code == "NONEXISTENT" or (gone and not isinstance(error, imap.ServerBusy)):
+        return FolderGone(f"The folder {shown(path)} is not on the server any more.", path=path)
+    return translation(error, settings)
+
+
+def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomError:
+    """What the owner must do, as exactly as the provider is known."""
+    known = by_host(settings.host) or by_address(settings.username)
+    said = shown(error.text)
+    facts = {"host": settings.host, "username": settings.username, "said": said}
+    if NO_PASSWORDS_SAID.search(said) and not (known and known.advice):
+        return AppPassword(f"{settings.host} does not accept passwords here: {said}", **facts)
+    if known and known.advice:
+        kind = WrongPassword if known.rule is LoginRule.PASSWORD else AppPassword
+        return kind(_advice(known, settings), **facts)
+    if APP_PASSWORD_SAID.search(said):
+        return AppPassword(f"{settings.host} wants an app password instead of your own one: {said}", **facts)
+    return WrongPassword(
+        f"{settings.host} does not accept this password for {settings.username}; check user name and password"
+        f"{f' (it said: {said})' if said else ''}.",
+        **facts,
+    )
+
+
+def _advice(known: Known, settings: ImapSettings) -> str:
+    return f"{known.name} does not accept this password for {settings.username}. {known.advice}"
+
+
+def _no_mechanism(settings: ImapSettings) -> str:
+    known = by_host(settings.host)
+    if known and known.advice:
+        return known.advice
+    return f"{settings.host} accepts no password here: it wants TLS first (imaps:// or --starttls), or OAuth."
+
+
+def _wait(text: str) -> timedelta:
+    return next((wait for pattern, wait in WAITS if pattern.search(text)), WAIT)

@@ -1,0 +1,162 @@
+"""Fetch whole messages in windows: several commands under way, each sized by bytes.
+
+    items ──> windows ──> UID FETCH (BODY.PEEK[]) ──> messages as they come
+                 ^                 │ NO, or a message left out
+                 └──── halves ─────┘
+
+A window that fails is halved until the message that poisons it stands alone; that one is handed back as
+`Unfetched` and all the others arrive. A message that is left out is asked for once more, alone or with its
+like; left out again, it is gone.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from postroom.errors import PostroomError
+from postroom.imap import commands
+from postroom.imap.commands import Command
+from postroom.imap.connection import Completed
+from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.framing import Spool
+from postroom.imap.responses import Fetch
+from postroom.imap.uids import UidSet
+from postroom.providers.imap.conversation import Conversation, taken
+from postroom.providers.imap.failures import shown, translated
+from postroom.providers.model import RemoteItem, RemoteMessage, Unfetchable, Unfetched
+
+MOST_MESSAGES = 100
+MOST_BYTES = 4 << 20  # of the messages of one command, as far as their sizes are known
+UNKNOWN_SIZE = 50_000
+UNDER_WAY = 3
+MOST_POISON = 20  # messages refused in a row, after which it is the server and not the messages
+THROTTLES = {"THROTTLED", "OVERQUOTA", "LIMIT"}
+
+
+@dataclass(slots=True)
+class Window:
+    items: list[RemoteItem]
+    again: bool = False  # these were left out of an answer once
+
+
+class Fetching:
+    """One `fetch`: what is still to be asked, what is under way, what is missing."""
+
+    def __init__(self, conversation: Conversation, items: Sequence[RemoteItem]) -> None:
+        self._conversation = conversation
+        self._todo = deque(windows(items))
+        self._under_way: deque[Window] = deque()
+        self._missing: dict[int, RemoteItem] = {}
+        self._empty: set[int] = set()  # the server answered for these, without a body
+        self._poison = 0
+
+    async def messages(self) -> AsyncGenerator[RemoteMessage | Unfetched, None]:
+        """One answer for each item, in any order. Raises what `postroom.imap` raises."""
+        while self._todo:  # windows may be added after the last command was drawn
+            async with aclosing(self._conversation.events(self._commands(), UNDER_WAY)) as events:
+                async for event in events:
+                    if isinstance(event, Fetch):
+                        if (message := self._arrived(event)) is not None:
+                            yield message
+                    elif isinstance(event, Completed):
+                        for lost in self._ended(event.failure):
+                            yield lost
+
+    def suspects(self) -> list[int]:
+        """What the server was working on when the connection broke."""
+        return [i.uid for i in self._under_way[0].items if i.uid in self._missing] if self._under_way else []
+
+    def _commands(self) -> Iterator[Command]:
+        while self._todo:
+            window = self._todo.popleft()
+            self._under_way.append(window)
+            self._missing.update((item.uid, item) for item in window.items)
+            yield commands.uid_fetch(UidSet.of(i.uid for i in window.items), ["BODY.PEEK[]"])
+
+    def _arrived(self, answer: Fetch) -> RemoteMessage | None:
+        """The message in an answer, if it is one that we still miss; whatever else is said is let go."""
+        body = answer.body
+        item = self._missing.get(answer.uid or 0)
+        size = body.size if isinstance(body, Spool) else len(body or b"")
+        if item is None or (not size and not (body is not None and item.size == 0)):
+            if isinstance(body, Spool):
+                body.close()
+            if item is not None and _meant_body(answer):
+                self._empty.add(item.uid)
+            return None
+        assert body is not None
+        del self._missing[item.uid]
+        self._poison = 0
+        flags = item.flags if answer.flags is None else answer.flags
+        return RemoteMessage(item.uid, taken(body), size, flags, item.received_at)
+
+    def _ended(self, failure: CommandFailed | None) -> list[Unfetched]:
+        """A command is answered: what of its window did not come?"""
+        window = self._under_way.popleft()
+        left = [item for item in window.items if item.uid in self._missing]
+        if failure is not None:
+            if isinstance(failure, ServerBusy) and (failure.wait or failure.code in THROTTLES):
+                raise failure
+            return self._failed(left, failure)
+        if left and not window.again:
+            self._todo.append(Window(left, again=True))
+            return []
+        return [self._give_up(item, None) for item in left]
+
+    def _failed(self, left: list[RemoteItem], failure: CommandFailed) -> list[Unfetched]:
+        if len(left) > 1:
+            middle = len(left) // 2
+            self._todo.extendleft([Window(left[middle:]), Window(left[:middle])])
+            return []
+        self._poison += len(left)
+        if self._poison > MOST_POISON:
+            raise failure
+        return [self._give_up(item, failure) for item in left]
+
+    def _give_up(self, item: RemoteItem, failure: CommandFailed | None) -> Unfetched:
+        del self._missing[item.uid]
+        if failure is None and item.uid not in self._empty:
+            return Unfetched(item.uid, None)
+        said = shown(failure.text) if failure else "an empty message"
+        host = self._conversation.settings.host
+        reason = f"{host} does not hand out message {item.uid}: {said}"
+        return Unfetched(item.uid, Unfetchable(reason, host=host, uid=item.uid))
+
+
+def _meant_body(answer: Fetch) -> bool:
+    """Whether this was an answer to us, and not just news of a flag."""
+    return answer.flags is None or any(key.startswith("BODY[") for key in answer.attributes)
+
+
+def windows(items: Sequence[RemoteItem]) -> Iterator[Window]:
+    """The items in this order, as many together as the limits allow."""
+    window: list[RemoteItem] = []
+    size = 0
+    for item in items:
+        expected = UNKNOWN_SIZE if item.size is None else item.size
+        if window and (len(window) == MOST_MESSAGES or size + expected > MOST_BYTES):
+            yield Window(window)
+            window, size = [], 0
+        window.append(item)
+        size += expected
+    if window:
+        yield Window(window)
+
+
+async def fetch(
+    conversation: Conversation, items: Sequence[RemoteItem]
+) -> AsyncGenerator[RemoteMessage | Unfetched, None]:
+    """Raises the port's errors; their `data` names the `suspects` when the connection broke."""
+    fetching = Fetching(conversation, items)
+    async with aclosing(fetching.messages()) as messages:
+        while True:
+            try:
+                with translated(conversation.settings):
+                    message = await anext(messages, None)
+            except PostroomError as error:
+                error.data["suspects"] = fetching.suspects()
+                raise
+            if message is None:
+                return
+            yield message

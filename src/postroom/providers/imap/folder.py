@@ -1,0 +1,229 @@
+"""An IMAP folder that is open, read-only: what is in it, and what changed.
+
+Only UIDs are used, never sequence numbers: those shift under us while others delete.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from postroom.imap import commands
+from postroom.imap.commands import Command
+from postroom.imap.connection import Completed
+from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.quirks import Quirk
+from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
+from postroom.imap.uids import LARGEST, UidSet
+from postroom.providers.imap.conversation import Conversation
+from postroom.providers.imap.failures import translated
+from postroom.providers.imap.fetch import fetch
+from postroom.providers.model import (
+    Changes,
+    FolderStatus,
+    Incomplete,
+    RemoteFolder,
+    RemoteItem,
+    RemoteMessage,
+    Unfetched,
+    Unreachable,
+)
+
+OVERLAP = 1000  # modseqs that are asked for again where they rise before their change can be seen
+MOST_REMOVED = 1_000_000  # UIDs that an answer may name as gone; a server that forgot its history names all
+MOST_REFUSED = 20  # messages that a scan may be refused one by one
+
+
+class ImapFolder:
+    """An `OpenFolder`. Worthless once the conversation opens another."""
+
+    def __init__(self, conversation: Conversation, folder: RemoteFolder, status: FolderStatus) -> None:
+        self.folder, self.status = folder, status
+        self._conversation = conversation
+
+    async def uids(self) -> Sequence[int]:
+        """Every UID, ascending. Raises `Incomplete` when no way of asking gives as many as EXISTS says."""
+        self._still_open()
+        counted: list[int] = []
+        with translated(self._conversation.settings):
+            if self._exists == 0:
+                return []
+            for command in self._ways_to_list():
+                found = await self._listed(command)
+                if found is not None and len(found) == self._exists:
+                    return sorted(found)
+                counted.append(len(found or ()))
+        raise Incomplete(
+            f"{self._host} says that {self.folder.path} holds {self._exists} messages and lists "
+            f"{max(counted)}; nothing is concluded from that.",
+            path=self.folder.path,
+            messages=self._exists,
+            listed=max(counted),
+        )
+
+    async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:
+        """Flags, size, date; items that the server leaves out even when asked again are None."""
+        self._still_open()
+        found: dict[int, RemoteItem] = {}
+        with translated(self._conversation.settings):
+            await self._describe(uids, found)
+            silent = [uid for uid, item in found.items() if item.flags is None]
+            if silent:
+                await self._describe(silent, found)
+        return [found[uid] for uid in uids if uid in found]
+
+    async def changes(self, since: FolderStatus) -> Changes | None:
+        """By CONDSTORE, with removals where QRESYNC is enabled. None: scan everything."""
+        self._still_open()
+        start = self._asked_from(since)
+        if start is None:
+            return None
+        names_removed = "QRESYNC" in self._conversation.session.enabled
+        command = commands.uid_fetch("1:*", ["FLAGS"], changed_since=start, vanished=names_removed)
+        with translated(self._conversation.settings):
+            try:
+                answers = await self._conversation.run(command, _of_changes)
+            except ServerBusy:
+                raise
+            except CommandFailed:
+                return None
+        return _changes(answers, names_removed=names_removed)
+
+    async def fetch(self, items: Sequence[RemoteItem]) -> AsyncIterator[RemoteMessage | Unfetched]:
+        """In pipelined windows; what the server will not hand out is `Unfetched`, and the rest arrives."""
+        self._still_open()
+        async for message in fetch(self._conversation, items):
+            yield message
+
+    async def sizes(self, low: int, high: int) -> list[int]:
+        """RFC822.SIZE of the messages in a range of UIDs, as far as the server says."""
+        command = commands.uid_fetch(f"{low}:{high}", ["RFC822.SIZE"])
+        with translated(self._conversation.settings):
+            answers = await self._conversation.run(command, lambda one: isinstance(one, Fetch))
+        return [one.size for one in answers if isinstance(one, Fetch) and one.size is not None]
+
+    @property
+    def _host(self) -> str:
+        return self._conversation.settings.host
+
+    @property
+    def _exists(self) -> int:
+        """As of now: it changes with what others do while we are here."""
+        selected = self._conversation.session.selected
+        assert selected is not None
+        return selected.exists or 0
+
+    def _still_open(self) -> None:
+        session = self._conversation.session
+        if not session.usable or session.selected is None or session.selected.name != self.folder.name:
+            raise Unreachable(f"{self.folder.path} on {self._host} is not open any more.", host=self._host)
+
+    def _ways_to_list(self) -> Iterator[Command]:
+        """The first twice, as mail may come or go between the listing and the count."""
+        search = ("1:*",) if Quirk.PLAIN_SEARCH in self._conversation.quirks else ("ALL",)
+        if self._conversation.offers("ESEARCH", "IMAP4REV2"):
+            yield commands.uid_search(*search, returning=["ALL"])
+            yield commands.uid_search(*search, returning=["ALL"])
+        yield commands.uid_search(*search)
+        yield commands.uid_search("1:*")
+        for _ in range(2):
+            yield commands.uid_fetch("1:*", ["UID"])
+
+    async def _listed(self, command: Command) -> set[int] | None:
+        """The UIDs that this way of asking gives; None where the server refuses it."""
+        try:
+            answers = await self._conversation.run(command, _of_listing)
+        except ServerBusy:
+            raise
+        except CommandFailed:
+            return None
+        found: set[int] = set()
+        for answer in answers:
+            match answer:
+                case ESearch(all=UidSet() as uids) if uids.count <= self._exists:
+                    found.update(uids)
+                case Search(numbers=numbers):
+                    found.update(number for number in numbers if 0 < number <= LARGEST)
+                case Fetch(uid=int(uid)):
+                    found.add(uid)
+        return found
+
+    async def _describe(self, uids: Iterable[int], found: dict[int, RemoteItem]) -> None:
+        """Add what the server tells of these; a command that fails is halved until one message is left."""
+        items = ["FLAGS", "INTERNALDATE", "RFC822.SIZE"]
+        if self.status.modseq is not None:
+            items.append("MODSEQ")
+        wanted = frozenset(uids)
+        sets, refused = list(UidSet.of(wanted).split()), 0
+        while sets:
+            asked = [commands.uid_fetch(one, items) for one in sets]
+            ended = await self._conversation.run_all(asked, lambda one: isinstance(one, Fetch))
+            again: list[UidSet] = []
+            for one, done in zip(sets, ended, strict=True):
+                _note(done, wanted, found)
+                if done.failure is not None:
+                    refused += 1
+                    again += self._halved(one, done.failure, refused, found)
+            sets = again
+
+    def _halved(
+        self, uids: UidSet, failure: CommandFailed, refused: int, found: dict[int, RemoteItem]
+    ) -> list[UidSet]:
+        if isinstance(failure, ServerBusy) or refused > MOST_REFUSED * 20:
+            raise failure
+        left = [uid for uid in uids if uid not in found]
+        if len(left) == 1:
+            found[left[0]] = RemoteItem(left[0], None)  # it is there; that is all we know
+        if len(left) <= 1:
+            return []
+        middle = len(left) // 2
+        return [UidSet.of(left[:middle]), UidSet.of(left[middle:])]
+
+    def _asked_from(self, since: FolderStatus) -> int | None:
+        """The modseq to ask from; None where modseqs cannot be relied on."""
+        now = self.status
+        if Quirk.NO_MODSEQ in self._conversation.quirks or not since.modseq or not now.modseq:
+            return None
+        if since.validity is None or since.validity != now.validity or now.modseq < since.modseq:
+            return None
+        late = Quirk.LATE_MODSEQ in self._conversation.quirks
+        return max(since.modseq - (OVERLAP if late else 0), 1)
+
+
+def _of_listing(response: Response) -> bool:
+    return isinstance(response, ESearch | Search | Fetch)
+
+
+def _of_changes(response: Response) -> bool:
+    return isinstance(response, Fetch | Vanished)
+
+
+def _note(done: Completed, wanted: frozenset[int], found: dict[int, RemoteItem]) -> None:
+    """Merge what was said: an answer may come in parts, and news of other messages in between."""
+    for one in done.responses:
+        if not isinstance(one, Fetch) or one.uid not in wanted:
+            continue
+        assert one.uid is not None
+        item = found.get(one.uid) or RemoteItem(one.uid, None)
+        found[one.uid] = replace(
+            item,
+            flags=item.flags if one.flags is None else one.flags,
+            size=item.size if one.size is None else one.size,
+            received_at=one.internal_date or item.received_at,
+            modseq=item.modseq if one.modseq is None else one.modseq,
+        )
+
+
+def _changes(answers: Iterable[Response], *, names_removed: bool) -> Changes | None:
+    flags: dict[int, frozenset[str]] = {}
+    removed: set[int] = set()
+    for answer in answers:
+        match answer:
+            case Fetch(uid=int(uid), flags=frozenset() as now):
+                flags[uid] = now
+            case Fetch(uid=int()):
+                return None  # changed, and it does not say how
+            case Vanished(uids=uids):
+                if uids.count + len(removed) > MOST_REMOVED:
+                    return None
+                removed.update(uids)
+    kept = {uid: now for uid, now in flags.items() if uid not in removed}
+    return Changes(kept, frozenset(removed) if names_removed else None)

@@ -1,0 +1,107 @@
+"""List the folders of an IMAP server, as well as it can.
+
+LIST RETURN (SPECIAL-USE STATUS (...))   one round trip for everything
+  └─ refused, or lists nothing ─> LIST RETURN (SPECIAL-USE) ─> LIST "" "*"
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from postroom.imap import commands, names
+from postroom.imap import responses as said
+from postroom.imap.commands import Command
+from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.quirks import Quirk
+from postroom.providers.imap.conversation import Conversation
+from postroom.providers.imap.roles import with_roles
+from postroom.providers.model import FolderStatus, Incomplete, RemoteFolder
+
+NOT_SELECTABLE = {"\\noselect", "\\nonexistent"}
+
+
+async def list_folders(conversation: Conversation) -> list[RemoteFolder]:
+    """Every folder once. Raises `Incomplete` when the server lists none: an empty list would be a lie."""
+    failure: CommandFailed | None = None
+    for command in _ladder(conversation):
+        try:
+            answers = await conversation.run(command, _of_list)
+        except ServerBusy:
+            raise
+        except CommandFailed as error:
+            failure = error
+            continue
+        if folders := _folders(conversation, answers):
+            return folders
+    if failure is not None:
+        raise failure
+    host = conversation.settings.host
+    raise Incomplete(
+        f"{host} lists no folder at all, not even INBOX; nothing is concluded from that.", host=host
+    )
+
+
+def _ladder(conversation: Conversation) -> Iterator[Command]:
+    extended = conversation.offers("LIST-EXTENDED", "LIST-STATUS", "IMAP4REV2")
+    if extended and Quirk.PLAIN_LIST not in conversation.quirks:
+        special = conversation.offers("SPECIAL-USE", "IMAP4REV2")
+        if conversation.offers("LIST-STATUS", "IMAP4REV2"):
+            yield commands.list_folders(special_use=special, status=status_items(conversation))
+        if special:
+            yield commands.list_folders(special_use=True)
+    yield commands.list_folders()
+
+
+def status_items(conversation: Conversation) -> list[str]:
+    """What STATUS can be asked for here; an item that a server does not know fails the whole command."""
+    items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
+    if conversation.offers("CONDSTORE", "QRESYNC"):
+        items.append("HIGHESTMODSEQ")
+    if conversation.offers("STATUS=SIZE", "IMAP4REV2"):
+        items.append("SIZE")
+    return items
+
+
+def _of_list(response: said.Response) -> bool:
+    return isinstance(response, said.Listed | said.FolderStatus)
+
+
+def _folders(conversation: Conversation, answers: Sequence[said.Response]) -> list[RemoteFolder]:
+    utf8 = "UTF8=ACCEPT" in conversation.session.enabled
+    numbers = {_identity(a.name): a.items for a in answers if isinstance(a, said.FolderStatus)}
+    found: dict[bytes, tuple[RemoteFolder, frozenset[str]]] = {}
+    for one in answers:
+        if not isinstance(one, said.Listed) or one.lsub or not one.name:
+            continue
+        identity = _identity(one.name)
+        if identity in found:
+            continue
+        status = numbers.get(identity)
+        folder = RemoteFolder(
+            name=identity,
+            path=names.decode(identity, utf8=utf8),
+            delimiter=one.delimiter.decode("utf-8", "replace") if one.delimiter else None,
+            selectable=not one.attributes & NOT_SELECTABLE,
+            status=status_of(status) if status is not None else None,
+        )
+        found[identity] = (folder, one.attributes)
+    return with_roles(list(found.values()))
+
+
+def _identity(name: bytes) -> bytes:
+    """The raw bytes; only INBOX is the same in any case (RFC 9051, 5.1)."""
+    return b"INBOX" if name.upper() == b"INBOX" else name
+
+
+def status_of(items: Mapping[str, int | str | None]) -> FolderStatus:
+    """The numbers of a STATUS answer; what is not a number was not said."""
+
+    def number(key: str) -> int | None:
+        value = items.get(key)
+        return value if isinstance(value, int) and value >= 0 else None
+
+    return FolderStatus(
+        messages=number("MESSAGES"),
+        validity=number("UIDVALIDITY") or None,
+        uid_next=number("UIDNEXT") or None,
+        modseq=number("HIGHESTMODSEQ") or None,
+        size=number("SIZE"),
+    )

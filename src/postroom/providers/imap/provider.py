@@ -1,0 +1,230 @@
+"""IMAP servers as a `Provider`: connect, log in, and say how much there is.
+
+net.egress ─> TLS ─> greeting ─> STARTTLS ─> CAPABILITY ─> login ─> CAPABILITY ─> ID ─> ENABLE ─> ImapMailbox
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from postroom import __version__
+from postroom.imap import commands, quirks
+from postroom.imap.aio import Session, StartTls
+from postroom.imap.aio import connect as begin
+from postroom.imap.errors import CommandFailed, LocalError, NoMechanism
+from postroom.imap.framing import Limits
+from postroom.imap.quirks import Quirk
+from postroom.imap.responses import FolderStatus as StatusSaid
+from postroom.imap.responses import ServerId
+from postroom.net import egress, tls
+from postroom.net.egress import Egress
+from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
+from postroom.providers.imap.failures import folder_refused, translated
+from postroom.providers.imap.folder import ImapFolder
+from postroom.providers.imap.listing import list_folders, status_items, status_of
+from postroom.providers.imap.settings import ImapSettings, Security
+from postroom.providers.model import (
+    Estimate,
+    FolderGone,
+    FolderStatus,
+    Incomplete,
+    Login,
+    Mailbox,
+    RemoteFolder,
+    ServerRefused,
+    Unreachable,
+    WrongPassword,
+)
+
+GREETING = 20  # seconds from the connection to a session that may log in
+SAMPLE = 100  # UIDs looked at in each of three places of a folder
+MOST_SAMPLED = 10  # folders
+START = {
+    Security.TLS: StartTls.OFF,
+    Security.PLAIN: StartTls.OFF,
+    Security.AUTO: StartTls.AUTO,
+    Security.STARTTLS: StartTls.REQUIRE,
+}
+
+
+class ImapProvider:
+    """Any server that speaks IMAP4rev1 (RFC 3501) or IMAP4rev2 (RFC 9051)."""
+
+    kind = "imap"
+
+    def __init__(self, allowed: Egress) -> None:
+        self._egress = allowed
+
+    @asynccontextmanager
+    async def open(self, login: Login) -> AsyncIterator["ImapMailbox"]:
+        """Connect and log in. Raises the port's errors, and `net.EgressRefused`."""
+        settings = ImapSettings.of(login)
+        patience = Patience()
+        async with AsyncExitStack() as stack:
+            with translated(settings):
+                session = await self._connected(settings, patience, stack)
+                conversation = Conversation(session, patience, settings)
+                await _log_in(conversation, login.secret)
+                await _introduce(conversation)
+            yield ImapMailbox(conversation)
+
+    async def _connected(self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack) -> Session:
+        context = None if settings.security is Security.PLAIN else tls.client_context(settings.ca_file)
+        sock = await egress.connect(settings.host, settings.port, self._egress)
+        stack.callback(sock.close)
+        opening = begin(
+            settings.host,
+            settings.port,
+            tls=context,
+            starttls=START[settings.security],
+            sock=sock,
+            limits=Limits(spool_over=SPOOL_OVER),
+            open_spool=patience.spool,
+        )
+        try:
+            with tls.handshake_with(settings.host):
+                async with asyncio.timeout(GREETING):
+                    return await stack.enter_async_context(opening)
+        except TimeoutError as error:
+            raise Unreachable(_no_greeting(settings), host=settings.host) from error
+
+    async def estimate(self, mailbox: Mailbox, folders: Sequence[RemoteFolder]) -> Estimate:
+        """Messages by STATUS; bytes by STATUS too where the server knows, else by looking at some."""
+        assert isinstance(mailbox, ImapMailbox)  # as `open` gives it
+        return await mailbox.estimate(folders)
+
+
+def _no_greeting(settings: ImapSettings) -> str:
+    said = f"{settings.host} accepts connections on port {settings.port} and then says nothing"
+    if settings.security is Security.TLS:
+        return f"{said}."
+    return f"{said}; perhaps it speaks TLS from the start there: try imaps://{settings.host}:{settings.port}."
+
+
+async def _log_in(conversation: Conversation, secret: str) -> None:
+    session, settings = conversation.session, conversation.settings
+    try:
+        async with conversation.patience.waiting():
+            await session.log_in(settings.username, secret)
+    except NoMechanism:
+        raise
+    except LocalError as error:  # nothing was sent
+        raise WrongPassword(
+            "The user name or the password holds a line end or a NUL, which cannot be sent to a server."
+        ) from error
+
+
+async def _introduce(conversation: Conversation) -> None:
+    """Say who we are (163.com opens no folder otherwise), learn who it is, enable what helps."""
+    session = conversation.session
+    said: ServerId | None = None
+    if conversation.offers("ID"):
+        with suppress(CommandFailed):
+            answers = await conversation.run(commands.identify(name="postroom", version=__version__))
+            said = next((one for one in answers if isinstance(one, ServerId)), None)
+    conversation.quirks = quirks.of(session.greeting, said, conversation.settings.host)
+    if wanted := _worth_enabling(conversation):
+        with suppress(CommandFailed):
+            await conversation.run(commands.enable(*wanted))
+
+
+def _worth_enabling(conversation: Conversation) -> list[str]:
+    if not conversation.offers("ENABLE", "IMAP4REV2"):
+        return []
+    if conversation.offers("QRESYNC") and Quirk.NO_QRESYNC not in conversation.quirks:
+        return ["QRESYNC"]  # and with it CONDSTORE (RFC 7162, 3.2.5)
+    return ["CONDSTORE"] if conversation.offers("CONDSTORE") else []
+
+
+class ImapMailbox:
+    """A `Mailbox`: one conversation, one call at a time."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._known: list[RemoteFolder] = []
+
+    async def folders(self) -> Sequence[RemoteFolder]:
+        """Every folder. A server that refuses to list twice is believed the first time."""
+        self._usable()
+        with translated(self._conversation.settings):
+            try:
+                self._known = await list_folders(self._conversation)
+            except (CommandFailed, Incomplete):
+                if not self._known:
+                    raise
+        return self._known
+
+    async def open(self, folder: RemoteFolder) -> ImapFolder:
+        """EXAMINE: nothing that we do in it marks a message as seen. Raises `FolderGone`, `ServerRefused`."""
+        self._usable()
+        settings = self._conversation.settings
+        if not folder.selectable:
+            raise FolderGone(f"{folder.path} holds folders only, no messages.", path=folder.path)
+        condstore = self._conversation.offers("CONDSTORE", "QRESYNC")
+        with translated(settings):
+            try:
+                await self._conversation.run(
+                    commands.select(folder.name, read_only=True, condstore=condstore), lambda _: False
+                )
+            except CommandFailed as error:
+                raise folder_refused(error, folder.path, settings) from error
+        return ImapFolder(self._conversation, folder, self._proven(folder))
+
+    async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
+        """See `ImapProvider.estimate`."""
+        self._usable()
+        chosen = [folder for folder in folders if folder.selectable]
+        with translated(self._conversation.settings):
+            statuses = await self._statuses(chosen)
+        sizes = [status.size for status in statuses if status.messages]
+        messages = sum(status.messages or 0 for status in statuses)
+        known = [size for size in sizes if size is not None]
+        total = sum(known) if len(known) == len(sizes) else await self._sampled(chosen, statuses, messages)
+        return Estimate(folders=len(chosen), messages=messages, bytes=total)
+
+    def _usable(self) -> None:
+        host = self._conversation.settings.host
+        if not self._conversation.session.usable:
+            raise Unreachable(f"The conversation with {host} is over.", host=host)
+
+    def _proven(self, folder: RemoteFolder) -> FolderStatus:
+        selected = self._conversation.session.selected
+        if selected is None or selected.exists is None:
+            host = self._conversation.settings.host
+            raise Incomplete(
+                f"{host} opened {folder.path} without saying how much is in it.", path=folder.path
+            )
+        return FolderStatus(selected.exists, selected.validity, selected.uid_next, selected.highest_modseq)
+
+    async def _statuses(self, folders: Sequence[RemoteFolder]) -> list[FolderStatus]:
+        """Of each folder, asked for where the list did not tell; a folder that refuses counts as empty."""
+        asked = [folder for folder in folders if folder.status is None]
+        items = status_items(self._conversation)
+        ended = await self._conversation.run_all(commands.status(folder.name, items) for folder in asked)
+        told = {
+            folder.name: status_of(one.items)
+            for folder, done in zip(asked, ended, strict=True)
+            for one in done.responses
+            if isinstance(one, StatusSaid)
+        }
+        return [folder.status or told.get(folder.name) or FolderStatus() for folder in folders]
+
+    async def _sampled(
+        self, folders: Sequence[RemoteFolder], statuses: Sequence[FolderStatus], messages: int
+    ) -> int | None:
+        """All messages times the mean of some; None where the server tells no sizes."""
+        by_count = sorted(zip(folders, statuses, strict=True), key=lambda pair: -(pair[1].messages or 0))
+        seen: list[int] = []
+        for folder, status in by_count[:MOST_SAMPLED]:
+            if status.messages:
+                try:
+                    seen += await self._some_sizes(folder)
+                except (FolderGone, ServerRefused):
+                    continue
+        return round(messages * sum(seen) / len(seen)) if seen else None
+
+    async def _some_sizes(self, folder: RemoteFolder) -> list[int]:
+        opened = await self.open(folder)
+        last = (opened.status.uid_next or opened.status.messages or 1) - 1
+        starts = {max(1, round(last * part) - SAMPLE + 1) for part in (0.33, 0.66, 1.0)}
+        return [size for low in sorted(starts) for size in await opened.sizes(low, low + SAMPLE - 1)]
