@@ -33,6 +33,7 @@ LAST_ITEMS = re.compile(
     rb'((?: (?:UID \d+|RFC822\.SIZE \d+|MODSEQ \(\d+\)|FLAGS \([^()"]*\)|INTERNALDATE "[^"]*"))+) *\)\Z',
     re.IGNORECASE,
 )
+MAX_DEFECTS = 8  # that are told of one response
 AT_MOST_AT_END = 4096  # bytes in which those last items must stand
 
 
@@ -74,21 +75,32 @@ def read(frame: Frame, seq: int, at: int) -> Fetch:
     except ParseError as error:
         values, broken = error.values, str(error)
     items = values[0] if values and isinstance(values[0], list) else []
-    pairs, misfit = _pairs(items[:-1] if broken else items)
-    broken = broken or misfit
+    pairs, defects = _pairs(items[:-1] if broken else items)
     if broken is None:
-        return _fetch(seq, pairs, ())
-    return _fetch(seq, {**_from_the_end(frame), **_from_literals(frame), **pairs}, (broken,))
+        return _fetch(seq, pairs, defects)
+    return _fetch(seq, {**_from_the_end(frame), **_from_literals(frame), **pairs}, [broken])
 
 
-def _pairs(items: list[Any]) -> tuple[dict[str, Any], str | None]:
+def _pairs(items: list[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Names and values. The first of a name counts: UID stands in front of what a sender may have written."""
     found: dict[str, Any] = {}
-    for index in range(0, len(items) - 1, 2):
-        key = items[index]
+    defects: list[str] = []
+    at = 0
+    while at < len(items):
+        key = items[at]
         if not isinstance(key, bytes):
-            return found, "an item without a name"
-        found[key.decode("utf-8", "replace").upper()] = items[index + 1]
-    return found, "an item without a value" if len(items) % 2 else None
+            defects.append("an item without a name")
+            at += 1
+            continue
+        name = key.decode("utf-8", "replace").upper()
+        if at + 1 == len(items):
+            defects.append(f"{name} without a value")
+        elif name in found:
+            defects.append(f"{name} is said twice")
+        else:
+            found[name] = items[at + 1]
+        at += 2
+    return found, defects[:MAX_DEFECTS]
 
 
 def _from_literals(frame: Frame) -> dict[str, Any]:

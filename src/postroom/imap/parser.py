@@ -64,8 +64,8 @@ def _parse(frame: Frame) -> Response:
         return Status(tag, text_of(status[2]).upper(), code, text_of(rest))
     if numbered := NUMBERED.match(text):
         return _numbered(frame, int(numbered[1]), numbered[2].upper(), numbered.end())
-    if text.startswith(b"* ["):
-        code, rest = codes.read(text[2:])
+    if text.startswith((b"* [", b"[")):  # Exchange forgets the OK, and sometimes the star
+        code, rest = codes.read(text.removeprefix(b"* "))
         if code:
             return Status(None, "OK", code, text_of(rest))
     if named := NAMED.match(text):

@@ -1,0 +1,83 @@
+"""Logging in: which command, what a refusal means, and that secrets stay where they are (T4)."""
+
+from datetime import timedelta
+
+import pytest
+
+from postroom.imap import auth, commands
+from postroom.imap.errors import AuthRefused, CommandFailed, NoMechanism, ServerBusy
+from postroom.imap.responses import Code, Status
+
+
+def refusal(kind: str, code: str | None, text: str) -> CommandFailed:
+    return auth.failure(auth.login("ann", "hunter2"), Status("P1", kind, Code(code) if code else None, text))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "mechanism", "name", "pieces"),
+    [
+        ({"AUTH=PLAIN", "SASL-IR"}, None, "AUTHENTICATE", 1),
+        ({"AUTH=PLAIN"}, None, "AUTHENTICATE", 1),
+        ({"AUTH=XOAUTH2"}, None, "LOGIN", 3),
+        ({"AUTH=PLAIN"}, "LOGIN", "LOGIN", 3),
+        (set(), "PLAIN", "AUTHENTICATE", 1),
+    ],
+)
+def test_the_best_mechanism_on_offer_is_chosen(
+    capabilities: set[str], mechanism: str | None, name: str, pieces: int
+) -> None:
+    command = auth.choose(capabilities, "ann", "hunter2", mechanism=mechanism)
+
+    assert (command.name, len(command.pieces)) == (name, pieces)
+    assert bool(command.answers) == (name == "AUTHENTICATE" and "SASL-IR" not in capabilities)
+
+
+def test_logindisabled_is_obeyed() -> None:
+    with pytest.raises(NoMechanism):
+        auth.choose({"LOGINDISABLED"}, "ann", "hunter2")
+
+
+@pytest.mark.parametrize("user", ["domain\\ann", "ann/shared", "ann smith", "NIL", "{5}", "", "ann@x"])
+def test_a_user_is_always_a_string(user: str) -> None:
+    raw = b"".join(commands.encode(auth.login(user, "x"), b"P1", -1))
+
+    assert raw == b'P1 LOGIN "%s" "x"\r\n' % user.replace("\\", "\\\\").encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "text", "error"),
+    [
+        ("NO", "AUTHENTICATIONFAILED", "Invalid credentials", AuthRefused),
+        ("NO", "ALERT", "Application-specific password required", AuthRefused),
+        ("NO", None, "LOGIN failed.", AuthRefused),
+        ("NO", "ALERT", "Too many simultaneous connections. (Failure)", ServerBusy),
+        ("NO", "UNAVAILABLE", "Temporary authentication failure", ServerBusy),
+        ("NO", "OVERQUOTA", "Account exceeded command or bandwidth limits.", ServerBusy),
+        ("BAD", None, "Request is throttled. Suggested Backoff Time: 299961 milliseconds", ServerBusy),
+        ("BAD", None, "syntax", CommandFailed),
+    ],
+)
+def test_a_refusal_says_what_to_do_next(
+    kind: str, code: str | None, text: str, error: type[CommandFailed]
+) -> None:
+    assert type(refusal(kind, code, text)) is error
+
+
+def test_the_servers_own_waiting_time_is_kept() -> None:
+    busy = refusal("BAD", None, "Request is throttled. Suggested Backoff Time: 299961 milliseconds")
+
+    assert isinstance(busy, ServerBusy)
+    assert busy.wait == timedelta(milliseconds=299961)
+
+
+def test_a_full_mailbox_is_not_a_busy_server() -> None:
+    full = Status("P1", "NO", Code("OVERQUOTA"), "Mailbox is full")
+
+    assert type(auth.failure(commands.append(b"x", b"y"), full)) is CommandFailed
+
+
+def test_a_server_that_repeats_the_password_is_not_quoted() -> None:
+    command = auth.plain("ann", "hunter2", initial_response=True)
+    shown = auth.redacted(command, Status("P1", "BAD", None, "what is AGFubgBodW50ZXIy or hunter2?"))
+
+    assert shown.text == "what is *** or ***?"

@@ -1,0 +1,62 @@
+"""Recorded responses of real servers: however they are cut, they say the same; none is unreadable."""
+
+from pathlib import Path
+
+import pytest
+from imap.cutting import frames, responses
+
+from postroom.imap.parser import parse
+from postroom.imap.responses import Fetch, Unreadable
+
+CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
+FILES = sorted((CORPORA / "mailkit-imap-transcripts" / "Imap").rglob("*.txt"))
+QUICK = 4_000  # bytes of a recording that is cut everywhere in the quick tests
+MISCOUNTED = {"headers.1+unsolicited-info.txt"}  # edited since it was recorded: a literal is too long
+# As they were sent: Yandex leaves out the value of a section, Domino nests ENVELOPE in more parentheses.
+DAMAGED = {"getbodypart-missing-content.txt", "fetch-extra-parens.txt", *MISCOUNTED}
+
+pytestmark = pytest.mark.skipif(not FILES, reason="the corpora are not beside the project")
+
+
+def recorded(path: Path) -> bytes:
+    """The recordings have bare line feeds; servers sent CRLF. `A########` stands for a tag."""
+    raw = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_recording_is_readable(path: Path) -> None:
+    said = responses(recorded(path))
+
+    assert bool([one for one in said if isinstance(one, Unreadable)]) == (path.name in MISCOUNTED)
+    assert bool([one for one in said if isinstance(one, Fetch) and one.defects]) == (path.name in DAMAGED)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_recording_says_the_same_in_tiny_pieces(path: Path) -> None:
+    stream = recorded(path)
+    whole = frames(stream)
+
+    for size in (1, 7):
+        assert frames(stream, range(size, len(stream), size)) == whole
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stat().st_size <= QUICK][::8], ids=lambda path: path.name
+)
+def test_every_cut_of_a_recording_says_the_same(path: Path) -> None:
+    stream = recorded(path)
+    whole = frames(stream)
+
+    assert all(frames(stream, [cut]) == whole for cut in range(len(stream)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_cut_of_every_recording_says_the_same(path: Path) -> None:
+    stream = recorded(path)[:100_000]
+    whole = frames(stream)
+    step = max(1, len(stream) // 5_000)
+
+    assert all(frames(stream, [cut]) == whole for cut in range(0, len(stream), step))
+    assert [parse(frame) for frame in whole] == responses(stream, range(0, len(stream), 1000))
