@@ -1,19 +1,32 @@
 """A server that plays a transcript on a loopback socket, and checks what the client says.
 
 `S:` lines are sent. `C:` lines are what must come, where `TAG` stands for the client's tag and `S: TAG`
-for the latest one. `<close>` ends the connection.
+for the latest one. `<tls>` begins TLS, `<close>` ends the connection.
 """
 
 import asyncio
-import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-LITERAL = re.compile(rb"\{(\d+)\+?\}\r\n\Z")
+CERTIFICATE = Path(__file__).with_name("localhost.pem")  # with its key; for localhost and 127.0.0.1
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    """Trusts that certificate and no other."""
+    return ssl.create_default_context(cafile=CERTIFICATE)
 
 
 class ScriptedServer:
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, context: ssl.SSLContext | None = None) -> None:
+        self.context = context
         self.script = [line.strip() for line in script.strip().splitlines() if line.strip()]
         self.port = 0
         self.received: list[bytes] = []
@@ -27,6 +40,10 @@ class ScriptedServer:
                 who, text = line.split(": ", 1) if ": " in line else (line, "")
                 if who == "<close>":
                     break
+                if who == "<tls>":
+                    assert self.context is not None
+                    await writer.start_tls(self.context)
+                    continue
                 if who == "S":
                     writer.write(text.replace("TAG", tag).replace("\\r\\n", "\r\n").encode() + b"\r\n")
                     await writer.drain()
@@ -40,8 +57,8 @@ class ScriptedServer:
                     break
             else:
                 await reader.read()
-        except ConnectionError:
-            pass
+        except (ConnectionError, ssl.SSLError):
+            pass  # the client left; what it said until then counts
         finally:
             writer.close()
             self.done.set()
@@ -49,7 +66,7 @@ class ScriptedServer:
 
 @asynccontextmanager
 async def serving(script: str) -> AsyncIterator[ScriptedServer]:
-    played = ScriptedServer(script)
+    played = ScriptedServer(script, server_context())
     server = await asyncio.start_server(played.play, "127.0.0.1", 0)
     played.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,6 +1,10 @@
 """However the bytes arrive, the responses are the same; and none costs more than we allow."""
 
+import gc
+import os
 import time
+import tracemalloc
+from io import BytesIO
 
 import pytest
 from hypothesis import given, settings
@@ -156,4 +160,35 @@ def test_many_lines_at_once_cost_their_length() -> None:
         return time.process_time() - began
 
     cost(1000)
-    assert cost(80_000) < 16 * cost(20_000)
+    assert cost(40_000) < 16 * cost(10_000)
+
+
+def test_a_message_of_200_megabytes_costs_no_memory() -> None:
+    chunk, size = b"z" * (1 << 16), 200 << 20
+    with open(os.devnull, "r+b") as nowhere:
+        framer = Framer(open_spool=lambda _: nowhere)
+        list(framer.feed(b"* 1 FETCH (BODY[] {%d}\r\n" % size))
+        tracemalloc.start()
+        for _ in range(size // len(chunk)):
+            list(framer.feed(chunk))
+        (_, peak) = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        (frame,) = framer.feed(b")\r\n")
+
+    assert isinstance(frame.literals[0], Spool)
+    assert peak < 1 << 20
+
+
+def test_a_forgotten_spool_closes_its_file() -> None:
+    opened: list[BytesIO] = []
+
+    def open_spool(_: int) -> BytesIO:
+        opened.append(BytesIO())
+        return opened[-1]
+
+    framer = Framer(Limits(spool_over=1), open_spool)
+    list(framer.feed(b"* 1 FETCH (BODY[] {2}\r\nhi BODY[1] {9}\r\nnot all"))
+    del framer
+    gc.collect()
+
+    assert [file.closed for file in opened] == [True, True]
