@@ -19,7 +19,7 @@ SIMPLE = re.compile(
 )
 TOKEN = re.compile(
     r"=\?[^?\s]{1,40}+\?[bBqQ]\?[^?\s]{0,1000}+\?="  # an encoded word, whatever it holds
-    r'|"(?:[^"\\]++|\\.)*+"|\\.|\s++|[^\s(),:;<>@\[\]"\\]++|.',
+    r'|"(?:[^"\\]++|\\.)*+"|\\.|\s++|[,;][,;\s]*+|[^\s(),:;<>@\[\]"\\]++|.',
     re.DOTALL,
 )
 LOOKS_LIKE_ADDRESS = re.compile(r"[^\s@<>\"']++@[^\s@<>\"']++")
@@ -64,8 +64,6 @@ def _mailbox(name: str, spec: str, ambiguous: str, defects: set[str]) -> Address
         shown = LOOKS_LIKE_ADDRESS.search(name)
         if shown and shown[0].lower() != address.lower():
             defects.add(ambiguous)
-        if name.lower() == address.lower():
-            name = ""
     return Address(name, address)
 
 
@@ -117,7 +115,7 @@ class _Reader:
             angle.clear()
         elif token == ":" and angle[:1] == ["@"]:  # the end of a route, `<@a,@b:c@d>`
             angle.clear()
-        elif token in ",;" and angle[:1] != ["@"]:
+        elif token[0] in ",;" and angle[:1] != ["@"]:
             self.defects.add(self.ambiguous)
             self.inside = False
             self._end()
@@ -125,7 +123,7 @@ class _Reader:
             angle.append(token)
 
     def _outside(self, token: str) -> None:
-        if token in ",;":
+        if token[0] in ",;":
             self._end()
         elif token == ":" and not self._has_at():
             self.words.clear()  # it was the name of a group
@@ -143,9 +141,10 @@ class _Reader:
         self.spaced = False
 
     def _word(self, token: str) -> None:
-        glued = self.words and (not self.spaced or token == "@" or self.words[-1][-1] == "@")
-        if glued:
-            self.words[-1].append(token)
+        last = self.words[-1] if self.words else []
+        dotted = "@" in last and (token[0] == "." or last[-1][-1] == ".")  # `jdoe@test . example`
+        if last and (not self.spaced or dotted or token == "@" or last[-1] == "@"):
+            last.append(token)
         else:
             self.words.append([token])
 
@@ -167,7 +166,7 @@ class _Reader:
             self.defects.add(self.ambiguous)
         for word in specs:
             self.found.append(_mailbox(name, "".join(word), self.ambiguous, self.defects))
-        if name and not specs:
+        if words and name and not specs:  # a comment alone is nobody
             self.found.append(_mailbox(name, "", self.ambiguous, self.defects))
 
 

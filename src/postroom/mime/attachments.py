@@ -114,7 +114,8 @@ def _forwarded_name(source: Source, part: Part, encoding: str, defects: set[str]
     if encoding:
         inner = transfer.decode(source[start:limit], encoding)
         start, limit = 0, len(inner)
-    found, _body = headers.read(inner, start, limit, limit, set())
+    stop, _body = headers.extent(inner, start, limit) or (limit, limit)
+    found, _early = headers.read(inner, start, stop, set())
     subject = next((value for name, value in found if name.lower() == "subject"), "")
     title = file_name(decode_words(subject, defects).replace("/", "-").replace("\\", "-")[:100])
     return f"{title or 'message'}.eml"

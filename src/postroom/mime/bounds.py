@@ -8,7 +8,7 @@ declarations and what is never text (scripts, styles) are gone. What remains mea
 import re
 
 MOST = 2_000_000  # characters
-DEPTH = 150
+DEPTH = 100
 ATTRIBUTES = 60
 LONG_TAG = 600  # characters; shorter ones cannot hold enough attributes to matter
 SMALL = 16 << 10  # a document of this size cannot hurt, whatever is in it
@@ -19,6 +19,7 @@ ATTRIBUTE = r"""[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'
 ONE_ATTRIBUTE = re.compile(ATTRIBUTE)
 START = re.compile(rf"<([a-zA-Z][^\s/>]*+)((?:{ATTRIBUTE})*+)[\s/]*+>")
 ANY_TAG = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:{ATTRIBUTE})*+[\s/]*+(?:>|\Z)")
+LONE_ANGLE = re.compile(r"<(?![a-zA-Z/!?])")
 END = re.compile(r"</([a-zA-Z][^\s/>]*+)[^>]*+>")
 
 VOID = frozenset(
@@ -62,7 +63,7 @@ def is_harmless(html: str) -> bool:
 
 def bounded(html: str) -> str:
     """`html` with all bounds kept."""
-    html = html[:MOST]
+    html = LONE_ANGLE.sub("&lt;", html[:MOST])
     tree = _Tree()
     copied = 0
     at = html.find("<")
@@ -90,9 +91,6 @@ def _construct(html: str, at: int, tree: "_Tree") -> int:
             return end.end()
         closed = html.find(">", at)
         return closed + 1 if closed >= 0 else -1
-    if not (following.isascii() and following.isalpha()):
-        tree.out.append("&lt;")
-        return at + 1
     start = START.match(html, at)
     if start is None:
         return -1

@@ -61,6 +61,7 @@ FORMS = tuple(
         r"(?<!\d)(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})[t\s]{1,3}" + TIME + ZONE,
     )
 )
+COMMENT = re.compile(r"\([^()]*+\)")
 LONGEST = 200  # characters that are looked at
 EARLIEST, LATEST = 1970, 2100
 
@@ -83,6 +84,8 @@ def parse(value: str, defects: set[str]) -> datetime | None:
 
 
 def _unusual(value: str, defects: set[str]) -> datetime | None:
+    while "(" in value and (bare := COMMENT.sub(" ", value)) != value:
+        value = bare
     match = next((found for form in FORMS if (found := form.search(value))), None)
     if match is None:
         defects.add("date.unreadable")

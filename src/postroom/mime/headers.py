@@ -17,47 +17,45 @@ VISIBLE = bytes(byte if byte >= 32 or byte in b"\t\n" else 32 for byte in range(
 Headers = list[tuple[str, str]]
 
 
-def read(source: Source, start: int, end: int, limit: int, defects: set[str]) -> tuple[Headers, int]:
-    """The headers that begin at `start` and the offset where their body begins.
+def extent(source: Source, start: int, limit: int) -> tuple[int, int] | None:
+    """Where the header block that begins at `start` ends, and where its body starts.
 
-    The empty line is looked for up to `limit`; `end` is where the message ends.
+    None without an empty line before `limit`. Lines end in CRLF or LF, sometimes both in one mail.
     """
-    first = source[start : min(start + 2, end)]
+    first = source[start : min(start + 2, limit)]
     if first[:1] == b"\n":
-        return [], start + 1
+        return start, start + 1
     if first == b"\r\n":
-        return [], start + 2
-    stop, body = _end(source, start, end, limit)
-    if stop - start > HEADER_BYTES:
-        defects.add("headers.too_long")
-        stop = start + HEADER_BYTES
-    block = source[start:stop]
-    found, lines = _pairs(block, defects)
-    if len(found) < lines:
-        block, cut = _without_garbage(block, defects)
-        if cut is not None:
-            body = start + cut
-        found, _lines = _pairs(block, defects)
-    if len(found) > HEADERS:
-        defects.add("headers.too_many")
-        del found[HEADERS:]
-    return found, body
-
-
-def _end(source: Source, start: int, end: int, limit: int) -> tuple[int, int]:
-    """Where the block ends and where the body starts. Lines end in CRLF or LF, sometimes in one mail."""
-    newline = source.find(b"\n", start, end)
+        return start, start + 2
+    newline = source.find(b"\n", start, limit)
     if newline < 0:
-        return end, end
+        return None
     dos = source[max(newline - 1, start) : newline] == b"\r"
     usual, other = (b"\n\r\n", b"\n\n") if dos else (b"\n\n", b"\n\r\n")
     at = source.find(usual, start, limit)
     rare = source.find(other, start, at if at >= 0 else limit)
     if rare >= 0:
         at, usual = rare, other
-    if at < 0:
-        return limit, limit
-    return at, at + len(usual)
+    return (at, at + len(usual)) if at >= 0 else None
+
+
+def read(source: Source, start: int, stop: int, defects: set[str]) -> tuple[Headers, int | None]:
+    """The headers in a block; and the offset where the body begins after all, if that is inside the block."""
+    if stop - start > HEADER_BYTES:
+        defects.add("headers.too_long")
+        stop = start + HEADER_BYTES
+    block = source[start:stop]
+    if not block:
+        return [], None
+    found, lines = _pairs(block, defects)
+    body = None
+    if len(found) < lines:
+        block, body = _without_garbage(block, defects)
+        found, _lines = _pairs(block, defects)
+    if len(found) > HEADERS:
+        defects.add("headers.too_many")
+        del found[HEADERS:]
+    return found, None if body is None else start + body
 
 
 def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:

@@ -15,6 +15,7 @@ from postroom.mime.parameters import Parameters
 from postroom.mime.source import Source
 
 FIRST_DELIMITER = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n")
+NEAR = 4 << 10  # most header blocks are shorter
 GUESS_WITHIN = 16 << 10
 
 
@@ -101,12 +102,9 @@ class Walk:
         return max(part.start - 1, 0)
 
     def _read(self, start: int) -> Part:
-        limit = self.size if self._parts == 1 else min(start + HEADER_BYTES, self.size)
-        found, body = headers.read(self.source, start, self.size, limit, self.defects)
-        if self._stack and self.source.find(b"\n--", max(start - 1, 0), body) >= 0:
-            early = self._next_delimiter(max(start - 1, 0), body)
-            if early is not None:
-                found, body = headers.read(self.source, start, early[0], early[0], self.defects)
+        stop, body = self._header_block(start)
+        found, early_body = headers.read(self.source, start, stop, self.defects)
+        body = body if early_body is None else early_body
         fields: dict[str, str] = {}
         for name, value in found:
             fields.setdefault(name.lower(), value)
@@ -121,6 +119,19 @@ class Walk:
         related = parent is not None and parent.kind == "multipart/related" and parent.children > 1
         alternative = parent.alternative if parent else 0
         return Part(found, fields, kind, values, body, self.size, alternative, related)
+
+    def _header_block(self, start: int) -> tuple[int, int]:
+        """Where a part's headers end and where its body starts; no later than at the next delimiter."""
+        block = headers.extent(self.source, start, min(start + NEAR, self.size))
+        limit = min(start + HEADER_BYTES, self.size) if self._stack else self.size
+        if self._stack and (block is None or self.source.find(b"\n--", max(start - 1, 0), block[1]) >= 0):
+            delimiter = self._next_delimiter(max(start - 1, 0), block[1] if block else limit)
+            if delimiter is not None:
+                limit = max(delimiter[0], start)
+                block = None
+        if block is None:
+            block = headers.extent(self.source, start, limit)
+        return block or (limit, limit)
 
     def _boundary(self, part: Part) -> bytes | None:
         declared = parameters.text(part.parameters, "boundary", self.defects) or ""

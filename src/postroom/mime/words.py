@@ -3,7 +3,7 @@
 import binascii
 import re
 
-from postroom.mime.charsets import decode
+from postroom.mime.charsets import codec, decode
 
 MAX_WORD = 4_000  # characters; the RFC says 75, senders do as they like
 PREFIX = re.compile(r"=\?([^?*\s]{1,40}+)(?:\*[^?\s]{0,40})?\?([bBqQ])\?")
@@ -47,9 +47,19 @@ def _word(value: str, at: int) -> tuple[bytes, str, int] | None:
     end = value.find("?=", start, start + MAX_WORD)
     if end < 0:
         return None
-    encoded = value[start:end].encode("utf-8", "replace")
+    encoded = _bytes(value[start:end], prefix[1])
     data = _base64(encoded) if prefix[2] in "bB" else binascii.a2b_qp(encoded, header=True)
     return data, prefix[1].lower(), end + 2
+
+
+def _bytes(text: str, charset: str) -> bytes:
+    """What a word holds should be ASCII. Where it is not, the sender wrote raw characters of its charset."""
+    if text.isascii() or codec(charset) is None:
+        return text.encode("utf-8", "replace")
+    try:
+        return text.encode(charset, "replace")
+    except (LookupError, UnicodeError):
+        return text.encode("utf-8", "replace")
 
 
 def _base64(encoded: bytes) -> bytes:

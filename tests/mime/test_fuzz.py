@@ -1,0 +1,148 @@
+"""Any bytes at all are a mail: reading them never fails, and what comes out can be stored and shown."""
+
+from dataclasses import fields
+from datetime import UTC
+from io import BytesIO
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postroom.mime import attachments
+from postroom.mime.html import sanitise
+from postroom.mime.limits import HTML_CHARS, NAME_CHARS, TEXT_CHARS
+from postroom.mime.model import ParsedMessage
+from postroom.mime.parse import parse, parse_large
+
+PIECES = [
+    b"From: ",
+    b"To: ",
+    b"Subject: ",
+    b"Date: ",
+    b"Message-ID: <",
+    b"References: ",
+    b"Content-Type: ",
+    b"text/plain",
+    b"text/html",
+    b"multipart/mixed; boundary=b",
+    b"multipart/alternative; boundary=c",
+    b"message/rfc822",
+    b"; charset=",
+    b"utf-8",
+    b"utf-7",
+    b"utf-16",
+    b"iso-2022-jp",
+    b"gb2312",
+    b"idna",
+    b"zip",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\n\n",
+    b"\r\n\r\n",
+    b"--b\n",
+    b"--b--\n",
+    b"--c\r\n",
+    b"--c--",
+    b"Content-Transfer-Encoding: base64\n",
+    b"QUJD\n",
+    b"Q=\n",
+    b"=?utf-8?b?",
+    b"=?utf-8?q?",
+    b"?=",
+    b"=?big5?b?",
+    b"\x00",
+    b"\xff",
+    b"\xc3",
+    b"\xe4\xbd",
+    b"+2AA-",
+    b"=00",
+    b"=\n",
+    b" ",
+    b"\t",
+    b"Content-Transfer-Encoding: quoted-printable\n",
+    b'"',
+    b"\\",
+    b"(",
+    b")",
+    b"<",
+    b">",
+    b"@",
+    b",",
+    b";",
+    b":",
+    b"a",
+    b"Content-Disposition: attachment; filename*0*=utf-8''%ff%00",
+    b'; filename="../',
+    b"begin 644 x\n",
+    b"#86)C\n",
+    b"end\n",
+    b"text/calendar",
+    b"; format=flowed",
+    b"application/ms-tnef",
+    b"__proto__: x\n",
+    b"Mon, 20 Nov 2023 10:00:00",
+    b" +0100",
+    b"99999",
+    b"<style>",
+    b"<p hidden>",
+    b"&#xd800;",
+    b"&#0;",
+    b"Content-ID: <i>\n",
+    b"\x78\x9f\x3e\x22",
+]
+MAILS = st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join))
+
+
+def strings(value: object) -> list[str]:
+    """Every string in a parsed mail."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, tuple):
+        return [text for item in value for text in strings(item)]
+    if (
+        hasattr(value, "__slots__")
+        and not callable(value)
+        and value.__class__.__module__.startswith("postroom")
+    ):
+        return [text for field in value.__slots__ for text in strings(getattr(value, field))]
+    return []
+
+
+def check(message: ParsedMessage) -> None:
+    for text in strings(message):
+        assert "\0" not in text
+        text.encode("utf-8")
+    assert {field.name for field in fields(message)} >= {"text", "html"}
+    assert len(message.text) <= TEXT_CHARS
+    assert len(message.html or "") <= HTML_CHARS
+    assert message.sent_at is None or message.sent_at.tzinfo is UTC
+    assert [item.number for item in message.attachments] == list(range(1, len(message.attachments) + 1))
+    for item in message.attachments:
+        assert item.content_type.count("/") == 1
+        assert item.content_type == item.content_type.lower()
+        assert item.name is None or (len(item.name) <= NAME_CHARS + 4 and not set(item.name) & set("/\\\r\n"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(MAILS)
+def test_any_bytes_are_read_without_an_error(raw: bytes) -> None:
+    message = parse(raw)
+
+    check(message)
+    sanitise(message.html or "").html.encode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(MAILS)
+def test_an_attachment_is_as_long_as_it_says(raw: bytes) -> None:
+    for item in parse(raw).attachments:
+        data = attachments.content(raw, item)
+
+        assert len(data) == item.size
+        assert b"".join(attachments.stream(BytesIO(raw), item)) == data
+
+
+@settings(max_examples=100, deadline=None)
+@given(MAILS.filter(lambda raw: b"\r" not in raw or b"\n" in raw))
+def test_a_file_is_read_like_bytes(raw: bytes) -> None:
+    assert parse_large(BytesIO(raw), len(raw)) == parse(raw)
