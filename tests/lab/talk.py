@@ -1,7 +1,7 @@
 """A raw socket that plays transcripts: `C:` lines are sent, `S:` lines must come back.
 
-`...` in an `S:` line stands for anything; a bare `S:` is an empty line, or the end of the connection. The order
-of the server's lines is part of the promise.
+`...` in an `S:` line stands for anything; a bare `S:` is an empty line, or the end of the connection. The
+order of the server's lines is part of the promise.
 """
 
 import asyncio

@@ -1,0 +1,249 @@
+"""Each switch does what it says, and what is not switched on does not happen."""
+
+import asyncio
+import re
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from lab.talk import Talk, signed_in, talk
+
+from postroom.lab import FAULTS, LabServer, UnknownFault, serve
+from postroom.lab.certificate import Certificate, make_certificate
+from postroom.lab.faults import Faults
+
+BODY = "f UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+
+
+def broken(*faults: str, certificate: Certificate | None = None) -> AbstractAsyncContextManager[LabServer]:
+    """A server with six mails in two folders."""
+    return serve(messages=6, folder_count=2, faults=faults, certificate=certificate)
+
+
+async def first_line(server: LabServer) -> str:
+    async with talk(server) as client:
+        return await client.hear()
+
+
+async def end(server: LabServer, folder: str | None, command: str) -> str:
+    """How a command ends, in a fresh session."""
+    async with signed_in(server, folder) as client:
+        return (await client.ask(command))[-1]
+
+
+async def lines(server: LabServer, folder: str | None, command: str) -> str:
+    async with signed_in(server, folder) as client:
+        return "\n".join(await client.ask(command))
+
+
+async def test_a_late_greeting_does_not_come() -> None:
+    async with broken("greeting-late") as server, talk(server) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.hear()
+
+
+async def test_a_greeting_with_bye_ends_the_connection() -> None:
+    async with broken("greeting-bye") as server, talk(server) as client:
+        await client.play("S: * BYE ...\nS:")
+
+
+async def test_preauth_leaves_no_moment_for_starttls() -> None:
+    async with broken("preauth") as server, talk(server) as client:
+        await client.play("S: * PREAUTH ...\nC: a SELECT INBOX\nS: * FLAGS ...")
+
+
+async def test_starttls_can_be_stripped(certificate: Certificate) -> None:
+    async with broken("starttls-stripped", certificate=certificate) as server:
+        assert "STARTTLS" not in await first_line(server)
+        server.faults.switch_off("starttls-stripped")
+        assert "STARTTLS" in await first_line(server)
+
+
+async def test_plaintext_can_follow_the_answer_to_starttls(certificate: Certificate) -> None:
+    async with broken("starttls-injection", certificate=certificate) as server, talk(server) as client:
+        await client.play(
+            """
+            S: * OK ...
+            C: a STARTTLS
+            S: a OK go ahead
+            S: * CAPABILITY ... INJECTED
+            """
+        )
+
+
+async def test_idle_can_die() -> None:
+    async with broken("idle-dies") as server, signed_in(server, "INBOX") as client:
+        await client.play("C: a IDLE\nS: + idling")
+        server.arrive()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.hear()
+
+
+async def test_bye_can_come_while_idling() -> None:
+    async with broken("bye-in-idle") as server, signed_in(server, "INBOX") as client:
+        await client.play("C: a IDLE\nS: + idling\nS: * BYE ...\nS:")
+
+
+async def test_bye_can_come_in_the_middle_of_a_fetch() -> None:
+    async with broken("bye-in-fetch") as server:
+        answer = await lines(server, "INBOX", "f UID FETCH 1:* (UID)")
+
+    assert answer == "* 1 FETCH (UID 1)\n* BYE going down\n"
+
+
+async def test_the_connection_can_be_cut_in_a_literal() -> None:
+    async with broken("cut-in-literal") as server:
+        answer = await lines(server, "INBOX", BODY)
+        size = re.search(r"\{(\d+)\}", answer)
+        again = await end(server, "INBOX", BODY)
+
+    assert size
+    assert len(answer) < int(size[1])
+    assert again == "f OK done"
+
+
+@pytest.mark.parametrize(
+    ("fault", "command", "answer"),
+    [
+        ("select-fails", "f SELECT Sent", "f NO [SERVERBUG]"),
+        ("unsafe-login", "f SELECT INBOX", "f NO SELECT Unsafe Login"),
+        ("authenticated-not-connected", "f SELECT INBOX", "f BAD User is authenticated but not connected."),
+        ("vanishing-folder", "f SELECT Sent", "f NO [NONEXISTENT]"),
+    ],
+)
+async def test_a_folder_may_not_open(fault: str, command: str, answer: str) -> None:
+    async with broken(fault) as server:
+        assert (await end(server, None, command)).startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        ("backoff", "f NO Request is throttled. Suggested Backoff Time: 299961 milliseconds"),
+        ("overquota", "f NO [OVERQUOTA]"),
+        ("unavailable-uid", "f NO [UNAVAILABLE]"),
+    ],
+)
+async def test_a_fetch_may_be_refused(fault: str, answer: str) -> None:
+    async with broken(fault) as server:
+        assert (await end(server, "INBOX", BODY)).startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("fault", "missing", "present"),
+    [
+        ("no-flags-in-fetch", "FLAGS", "BODY[]"),
+        ("body-missing", "BODY[]", "FLAGS"),
+        ("empty-body", "MIME-Version", "BODY[] {0}"),
+        ("date-absurd", 'INTERNALDATE " 4-Jan-2016', "2099"),
+        ("unsolicited-status", "nothing of the kind", '* STATUS "Elsewhere"'),
+    ],
+)
+async def test_a_fetch_answer_may_be_odd(fault: str, missing: str, present: str) -> None:
+    async with broken(fault) as server:
+        odd = await lines(server, "INBOX", BODY)
+        server.faults.switch_off(fault)
+        usual = await lines(server, "INBOX", BODY)
+
+    assert missing not in odd
+    assert present in odd
+    assert odd != usual
+
+
+async def test_sizes_may_lie() -> None:
+    async with broken("size-lies") as server, signed_in(server, "INBOX") as client:
+        await client.say("f UID FETCH 1 (RFC822.SIZE BODY.PEEK[])")
+        told = re.search(r"RFC822.SIZE (\d+) BODY\[\] \{(\d+)\}", await client.hear())
+
+    assert told
+    assert told[1] != told[2]
+
+
+@pytest.mark.parametrize("fault", ["login-no", "logindisabled"])
+async def test_a_right_password_may_be_refused(fault: str) -> None:
+    async with broken(fault) as server, talk(server) as client:
+        await client.hear()
+        assert "a NO" in (await client.ask(f'a LOGIN {server.address} "{server.password}"'))[-1]
+
+
+async def test_a_second_connection_may_be_one_too_many() -> None:
+    async with broken("too-many-connections") as server:
+        async with signed_in(server), talk(server) as other:
+            await other.hear()
+            refused = await other.ask(f'a LOGIN {server.address} "{server.password}"')
+        assert refused[-1].startswith("a NO [ALERT] Too many simultaneous connections")
+
+
+async def test_the_second_list_may_fail() -> None:
+    async with broken("second-list-fails") as server, signed_in(server) as client:
+        assert (await client.ask('a LIST "" *'))[-1] == "a OK done"
+        assert (await client.ask('b LIST "" *'))[-1].startswith("b NO [SERVERBUG]")
+
+
+async def test_the_first_list_may_be_empty() -> None:
+    async with broken("list-empty") as server, signed_in(server) as client:
+        assert await client.ask('a LIST "" *') == ["a OK done"]
+        assert len(await client.ask('b LIST "" *')) == 3
+
+
+def told(answer: str, code: str) -> int:
+    found = re.search(rf"\[{code} (\d+)\]", answer)
+    return int(found[1]) if found else 0
+
+
+async def selections(client: Talk, times: int) -> list[str]:
+    return ["\n".join(await client.ask("s SELECT INBOX")) for _ in range(times)]
+
+
+@pytest.mark.parametrize(("fault", "different"), [("validity-changes", 2), ("validity-loops", 4)])
+async def test_validities_may_change(fault: str, different: int) -> None:
+    async with broken(fault) as server, signed_in(server) as client:
+        validities = [told(answer, "UIDVALIDITY") for answer in await selections(client, 4)]
+
+    assert len(set(validities)) == different
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [("validity-missing", "UIDVALIDITY"), ("uidnext-missing", "UIDNEXT")]
+)
+async def test_numbers_may_be_missing(fault: str, code: str) -> None:
+    async with broken(fault) as server:
+        assert code not in await lines(server, None, "s SELECT INBOX")
+        assert code not in await lines(server, None, f"s STATUS INBOX (MESSAGES {code})")
+
+
+async def test_the_modification_sequence_may_go_down() -> None:
+    lying = serve(messages=100, folder_count=1, faults=["modseq-decreases"])
+    async with lying as server, signed_in(server) as client:
+        first, second = (told(answer, "HIGHESTMODSEQ") for answer in await selections(client, 2))
+
+    assert second < first
+
+
+async def test_a_search_may_be_cut_off_and_its_form_ignored() -> None:
+    async with serve(messages=30, folder_count=1, faults=["search-truncated", "esearch-ignored"]) as server:
+        answer = await lines(server, "INBOX", "a UID SEARCH RETURN (ALL) ALL")
+
+    assert answer.splitlines()[0] == "* SEARCH 21 22 23 24 25 26 27 28 29 30"
+
+
+def test_every_fault_is_tested_here() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+
+    assert [name for name in FAULTS if f'"{name}"' not in source] == []
+
+
+def test_faults_say_what_they_do_and_which_misbehaviour_they_play() -> None:
+    assert all(name == fault.name and fault.does and fault.misbehaviour for name, fault in FAULTS.items())
+
+
+def test_an_unknown_fault_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(UnknownFault, match="greeting-late"):
+        Faults(["no-such-fault"])
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
