@@ -6,6 +6,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from lab.talk import signed_in
 
 from postroom.lab import LabMailbox, LabServer, serve
@@ -76,6 +77,19 @@ def strange_client(server: LabServer, ca_file: Path) -> None:
         assert client.uid("STORE", "1", "+FLAGS", "(\\Deleted)")[0] == "OK"
         assert client.expunge()[1] == [b"1"]
         assert client.append("Sent", "\\Seen", "", b"Subject: x\r\n\r\nx\r\n")[0] == "OK"
+
+
+async def test_a_port_that_is_taken_is_an_ordinary_error() -> None:
+    async with serve(messages=0) as server:
+        with pytest.raises(OSError, match="in use"):
+            async with serve(messages=0, port=server.port):
+                pass
+
+
+async def test_what_goes_wrong_in_the_block_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with serve(messages=0) as server, signed_in(server):
+            raise KeyError
 
 
 async def test_accounts_are_apart_from_each_other() -> None:

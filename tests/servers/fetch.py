@@ -142,31 +142,30 @@ class _Apt:
 
 def _closure(packages: list[str], apt: _Apt) -> list[str]:
     """The packages, and every library they depend on, directly or not, that is not installed."""
-    wanted, todo = dict.fromkeys(packages), list(packages)
+    wanted, todo, installed = dict.fromkeys(packages), set(packages), _installed()
     while todo:
-        for name in _dependencies(todo.pop(), apt):
-            if name.startswith("lib") and name not in wanted and not _installed(name):
-                wanted[name] = None
-                todo.append(name)
+        needed = _dependencies(sorted(todo), apt)
+        todo = {name for name in needed if name.startswith("lib")} - installed - wanted.keys()
+        wanted |= dict.fromkeys(sorted(todo))
     return list(wanted)
 
 
-def _dependencies(package: str, apt: _Apt) -> list[str]:
+def _dependencies(packages: list[str], apt: _Apt) -> set[str]:
     """The direct dependencies; of alternatives (`|Depends`) the first."""
-    found, alternative = [], False
-    for line in _run([*apt("apt-cache"), "depends", package]).splitlines():
+    found, alternative = set(), False
+    for line in _run([*apt("apt-cache"), "depends", *packages]).splitlines():
         match = re.match(r" ([ |])(?:Pre)?Depends: (\S+)", line)
         if match is None:
             continue
         if not alternative and not match[2].startswith("<"):
-            found.append(match[2])
+            found.add(match[2])
         alternative = match[1] == "|"
     return found
 
 
-def _installed(package: str) -> bool:
-    asked = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}", package]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.startswith("ii")
+def _installed() -> set[str]:
+    asked = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n"]
+    return {line.split()[-1] for line in _run(asked).splitlines() if line.startswith("ii")}
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:

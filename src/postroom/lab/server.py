@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from postroom.lab.certificate import Certificate
 from postroom.lab.faults import Faults
@@ -71,42 +72,51 @@ async def serve(
         server.arrive()
     server._when_arrived = when_arrived
     house = House(server.accounts, PASSWORD, server.faults, _context(certificate))
-    async with asyncio.TaskGroup() as group:
-        listener = await _listen(house, group, host, port)
-        server.port = int(listener.sockets[0].getsockname()[1])
-        arrivals = group.create_task(_arrivals(server, arrive_every)) if arrive_every else None
-        try:
-            yield server
-        finally:
-            listener.close()
-            if arrivals:
-                arrivals.cancel()
-            house.close()
-
-
-async def _listen(house: House, group: asyncio.TaskGroup, host: str, port: int) -> asyncio.Server:
-    def connected(reader: StreamReader, writer: StreamWriter) -> None:
-        house.tasks.add(task := group.create_task(_converse(house, reader, writer)))
-        task.add_done_callback(house.tasks.discard)
-
-    return await asyncio.start_server(connected, host, port, limit=LONGEST_LINE)
+    listener = await asyncio.start_server(partial(_converse, house), host, port, limit=LONGEST_LINE)
+    server.port = int(listener.sockets[0].getsockname()[1])
+    timer = _Arrivals(server, arrive_every)
+    try:
+        yield server
+    finally:
+        timer.stop()
+        listener.close()
+        await house.close()
 
 
 async def _converse(house: House, reader: StreamReader, writer: StreamWriter) -> None:
+    """One connection, in a task that asyncio starts for it and that `House.close` ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    house.tasks.add(task)
     try:
         await converse(Session(house, reader, writer))
-        if writer.can_write_eof():  # what was said last shall arrive
-            await writer.drain()
+        await writer.drain()  # what was said last shall arrive
     except OSError:
-        pass
+        pass  # the client was quicker
     finally:
+        house.tasks.discard(task)
         writer.close()
 
 
-async def _arrivals(server: LabServer, every: timedelta) -> None:
-    while True:
-        await asyncio.sleep(every.total_seconds())
-        server.arrive()
+class _Arrivals:
+    """Lets a mail arrive every so often, until stopped."""
+
+    def __init__(self, server: LabServer, every: timedelta | None) -> None:
+        self._server, self._every = server, every
+        self._next: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def stop(self) -> None:
+        if self._next:
+            self._next.cancel()
+
+    def _wait(self) -> None:
+        if self._every:
+            self._next = asyncio.get_running_loop().call_later(self._every.total_seconds(), self._arrive)
+
+    def _arrive(self) -> None:
+        self._server.arrive()
+        self._wait()
 
 
 def _context(certificate: Certificate | None) -> ssl.SSLContext | None:

@@ -31,10 +31,12 @@ class House:
     users: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all conversations."""
-        for task in self.tasks:
+        tasks = list(self.tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Session:
