@@ -1,0 +1,139 @@
+"""The words of a mail with their places: what PostgreSQL calls a tsvector, made on our side of the wire.
+
+`to_tsvector` costs more than everything else in a first sync, and knows neither our folding nor scripts
+without spaces. A place is encoded as tsvector does it: weight << 14 | position.
+
+Header fields have a mark: their tokens are kept twice, as words of the mail (with the field's weight, for
+ranking) and with the mark in front (`f:alice`), so that `from:alice` is one look into the index. A colon
+never occurs in a token, so marked words collide with nothing a stranger can write.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .fold import fold
+from .words import MAX_TOKEN, cut, expand
+
+MAX_POSITION = 16_383
+MAX_PLACES = 255
+"""Places kept for one lexeme. Both are limits of PostgreSQL (Text Search Types)."""
+MAX_TEXT = 1_000_000
+"""Characters of a mail's body that are indexed."""
+MAX_HEADER = 100_000
+"""Characters of any one header field that are indexed."""
+MAX_BYTES = 700_000
+"""Of a tsvector; PostgreSQL refuses 1,048,576."""
+MAX_LEXEMES = 40_000
+_SMALL = 20_000  # characters from which no vector of MAX_BYTES can come (32 bytes a character at most)
+_GAP = 2  # between fields, so that no phrase crosses from one into the next
+
+TsVector = dict[str, list[int]]
+
+
+class Weight(IntEnum):
+    A = 3
+    B = 2
+    C = 1
+    D = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field: its text, weight, and the mark that a search in this field looks for."""
+
+    text: str
+    weight: Weight
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    vector: TsVector
+    truncated: bool
+    """Whether words at the end of the mail are not in `vector`."""
+
+
+def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> Document:
+    """The tsvector of a mail: `fields` with their weights and marks, then `body` with weight D.
+
+    `facts` are lexemes of our own, kept as they are and without a place. Never fails: a mail with more than
+    `MAX_LEXEMES` words keeps the first ones.
+    """
+    vector: defaultdict[str, list[int]] = defaultdict(list)
+    for fact in facts:
+        vector[fact] = []
+    position, read, truncated = 1, len(body), len(body) > MAX_TEXT
+    for field in fields:
+        read += len(field.text)
+        truncated |= len(field.text) > MAX_HEADER
+        runs = cut(fold(field.text[:MAX_HEADER]))
+        position = _GAP + _add(vector, runs, position, field.weight << 14, ("", field.mark))
+    folded = fold(body[:MAX_TEXT])
+    # A place takes two characters, and one in scripts without spaces.
+    if folded.isascii() and position + len(folded) // 2 < MAX_POSITION:
+        _add_ascii(vector, cut(folded), position)
+    else:
+        _add(vector, cut(folded), position, 0, ("",))
+    _drop_excess(vector)
+    if read > _SMALL:
+        truncated |= _drop_overflow(vector)
+    vector.default_factory = None
+    return Document(vector, truncated)
+
+
+def _add_ascii(vector: defaultdict[str, list[int]], runs: list[str], position: int) -> None:
+    """The hot loop of a first sync: weight D, and places enough."""
+    for run in runs:
+        if run.isalnum():
+            vector[run].append(position)
+            position += 1
+        else:
+            expanded = expand(run)
+            for token, distance in expanded.placed:
+                vector[token].append(position + distance)
+            position += expanded.width
+
+
+def _add(
+    vector: defaultdict[str, list[int]], runs: list[str], position: int, bits: int, marks: tuple[str, ...]
+) -> int:
+    """Add `runs` under each of `marks` and return the position after them.
+
+    Words beyond the last position share it, as PostgreSQL has it.
+    """
+    for run in runs:
+        expanded = expand(run)
+        for token, distance in expanded.placed:
+            place = min(position + distance, MAX_POSITION)
+            for mark in marks:
+                places = vector[mark + token]
+                if not places or (places[-1] & MAX_POSITION) < place:
+                    places.append(bits | place)
+        position += expanded.width
+    return position
+
+
+def _drop_excess(vector: dict[str, list[int]]) -> None:
+    """Drop words that are too long to be words, and places beyond what a lexeme may have."""
+    if max(map(len, vector), default=0) > MAX_TOKEN:
+        for lexeme in [lexeme for lexeme in vector if len(lexeme) > MAX_TOKEN and lexeme.isalnum()]:
+            del vector[lexeme]
+    if max(map(len, vector.values()), default=0) > MAX_PLACES:
+        for places in vector.values():
+            del places[MAX_PLACES:]
+
+
+def _drop_overflow(vector: dict[str, list[int]]) -> bool:
+    """Drop the last lexemes until the vector is within its limits; say whether any was dropped."""
+    size, kept = 0, 0
+    for lexeme, places in vector.items():
+        size += len(lexeme.encode()) + 8 + 2 * len(places)
+        if size > MAX_BYTES or kept == MAX_LEXEMES:
+            break
+        kept += 1
+    dropped = list(vector)[kept:]
+    for lexeme in dropped:
+        del vector[lexeme]
+    return bool(dropped)

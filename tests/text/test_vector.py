@@ -1,0 +1,113 @@
+"""What the vector of a mail promises to PostgreSQL and to a search."""
+
+from itertools import pairwise
+from time import perf_counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postroom.text.vector import (
+    MAX_BYTES,
+    MAX_LEXEMES,
+    MAX_PLACES,
+    MAX_POSITION,
+    Field,
+    TsVector,
+    Weight,
+    document,
+)
+from postroom.text.words import tokens
+
+BITS = 14
+
+
+def size(vector: TsVector) -> int:
+    return sum(len(lexeme.encode()) + 4 + 2 * len(places) for lexeme, places in vector.items())
+
+
+def pick(letters: list[str], number: int) -> list[str]:
+    """Letters that spell `number`, the lowest digit first; at least two."""
+    spelled: list[str] = []
+    while number or len(spelled) < 2:
+        number, digit = divmod(number, len(letters))
+        spelled.append(letters[digit])
+    return spelled
+
+
+def test_words_have_their_places_and_the_weight_of_their_field() -> None:
+    made = document([Field("Re: Report", Weight.A, "s:")], "the report, again the report", ["o:1"])
+
+    assert made.vector == {
+        "o:1": [],
+        "re": [Weight.A << BITS | 1],
+        "s:re": [Weight.A << BITS | 1],
+        "report": [Weight.A << BITS | 2, 6, 9],
+        "s:report": [Weight.A << BITS | 2],
+        "the": [5, 8],
+        "again": [7],
+    }
+
+
+def test_no_phrase_runs_from_one_field_into_the_next() -> None:
+    vector = document([Field("one", Weight.A, "s:"), Field("two", Weight.B, "f:")], "three").vector
+
+    places = [vector[word][0] & MAX_POSITION for word in ("one", "two", "three")]
+    assert all(second - first > 1 for first, second in pairwise(places))
+
+
+@given(
+    st.text(st.sampled_from("ab é中@.' ") | st.characters(), max_size=50),
+    st.text(st.sampled_from("ab é中@.' ") | st.characters(), max_size=200),
+)
+@settings(max_examples=200)
+def test_every_token_is_in_the_vector_at_ascending_places(subject: str, body: str) -> None:
+    vector = document([Field(subject, Weight.A, "s:")], body).vector
+
+    assert set(vector) == {*tokens(subject), *("s:" + token for token in tokens(subject)), *tokens(body)}
+    for places in vector.values():
+        positions = [place & MAX_POSITION for place in places]
+        assert positions == sorted(set(positions))
+
+
+@pytest.mark.parametrize("word", ["word", "é", "中", "a.b@c.de"])
+def test_a_long_mail_keeps_to_the_limits_of_positions(word: str) -> None:
+    vector = document([Field(word, Weight.A, "s:")], f"{word} " * 20_000 + "last").vector
+
+    for places in vector.values():
+        assert len(places) <= MAX_PLACES
+        assert all(0 < place & MAX_POSITION <= MAX_POSITION for place in places)
+        assert all(place >> BITS in (Weight.A, Weight.D) for place in places)
+    assert vector["last"] == [MAX_POSITION]
+
+
+@pytest.mark.parametrize("first", ["a", "中"])
+def test_a_mail_of_countless_words_keeps_the_first_ones_and_says_so(first: str) -> None:
+    letters = [chr(ord(first) + number) for number in range(26 if first == "a" else 5_000)]
+    words = ["".join(pick(letters, number)) for number in range(120_000)]
+
+    made = document([Field("subject", Weight.A, "s:")], " ".join(words))
+
+    assert made.truncated
+    assert "s:subject" in made.vector
+    assert tokens(words[0])[0] in made.vector
+    assert len(made.vector) <= MAX_LEXEMES
+    assert size(made.vector) <= MAX_BYTES
+
+
+def test_an_ordinary_mail_is_not_truncated() -> None:
+    assert not document([], "word " * 1_000).truncated
+
+
+@pytest.mark.parametrize("piece", ["a.b-", "x@", "'", "éa'", "中", "a", "a@b.cc ", "\u0301", "_", "\0"])
+def test_the_time_grows_no_faster_than_the_text(piece: str) -> None:
+    def seconds(characters: int) -> float:
+        text = piece * (characters // len(piece))
+        return min(timed(text) for _ in range(3))
+
+    def timed(text: str) -> float:
+        start = perf_counter()
+        document([], text)
+        return perf_counter() - start
+
+    assert seconds(240_000) < 12 * seconds(60_000) + 0.005
