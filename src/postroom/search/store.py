@@ -1,0 +1,168 @@
+"""All SQL of search."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from postroom.ids import AccountId, FolderId, MessageId, TenantId
+
+from .compile import Compiled
+from .model import Hit, Row
+
+REMOVE = "DELETE FROM search_document WHERE tenant_id = $1 AND message_id = ANY($2::bigint[])"
+INSERT = """
+    INSERT INTO search_document (tenant_id, message_id, account_id, received_at, vector)
+    SELECT $1, message_id, account_id, received_at, vector
+      FROM unnest($2::bigint[], $3::bigint[], $4::timestamptz[], $5::tsvector[])
+        AS row (message_id, account_id, received_at, vector)
+"""
+
+
+async def index(conn: asyncpg.Connection, tenant: TenantId, rows: Sequence[Row]) -> None:
+    """Store or replace these mails' words, to be found as soon as the caller's transaction commits."""
+    await remove(conn, tenant, [row.message for row in rows])
+    await conn.execute(
+        INSERT,
+        tenant,
+        [row.message for row in rows],
+        [row.account for row in rows],
+        [row.received_at for row in rows],
+        [row.vector for row in rows],
+    )
+
+
+async def remove(conn: asyncpg.Connection, tenant: TenantId, messages: Collection[MessageId]) -> None:
+    """Forget these mails' words. Deleting a message does so by itself."""
+    await conn.execute(REMOVE, tenant, list(messages))
+
+
+SETTLE = """
+    UPDATE search_document SET settled = true
+     WHERE tenant_id = $1 AND NOT settled
+       AND message_id IN (SELECT message_id FROM search_fresh WHERE tenant_id = $1
+                           ORDER BY message_id LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
+
+
+async def settle(conn: asyncpg.Connection, tenant: TenantId, most: int) -> int:
+    """Hand up to `most` of the mails stored since the last time to the index; return how many there were.
+
+    Searches find them before and after. Without it they read every mail of the tenant that waits, about 2 us
+    each, so thousands may: the index takes a large batch at a fraction of the price.
+    """
+    done: str = await conn.execute(SETTLE, tenant, most)
+    return int(done.rpartition(" ")[2])
+
+
+UNSETTLED = "SELECT tenant_id FROM search_unsettled($1)"
+
+
+async def unsettled(conn: asyncpg.Connection, most: int) -> list[TenantId]:
+    """Tenants that `settle` has work for, in any transaction."""
+    return [TenantId(row["tenant_id"]) for row in await conn.fetch(UNSETTLED, most)]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a page lies: among the newest mails older than `past`, ranked, after `after`."""
+
+    anchor: datetime
+    """The time that mails' age is counted from; the same for all pages."""
+    past: tuple[datetime, MessageId] | None = None
+    after: tuple[float, datetime, MessageId] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    hits: tuple[Hit, ...]
+    matched: int
+    """In the window and older than it, counted up to the bound."""
+    oldest: tuple[datetime, MessageId] | None
+    """The last mail of the window; None when nothing matched."""
+
+
+MATCHES = """
+    WITH matches AS MATERIALIZED (
+        SELECT * FROM search_matches($1, $2::text::tsquery, $3::text::tsquery, $4::text::tsquery, $5, $6,
+                                     $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ), edge AS (
+        SELECT received_at, message_id FROM matches ORDER BY received_at, message_id LIMIT 1
+    )
+    SELECT e.received_at AS oldest_at, e.message_id AS oldest_id,
+           (SELECT max(matched) FROM matches) AS matched,
+           page.message_id, page.received_at, page.score
+      FROM edge e
+      LEFT JOIN LATERAL (
+          SELECT message_id, received_at, score
+            FROM matches
+           WHERE $16::float8 IS NULL OR (score, received_at, message_id) < ($16, $17, $18)
+           ORDER BY score DESC, received_at DESC, message_id DESC
+           LIMIT $19
+      ) page ON true
+     ORDER BY page.score DESC, page.received_at DESC, page.message_id DESC
+"""
+COUNTED = 10_000
+"""Totals are exact up to this."""
+RANKED = 1_000
+"""Matches of a window, the newest ones: these are ranked."""
+
+
+async def matches(
+    conn: asyncpg.Connection, tenant: TenantId, query: Compiled, window: Window, limit: int
+) -> Page:
+    """One page of what matches. PostgreSQL counts one more than COUNTED, to know whether there are more."""
+    if query.narrow is None:
+        return Page((), 0, None)
+    rows = await conn.fetch(
+        MATCHES,
+        tenant,
+        query.narrow,
+        query.exact,
+        query.words,
+        query.times,
+        query.sizes,
+        query.seen,
+        query.flagged,
+        query.since,
+        query.until,
+        *(window.past or (None, None)),
+        window.anchor,
+        COUNTED + 1,
+        RANKED,
+        *(window.after or (None, None, None)),
+        limit,
+    )
+    if not rows:
+        return Page((), 0, None)
+    hits = tuple(
+        Hit(MessageId(row["message_id"]), row["received_at"], row["score"])
+        for row in rows
+        if row["message_id"] is not None
+    )
+    return Page(hits, rows[0]["matched"], (rows[0]["oldest_at"], MessageId(rows[0]["oldest_id"])))
+
+
+FOLDERS = "SELECT id, path, delimiter, role FROM mail_folder WHERE tenant_id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderName:
+    id: FolderId
+    path: str
+    delimiter: str | None
+    role: str | None
+
+
+async def folders(conn: asyncpg.Connection, tenant: TenantId) -> list[FolderName]:
+    """Every folder of the tenant, to be matched with the names in a query."""
+    return [FolderName(*row) for row in await conn.fetch(FOLDERS, tenant)]
+
+
+ACCOUNTS = "SELECT id, address FROM accounts_account WHERE tenant_id = $1"
+
+
+async def accounts(conn: asyncpg.Connection, tenant: TenantId) -> list[tuple[AccountId, str]]:
+    """Every account of the tenant and its address."""
+    return [(AccountId(row["id"]), row["address"]) for row in await conn.fetch(ACCOUNTS, tenant)]
