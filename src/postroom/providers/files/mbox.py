@@ -191,7 +191,7 @@ def _requoted(lines: Iterable[bytes], change: int) -> Iterator[bytes]:
         else:
             rest = (cut + line).lstrip(b">")
             marks, cut = held + len(cut + line) - len(rest), b""
-            if b"From ".startswith(rest):  # too little to tell; `rest` may be empty
+            if len(rest) < 5 and b"From ".startswith(rest):  # too little to tell; `rest` may be empty
                 yield b">" * (marks - 1)
                 held, cut = min(marks, 1), rest
                 continue

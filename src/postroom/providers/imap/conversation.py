@@ -18,6 +18,7 @@ from postroom.imap.quirks import Quirk
 from postroom.imap.responses import Response
 from postroom.providers.imap.settings import ImapSettings
 
+RECENT = frozenset({"\\Recent"})
 Keep = Callable[[Response], bool]
 
 SILENCE = 60  # seconds without a byte while a command runs
@@ -86,6 +87,11 @@ def taken(body: bytes | Spool) -> bytes | BinaryIO:
         return os.fdopen(os.dup(body.file.fileno()), "rb")
     finally:
         body.close()
+
+
+def lasting(flags: frozenset[str]) -> frozenset[str]:
+    """Without `\\Recent`, which speaks of this session and not of the message (gone in RFC 9051)."""
+    return flags - RECENT
 
 
 class Conversation:

@@ -22,7 +22,7 @@ from postroom.imap.errors import CommandFailed, ServerBusy
 from postroom.imap.framing import Spool
 from postroom.imap.responses import Fetch
 from postroom.imap.uids import UidSet
-from postroom.providers.imap.conversation import Conversation, taken
+from postroom.providers.imap.conversation import Conversation, lasting, taken
 from postroom.providers.imap.failures import shown, translated
 from postroom.providers.model import RemoteItem, RemoteMessage, Unfetchable, Unfetched
 
@@ -88,7 +88,7 @@ class Fetching:
         assert body is not None
         del self._missing[item.uid]
         self._poison = 0
-        flags = item.flags if answer.flags is None else answer.flags
+        flags = item.flags if answer.flags is None else lasting(answer.flags)
         return RemoteMessage(item.uid, taken(body), size, flags, item.received_at)
 
     def _ended(self, failure: CommandFailed | None) -> list[Unfetched]:
@@ -100,6 +100,8 @@ class Fetching:
                 raise failure
             return self._failed(left, failure)
         if left and not window.again:
+            # Dovecot answers with an empty body for what another client has just removed.
+            self._empty.difference_update(item.uid for item in left)
             self._todo.append(Window(left, again=True))
             return []
         return [self._give_up(item, None) for item in left]

@@ -13,7 +13,7 @@ from postroom.imap.errors import CommandFailed, ServerBusy
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
 from postroom.imap.uids import LARGEST, UidSet
-from postroom.providers.imap.conversation import Conversation
+from postroom.providers.imap.conversation import Conversation, lasting
 from postroom.providers.imap.failures import translated
 from postroom.providers.imap.fetch import fetch
 from postroom.providers.model import (
@@ -205,7 +205,7 @@ def _note(done: Completed, wanted: frozenset[int], found: dict[int, RemoteItem])
         item = found.get(one.uid) or RemoteItem(one.uid, None)
         found[one.uid] = replace(
             item,
-            flags=item.flags if one.flags is None else one.flags,
+            flags=item.flags if one.flags is None else lasting(one.flags),
             size=item.size if one.size is None else one.size,
             received_at=one.internal_date or item.received_at,
             modseq=item.modseq if one.modseq is None else one.modseq,
@@ -218,7 +218,7 @@ def _changes(answers: Iterable[Response], *, names_removed: bool) -> Changes | N
     for answer in answers:
         match answer:
             case Fetch(uid=int(uid), flags=frozenset() as now):
-                flags[uid] = now
+                flags[uid] = lasting(now)
             case Fetch(uid=int()):
                 return None  # changed, and it does not say how
             case Vanished(uids=uids):
