@@ -1,30 +1,24 @@
 """Pages of a list: by number, or by a cursor that says where the last one ended.
 
-A cursor is sealed (AES-256-GCM): callers can neither read positions out of it, which hold internal keys, nor
+A cursor is sealed by the vault: callers can neither read positions out of it, which hold internal keys, nor
 make one up. It is good for one tenant and one list only.
 """
 
-import binascii
-import os
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fastapi import Depends, Query
 
 from postroom.errors import Invalid
 from postroom.ids import TenantId
+from postroom.vault.model import Damaged, Slot, WrongKey
+from postroom.vault.seal import Vault
 
 LARGEST_PAGE = 100
 DEEPEST = 100_000
 """Rows that page numbers reach; cursors go to the end of any list."""
-_NONCE = 12
 
 
 class BadCursor(Invalid):
@@ -36,31 +30,24 @@ class BadPage(Invalid):
 
 
 class Cursors:
-    """Seals and opens positions, with a key of the installation."""
+    """Seals and opens positions with the vault of the installation."""
 
-    def __init__(self, key: bytes) -> None:
-        derived = HKDF(SHA256(), 32, salt=None, info=b"postroom cursors").derive(key)
-        self._cipher = AESGCM(derived)
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
 
     def seal(self, tenant: TenantId, of: str, position: Sequence[Any]) -> str:
         """The cursor of a position in the list `of`; the position is anything that JSON can hold."""
-        nonce = os.urandom(_NONCE)
-        sealed = self._cipher.encrypt(nonce, orjson.dumps(position), _bound(tenant, of))
-        return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+        return self._vault.seal(orjson.dumps(position), Slot(tenant, "", f"cursor {of}")).rstrip("=")
 
     def open(self, tenant: TenantId, of: str, cursor: str) -> list[Any]:
         """The position sealed in a cursor. Raises `BadCursor` unless it is one of this tenant and list."""
+        body = cursor.rpartition(".")[2]
         try:
-            raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            opened = self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], _bound(tenant, of))
-        except (binascii.Error, ValueError, InvalidTag) as error:
+            opened = self._vault.open(cursor + "=" * (-len(body) % 4), Slot(tenant, "", f"cursor {of}"))
+        except (Damaged, WrongKey) as error:
             raise BadCursor("This cursor does not belong to this list; begin without one.") from error
         position: list[Any] = orjson.loads(opened)
         return position
-
-
-def _bound(tenant: TenantId, of: str) -> bytes:
-    return f"{tenant}:{of}".encode()
 
 
 @dataclass(frozen=True, slots=True)
