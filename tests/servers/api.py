@@ -13,6 +13,7 @@ from postroom.http.caller import Scope
 from postroom.ids import TenantId
 from postroom.people import keys
 from postroom.settings import Settings
+from postroom.vault.seal import Key, Vault
 
 from .tenants import ONE
 
@@ -20,9 +21,14 @@ ORIGIN = "https://page.example"
 Client = httpx2.AsyncClient
 
 
+@pytest.fixture(scope="session")
+def vault() -> Vault:
+    return Vault([Key.derived(b"a secret of this installation")])
+
+
 @pytest.fixture
-def app(db: Database) -> FastAPI:
-    return create_app(db, Settings(cors_origins=[ORIGIN]), b"a secret of this installation")
+def app(db: Database, vault: Vault) -> FastAPI:
+    return create_app(db, Settings(cors_origins=[ORIGIN]), vault)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from postroom import __version__
 from postroom.api import docs, health
@@ -19,15 +19,20 @@ from postroom.http.requests import Requests
 from postroom.people import keys
 from postroom.people.routes import router as people
 from postroom.settings import Settings
+from postroom.vault.seal import Vault
 
 ROUTERS = (people,)
+AS_IT_IS = (
+    *DEFAULT_EXCLUDED_CONTENT_TYPES,
+    "application/octet-stream",
+    "application/pdf",
+    "message/rfc822",
+)
+"""Types of answers that are not compressed: large, on their way in pieces, and mostly compressed inside."""
 
 
-def create_app(database: Database, settings: Settings, key: bytes) -> FastAPI:
-    """The HTTP API on a pool that the caller opens and closes.
-
-    `key` is a secret of the installation that outlives restarts, of any length; cursors are sealed with it.
-    """
+def create_app(database: Database, settings: Settings, vault: Vault) -> FastAPI:
+    """The HTTP API on a pool that the caller opens and closes."""
     app = docs.Documented(
         title="Postroom",
         version=__version__,
@@ -37,12 +42,12 @@ def create_app(database: Database, settings: Settings, key: bytes) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )
-    app.state.door = Door(database, partial(keys.find, database), Cursors(key))
+    app.state.door = Door(database, partial(keys.find, database), Cursors(vault))
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
     app.add_middleware(Unexpected)
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=AS_IT_IS)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
