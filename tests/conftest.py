@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-SERVERS = ("servers.postgres", "servers.tenants", "servers.api", "servers.dovecot")
+SERVERS = ("servers.postgres", "servers.tenants", "servers.api", "servers.copies", "servers.dovecot")
 
 pytest_plugins = [plugin for plugin in SERVERS if find_spec(plugin) is not None]

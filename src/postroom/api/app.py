@@ -16,12 +16,13 @@ from postroom.http.limits import BodyLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
 from postroom.http.requests import Requests
+from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
 from postroom.settings import Settings
 from postroom.vault.seal import Vault
 
-ROUTERS = (people,)
+ROUTERS = (people, mail)
 AS_IT_IS = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "application/octet-stream",

@@ -1,0 +1,237 @@
+"""GET /v1/mail/…"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+
+from postroom.db.pool import Connection
+from postroom.http.asked import Moment, Text
+from postroom.http.deps import AtDoor, Reader, Tx
+from postroom.http.pages import DEEPEST, Asked, BadPage
+from postroom.ids import MessageId, TenantId, ThreadId
+from postroom.mail import content, download
+from postroom.mail.answers import (
+    MANY,
+    FolderOut,
+    Folders,
+    MessageDetail,
+    MessagePage,
+    ThreadDetail,
+    ThreadOut,
+    ThreadPage,
+    detail_out,
+    message_out,
+)
+from postroom.mail.reading import Filters, NoHtml, Order, Row, Sort
+from postroom.mail.store import browse, read
+
+router = APIRouter(prefix="/v1/mail", tags=["mail"])
+
+THREAD_MESSAGES = 500
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+IfNoneMatch = Annotated[str | None, Header(include_in_schema=False)]
+
+
+async def _filters(
+    caller: Reader,
+    conn: Tx,
+    account: UUID | None = None,
+    folder: Annotated[Text | None, Query(description="Its id, path or role.")] = None,
+    thread: UUID | None = None,
+    read_: Annotated[bool | None, Query(alias="read")] = None,
+    starred: bool | None = None,
+    sender: Annotated[Text | None, Query(alias="from", description="An address, whole.")] = None,
+    after: Annotated[Moment | None, Query(description="Received then or later.")] = None,
+    before: Annotated[Moment | None, Query(description="Received earlier than that.")] = None,
+    has_attachment: bool | None = None,
+) -> Filters:
+    within = await read.account(conn, caller.tenant, account) if account else None
+    return Filters(
+        account=within,
+        folders=await read.folders_named(conn, caller.tenant, folder, within) if folder else None,
+        thread=(await browse.thread(conn, caller.tenant, thread)).number if thread else None,
+        read=read_,
+        starred=starred,
+        sender=sender,
+        after=after,
+        before=before,
+        has_attachment=has_attachment,
+    )
+
+
+@router.get("/messages")
+async def messages(
+    caller: Reader,
+    conn: Tx,
+    door: AtDoor,
+    window: Asked,
+    filters: Annotated[Filters, Depends(_filters)],
+    sort_by: Sort = Sort.DATE,
+    order: Annotated[Order | None, Query(description="By default newest first, senders from A.")] = None,
+) -> MessagePage:
+    """Messages, by page number or by cursor; both ways can be mixed."""
+    order = order or (Order.DESCENDING if sort_by is Sort.DATE else Order.ASCENDING)
+    of, tenant = f"mail.messages {sort_by} {order}", caller.tenant
+    after = None
+    if window.cursor is not None:
+        micros, number, sender = door.cursors.open(tenant, of, window.cursor)
+        after = read.Position(EPOCH + micros * MICROSECOND, MessageId(number), sender)
+    found = await read.page(
+        conn, tenant, filters, sort_by, order, limit=window.size + 1, offset=window.offset, after=after
+    )
+    rows = await read.rows(conn, tenant, [position.number for position in found[: window.size]])
+    total = None if after else await read.count(conn, tenant, filters, DEEPEST + 1)
+    following = None
+    if len(found) > window.size:
+        last = found[window.size - 1]
+        following = door.cursors.seal(
+            tenant, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
+        )
+    return MessagePage(
+        items=[message_out(row) for row in rows],
+        page=window.page,
+        page_size=window.size,
+        has_next=following is not None,
+        has_prev=after is not None or window.offset > 0,
+        next=following,
+        total=None if total is None else min(total, DEEPEST),
+        total_is_exact=None if total is None else total <= DEEPEST,
+    )
+
+
+@router.get("/messages/{id}")
+async def message(caller: Reader, door: AtDoor, id: UUID) -> MessageDetail:
+    """A message with its text, its HTML made safe, its attachments and its conversation."""
+    tenant = caller.tenant
+    async with door.database.transaction(tenant) as conn:
+        row = await read.message(conn, tenant, id)
+        stored = await read.content(conn, tenant, row.number)
+        members = await browse.members(conn, tenant, row.thread_number, MANY)
+        conversation = await read.rows(conn, tenant, members)
+    shown = await content.shown(door.database, tenant, row.digest, row.size)
+    return detail_out(row, stored, shown, conversation)
+
+
+@router.get(
+    "/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}}
+)
+async def raw(caller: Reader, door: AtDoor, id: UUID, if_none_match: IfNoneMatch = None) -> Response:
+    """The message byte for byte as the server has it."""
+    async with door.database.transaction(caller.tenant) as conn:
+        digest, size = await read.source(conn, caller.tenant, id)
+    headers = {
+        **download.ISOLATED,
+        "ETag": download.etag(digest),
+        "Content-Disposition": download.disposition(f"{id}.eml", "message.eml"),
+    }
+    if download.unchanged(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    pieces = content.read(door.database, caller.tenant, digest, 0, size)
+    return await _streamed(pieces, "message/rfc822", headers | {"Content-Length": str(size)})
+
+
+@router.get("/messages/{id}/html", response_class=HTMLResponse)
+async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
+    """The HTML of a message, made safe, as a page that may load nothing but the images inside it."""
+    async with door.database.transaction(caller.tenant) as conn:
+        digest, size = await read.source(conn, caller.tenant, id)
+    shown = await content.shown(door.database, caller.tenant, digest, size)
+    if shown.html is None:
+        raise NoHtml("This message has no HTML.")
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+    return HTMLResponse(shown.html.html, headers={**download.ISOLATED, "Content-Security-Policy": policy})
+
+
+@router.get(
+    "/messages/{id}/attachments/{number}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+async def attachment(
+    caller: Reader,
+    door: AtDoor,
+    id: UUID,
+    number: Annotated[int, Path(ge=1, lt=1 << 31)],
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """An attachment, decoded. What a browser could run is served as octets."""
+    async with door.database.transaction(caller.tenant) as conn:
+        digest, found = await read.attachment(conn, caller.tenant, id, number)
+    headers = {
+        **download.ISOLATED,
+        "ETag": download.etag(digest, number),
+        "Content-Disposition": download.disposition(found.name, f"attachment-{number}"),
+    }
+    if download.unchanged(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    pieces = content.decoded(door.database, caller.tenant, digest, found)
+    return await _streamed(pieces, download.content_type(found.content_type), headers)
+
+
+@router.get("/folders")
+async def folders(
+    caller: Reader,
+    conn: Tx,
+    account: UUID | None = None,
+    counted: Annotated[bool, Query(description="Count the messages of each.")] = False,
+) -> Folders:
+    """The folders of one account, or of all."""
+    within = await read.account(conn, caller.tenant, account) if account else None
+    found = await browse.folders(conn, caller.tenant, within, counted=counted)
+    return Folders(items=[FolderOut.model_validate(folder) for folder in found])
+
+
+@router.get("/threads")
+async def threads(
+    caller: Reader, conn: Tx, door: AtDoor, window: Asked, account: UUID | None = None
+) -> ThreadPage:
+    """Conversations, the one with the newest mail first. By cursor only."""
+    if window.offset:
+        raise BadPage("Threads are read on with `cursor`, not with `page`.")
+    of, tenant, after = "mail.threads", caller.tenant, None
+    if window.cursor is not None:
+        micros, number = door.cursors.open(tenant, of, window.cursor)
+        after = browse.Position(EPOCH + micros * MICROSECOND, ThreadId(number))
+    within = await read.account(conn, tenant, account) if account else None
+    found = await browse.threads(conn, tenant, within, limit=window.size + 1, after=after)
+    following = None
+    if len(found) > window.size:
+        last = found[window.size - 1]
+        following = door.cursors.seal(tenant, of, [(last.last_at - EPOCH) // MICROSECOND, last.number])
+    items = [ThreadOut.model_validate(thread) for thread in found[: window.size]]
+    return ThreadPage(items=items, has_next=following is not None, next=following)
+
+
+@router.get("/threads/{id}")
+async def thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
+    """A conversation. One that has become part of another answers as that one."""
+    found = await browse.thread(conn, caller.tenant, id)
+    return ThreadDetail(
+        thread=ThreadOut.model_validate(found),
+        messages=[message_out(row) for row in await _members(conn, caller.tenant, found.number)],
+    )
+
+
+async def _members(conn: Connection, tenant: TenantId, thread: ThreadId) -> list[Row]:
+    members = await browse.members(conn, tenant, thread, THREAD_MESSAGES)
+    return await read.rows(conn, tenant, members)
+
+
+async def _streamed(pieces: AsyncGenerator[bytes], media_type: str, headers: dict[str, str]) -> Response:
+    """Read the first piece before the answer begins: what fails there is still a problem and not a cut."""
+    first = await anext(pieces, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    return StreamingResponse(whole(), media_type=media_type, headers=headers)

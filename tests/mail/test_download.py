@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postroom.mail import download
+
+
+@given(st.text(max_size=50))
+@settings(max_examples=100)
+def test_any_name_gives_one_header_line(name: str) -> None:
+    header = download.disposition(name.encode("utf-8", "replace").decode(), "part")
+
+    assert header.startswith('attachment; filename="')
+    assert header.isascii()
+    assert header.isprintable()
+    assert header.count('"') == 2
+    assert header.count(";") == 2
+
+
+def test_a_name_is_told_as_it_is_and_in_plain_letters() -> None:
+    header = download.disposition('größe "1"; x=\r\n.pdf', "part")
+
+    plain, exact = "gr__e _1__ x=__.pdf", "gr%C3%B6%C3%9Fe%20%221%22%3B%20x%3D%0D%0A.pdf"
+    assert header == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "text/html",
+        "application/xhtml+xml",
+        "image/svg+xml",
+        "text/xml",
+        "application/xml",
+        "text/javascript",
+        "application/x-shockwave-flash",
+        "application/vnd.wap.xhtml+xml",
+        "multipart/x-mixed-replace",
+        "image/png; charset=x",
+        "image/png\r\nX: y",
+        "TEXT/HTML",
+        "",
+    ],
+)
+def test_what_a_browser_could_run_becomes_octets(declared: str) -> None:
+    assert download.content_type(declared) == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    "declared", ["image/png", "application/pdf", "text/plain", "application/vnd.ms-excel"]
+)
+def test_what_only_shows_keeps_its_type(declared: str) -> None:
+    assert download.content_type(declared) == declared
+
+
+def test_a_copy_is_known_by_its_tag() -> None:
+    tag = download.etag(b"\1\2", 3)
+
+    assert tag == 'W/"0102.3"'
+    assert download.unchanged(tag, f'"x", {tag}')
+    assert download.unchanged(tag, '"0102.3"')
+    assert download.unchanged(tag, "*")
+    assert not download.unchanged(tag, None)
+    assert not download.unchanged(tag, '"0102"')
