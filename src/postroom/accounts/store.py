@@ -121,7 +121,7 @@ async def set_state(
 
 SET_INTERVAL = """
     UPDATE accounts_account
-       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3, $4))
+       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3, $4::interval))
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 

@@ -1,0 +1,215 @@
+"""Bring one folder in line with the server.
+
+    look    open it, decide what it needs, remember what is to be fetched and what has gone
+    copy    fetch, read and store the newest part of what is left, again and again, until nothing is
+    finish  take out what has gone and move the cursor, once every folder has been copied,
+            so that a message that moved between folders was found again before it leaves
+
+Everything is decided from what is stored: a copy that was interrupted leaves a shorter list to the next.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from postroom.db.beside import beside
+from postroom.mail.model import Folder
+from postroom.mail.store import folders
+from postroom.providers.model import (
+    Incomplete,
+    Mailbox,
+    OpenFolder,
+    RemoteFolder,
+    RemoteItem,
+    RemoteMessage,
+    Unfetched,
+)
+
+from .model import Cursor, Parked
+from .plan import Way, changed, compare, is_doubtful, plan, way
+from .prepare import Prepared, prepare
+from .write import Writer
+
+WINDOW = 1000  # messages described by one scan
+BATCH_MESSAGES = 100  # stored by one transaction
+BATCH_BYTES = 4 << 20
+
+Pair = tuple[RemoteMessage, RemoteItem]
+
+
+@dataclass(slots=True)
+class FolderCopy:
+    """One folder during one sync."""
+
+    folder: Folder
+    remote: RemoteFolder
+    before: Cursor | None  # where the cursor stands
+    after: Cursor | None  # where it will stand when this sync has finished
+    validity: int
+    seen_next: int  # every uid below it has been listed
+    todo: list[int] = field(default_factory=list)  # uids to be fetched, ascending: the newest leaves first
+    removed: Sequence[int] = ()
+    backfill: bool = False
+
+
+def unchanged(folder: Folder, remote: RemoteFolder, cursor: Cursor) -> FolderCopy:
+    """A folder whose numbers prove that the copy is equal."""
+    return FolderCopy(folder, remote, cursor, cursor, cursor.validity, cursor.uid_next)
+
+
+async def look(
+    mailbox: Mailbox,
+    writer: Writer,
+    folder: Folder,
+    remote: RemoteFolder,
+    cursor: Cursor | None,
+    parked: Sequence[Parked],
+) -> FolderCopy:
+    """Open a folder and find out what it needs. Changed flags are applied at once, in bounded pieces."""
+    opened = await mailbox.open(remote)
+    status = opened.status
+    needs = way(cursor, status)
+    if cursor is not None and needs is Way.NOTHING and not any(entry.is_due for entry in parked):
+        return unchanged(folder, remote, cursor)
+    if cursor is not None and needs is Way.AFRESH:
+        await writer.restart(folder)
+    stored = await _stored(writer, folder)
+    listed = await _listed(opened, stored)
+    difference = compare(stored, listed)
+    waiting = {entry.uid for entry in parked if not entry.is_due and entry.validity == status.validity}
+    copy = FolderCopy(
+        folder,
+        remote,
+        before=None if needs is Way.AFRESH else cursor,
+        after=Cursor.of(status),
+        validity=status.validity or 0,
+        seen_next=listed[-1] + 1 if listed else 1,
+        todo=[uid for uid in difference.missing if uid not in waiting],
+        # A server that gives its folder no validity cannot prove a removal.
+        removed=difference.extra if status.validity else (),
+        backfill=needs is Way.AFRESH,
+    )
+    if kept := sorted(set(stored) - set(difference.extra)):
+        await _flags(opened, writer, copy, kept, cursor if needs is Way.CHANGES else None)
+    return copy
+
+
+async def look_again(mailbox: Mailbox, writer: Writer, copy: FolderCopy) -> None:
+    """Fetch and store what has arrived in a folder since it was last listed."""
+    opened = await mailbox.open(copy.remote)
+    if opened.status.validity != copy.validity or (opened.status.uid_next or 0) <= copy.seen_next:
+        return
+    fresh = [uid for uid in await opened.uids() if uid >= copy.seen_next]
+    if fresh:
+        copy.seen_next = fresh[-1] + 1
+        writer.counts.total += len(fresh)
+        await _window(opened, writer, copy, fresh, backfill=False)
+
+
+async def _listed(opened: OpenFolder, stored: Sequence[int]) -> Sequence[int]:
+    """A complete listing. Where it lacks much of what we have, only what a second one lacks too is gone."""
+    listed = await opened.uids()
+    gone = set(stored) - set(listed)
+    if not is_doubtful(len(gone), len(stored)):
+        return listed
+    return sorted({*listed, *await opened.uids()})
+
+
+async def copy_newest(mailbox: Mailbox, writer: Writer, copy: FolderCopy, most: int) -> None:
+    """Fetch and store the newest `most` messages of what is left to do in a folder."""
+    opened = await mailbox.open(copy.remote)
+    if opened.status.validity != copy.validity:
+        copy.todo, copy.after, copy.removed = [], copy.before, ()  # the next sync begins it afresh
+        return
+    while copy.todo and most > 0:
+        size = min(WINDOW, most)
+        uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
+        most -= size
+        await _window(opened, writer, copy, uids, backfill=copy.backfill)
+
+
+async def _window(
+    opened: OpenFolder, writer: Writer, copy: FolderCopy, uids: Sequence[int], *, backfill: bool
+) -> None:
+    seen = await opened.scan(uids)
+    wanted = plan({}, seen).fetch
+    writer.counts.done += len(uids) - len(wanted)  # gone since they were listed
+    storing: asyncio.Queue[list[Prepared] | None] = asyncio.Queue(maxsize=1)
+
+    async def store() -> None:
+        while (batch := await storing.get()) is not None:
+            try:
+                await writer.messages(copy.folder, copy.validity, batch, backfill=backfill)
+            finally:
+                for mail in batch:
+                    if mail.file is not None:
+                        mail.file.close()
+            storing.task_done()
+        storing.task_done()
+
+    async with beside(store()):
+        async for batch in _batches(opened, writer, copy, wanted):
+            await storing.put(await asyncio.to_thread(prepare, writer.tenant, copy.folder, batch))
+        await storing.put(None)
+        await storing.join()
+
+
+async def _batches(
+    opened: OpenFolder, writer: Writer, copy: FolderCopy, wanted: Sequence[RemoteItem]
+) -> AsyncIterator[list[Pair]]:
+    """What arrives, in pieces for one transaction each. What does not arrive is parked, or gone."""
+    items = {item.uid: item for item in wanted}
+    batch: list[Pair] = []
+    size = 0
+    async for answer in opened.fetch(wanted):
+        if isinstance(answer, Unfetched):
+            del items[answer.uid]
+            await _unfetched(writer, copy, answer)
+            continue
+        item = items.pop(answer.uid)
+        if answer.flags is None and item.flags is None:
+            copy.after = copy.before  # unknown is not empty: the next sync asks again
+        batch.append((answer, item))
+        writer.counts.bytes += answer.size
+        size += answer.size
+        if len(batch) == BATCH_MESSAGES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+    if items:
+        raise Incomplete(f"The server answered for {len(wanted) - len(items)} of {len(wanted)} messages.")
+
+
+async def _unfetched(writer: Writer, copy: FolderCopy, answer: Unfetched) -> None:
+    if answer.error is None:
+        writer.counts.done += 1
+    else:
+        await writer.park(copy.folder, copy.validity, answer.uid, answer.error.code, answer.error.message)
+
+
+async def _flags(
+    opened: OpenFolder, writer: Writer, copy: FolderCopy, kept: Sequence[int], since: Cursor | None
+) -> None:
+    """Apply every changed flag of the messages that we have."""
+    changes = await opened.changes(since.status()) if since else None
+    if changes is not None:
+        await _apply(writer, copy, changes.flags)
+        return
+    for start in range(0, len(kept), WINDOW):
+        seen = await opened.scan(kept[start : start + WINDOW])
+        await _apply(writer, copy, {item.uid: item.flags for item in seen if item.flags is not None})
+
+
+async def _apply(writer: Writer, copy: FolderCopy, now: Mapping[int, frozenset[str]]) -> None:
+    if not now:
+        return
+    async with writer.db.transaction(writer.tenant) as conn:
+        known = await folders.flags(conn, writer.tenant, copy.folder.id, min(now), max(now))
+    if different := changed(known, now):
+        await writer.flags(copy.folder, different)
+
+
+async def _stored(writer: Writer, folder: Folder) -> Sequence[int]:
+    async with writer.db.transaction(writer.tenant) as conn:
+        return await folders.uids(conn, writer.tenant, folder.id)

@@ -1,0 +1,68 @@
+"""What a sync knows, does and reports."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from postroom import errors
+from postroom.ids import FolderId
+from postroom.providers.model import FolderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the copy of a folder goes.
+
+    Every message below `uid_next` that the server had is stored or parked, and as of `modseq` its flags are
+    equal. Moves only in the transaction that stores the last of what it covers.
+    """
+
+    validity: int
+    uid_next: int
+    modseq: int | None
+    messages: int
+
+    @classmethod
+    def of(cls, status: FolderStatus) -> "Cursor | None":
+        """Where a copy equal to `status` stands; None where the server does not give it a validity."""
+        if not status.validity or status.messages is None or status.uid_next is None:
+            return None
+        return cls(status.validity, status.uid_next, status.modseq, status.messages)
+
+    def status(self) -> FolderStatus:
+        return FolderStatus(self.messages, self.validity, self.uid_next, self.modseq)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message that could not be copied and waits, so that the rest goes on."""
+
+    folder_id: FolderId
+    uid: int
+    validity: int
+    code: str
+    reason: str
+    attempts: int
+    retry_at: datetime
+    is_due: bool  # the wait is over
+    digest: bytes | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a sync has done so far; all of it only grows."""
+
+    total: int = 0  # messages to copy, as far as known
+    done: int = 0  # of them stored, or parked
+    bytes: int = 0  # of messages fetched
+    added: int = 0
+    removed: int = 0
+    flags_changed: int = 0
+    parked: int = 0
+    folders: int = 0
+    skipped: list[str] = field(default_factory=list)  # folders that could not be opened, with the reason
+
+
+class AlreadySyncing(errors.Conflict):
+    """Another process syncs this account now; its result will do."""
+
+    code = "sync.already_running"

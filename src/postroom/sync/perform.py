@@ -1,0 +1,133 @@
+"""Sync one account from its row to its row: credentials in, outcome out. Errors become states here.
+
+success                  active
+TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
+NeedsOwner               reauth_required: no polls until its owner has acted
+LeaseHeld                untouched: another process is at it
+"""
+
+import random
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any, Literal
+
+import structlog
+
+from postroom.accounts import credentials, due
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account, AccountState
+from postroom.db.model import LeaseHeld
+from postroom.db.pool import Database
+from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
+from postroom.events import log
+from postroom.events.model import Event, stream_of
+from postroom.providers.model import Login, Mailbox, Provider
+from postroom.vault.seal import Vault
+
+from .model import Counts
+from .run import sync_account
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What it takes to sync accounts: the database, the key to their secrets, the providers by kind."""
+
+    db: Database
+    vault: Vault
+    providers: Mapping[str, Provider]
+
+    async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
+        """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
+        async with self.db.transaction(account.tenant_id) as conn:
+            sealed = await accounts.secret(conn, account.tenant_id, account.id)
+        secret = (
+            credentials.unseal(self.vault, account.tenant_id, account.public_id, sealed) if sealed else ""
+        )
+        return self.providers[account.provider].open(Login(account.address, account.settings, secret))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one sync."""
+
+    account: Account
+    status: Literal["success", "failed", "busy"]
+    counts: Counts
+    seconds: float
+    error: PostroomError | None = field(default=None)
+
+
+async def perform(
+    means: Means, account: Account, *, every: timedelta, counts: Counts | None = None
+) -> Outcome:
+    """Sync one account now. `every` is its poll interval where it has none of its own.
+
+    Never raises for what is the account's, the server's or the network's trouble; those are outcomes.
+    """
+    counts = counts if counts is not None else Counts()
+    began = monotonic()
+    error: PostroomError | None = None
+    try:
+        opening = await means.mailbox(account)
+        await _started(means.db, account)
+        await sync_account(means.db, account.tenant_id, account.id, account.scope, opening, counts)
+    except LeaseHeld as held:
+        return Outcome(account, "busy", counts, monotonic() - began, held)
+    except (TryLater, NeedsOwner, NotFound, Broken) as failure:
+        error = failure
+    seconds = monotonic() - began
+    await _finished(means.db, account, account.poll_every or every, error)
+    status: Literal["success", "failed"] = "failed" if error else "success"
+    logger.info(
+        "sync.finished",
+        account=account.id,
+        status=status,
+        code=error.code if error else None,
+        added=counts.added,
+        removed=counts.removed,
+        seconds=round(seconds, 3),
+    )
+    return Outcome(account, status, counts, seconds, error)
+
+
+async def _started(db: Database, account: Account) -> None:
+    async with db.transaction(account.tenant_id) as conn:
+        await accounts.mark_sync_started(conn, account.tenant_id, account.id)
+
+
+async def _finished(db: Database, account: Account, every: timedelta, error: PostroomError | None) -> None:
+    now = datetime.now(UTC)
+    async with db.transaction(account.tenant_id) as conn:
+        if error is None:
+            await accounts.mark_sync_succeeded(
+                conn,
+                account.tenant_id,
+                account.id,
+                at=now,
+                next_sync_at=due.after_success(now, every, random.random()),
+                verified_at=None,
+            )
+            return
+        state = AccountState.REAUTH_REQUIRED if isinstance(error, NeedsOwner) else AccountState.ERROR
+        wait = error.wait if isinstance(error, TryLater) else None
+        await accounts.mark_sync_failed(
+            conn,
+            account.tenant_id,
+            account.id,
+            at=now,
+            next_sync_at=due.after_failure(now, every, account.failures + 1, wait, random.random()),
+            error=described(error),
+            state=state,
+        )
+        if state is AccountState.REAUTH_REQUIRED and account.state is not state:
+            event = Event("accounts.reauth_required", {"account": str(account.public_id), "code": error.code})
+            await log.append(conn, account.tenant_id, stream_of(account.id), [event])
+
+
+def described(error: PostroomError) -> Mapping[str, Any]:
+    return {"code": error.code, "message": error.message}

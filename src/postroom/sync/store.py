@@ -1,0 +1,81 @@
+"""All SQL of cursors and parked messages."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from asyncpg import Connection
+
+from postroom.ids import AccountId, FolderId, TenantId
+
+from .model import Cursor, Parked
+
+CURSORS = """
+    SELECT c.folder_id, c.validity, c.uid_next, c.modseq, c.messages
+      FROM sync_folder c JOIN mail_folder f ON f.tenant_id = c.tenant_id AND f.id = c.folder_id
+     WHERE c.tenant_id = $1 AND f.account_id = $2
+"""
+MOVE = """
+    INSERT INTO sync_folder (tenant_id, folder_id, validity, uid_next, modseq, messages)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (folder_id) DO UPDATE
+       SET validity = excluded.validity, uid_next = excluded.uid_next, modseq = excluded.modseq,
+           messages = excluded.messages
+"""
+DROP = "DELETE FROM sync_folder WHERE tenant_id = $1 AND folder_id = $2"
+PARK = """
+    INSERT INTO sync_parked (tenant_id, folder_id, uid, validity, code, reason, digest, retry_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
+    ON CONFLICT (folder_id, uid) DO UPDATE
+       SET validity = excluded.validity, code = excluded.code, reason = excluded.reason,
+           attempts = sync_parked.attempts + 1, last_at = now(),
+           retry_at = now() + $8::interval * 2 ^ least(sync_parked.attempts, 8)
+"""
+RELEASE = """
+    DELETE FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY($3) RETURNING digest
+"""
+PARKED = """
+    SELECT p.folder_id, p.uid, p.validity, p.code, p.reason, p.attempts, p.retry_at,
+           p.retry_at <= now() AS is_due, p.digest
+      FROM sync_parked p JOIN mail_folder f ON f.tenant_id = p.tenant_id AND f.id = p.folder_id
+     WHERE p.tenant_id = $1 AND f.account_id = $2
+     ORDER BY p.folder_id, p.uid
+"""
+
+
+async def cursors(conn: Connection, tenant: TenantId, account: AccountId) -> dict[FolderId, Cursor]:
+    return {row["folder_id"]: Cursor(*row[1:]) for row in await conn.fetch(CURSORS, tenant, account)}
+
+
+async def move(conn: Connection, tenant: TenantId, folder: FolderId, cursor: Cursor) -> None:
+    """Move a folder's cursor, in the transaction that stores the last of what it covers."""
+    await conn.execute(MOVE, tenant, folder, cursor.validity, cursor.uid_next, cursor.modseq, cursor.messages)
+
+
+async def drop(conn: Connection, tenant: TenantId, folder: FolderId) -> None:
+    await conn.execute(DROP, tenant, folder)
+
+
+async def park(
+    conn: Connection,
+    tenant: TenantId,
+    folder: FolderId,
+    uid: int,
+    *,
+    validity: int,
+    code: str,
+    reason: str,
+    digest: bytes | None,
+    retry: timedelta,
+) -> None:
+    """Set a message aside. Each further failure doubles the wait for the next attempt, up to 256 times."""
+    await conn.execute(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
+
+
+async def release(conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int]) -> list[bytes]:
+    """Forget that these were parked; return the digests whose content was kept."""
+    rows = await conn.fetch(RELEASE, tenant, folder, uids)
+    return [row["digest"] for row in rows if row["digest"] is not None]
+
+
+async def parked(conn: Connection, tenant: TenantId, account: AccountId) -> list[Parked]:
+    return [Parked(*row) for row in await conn.fetch(PARKED, tenant, account)]

@@ -1,0 +1,82 @@
+"""Compare the copy with the server, folder by folder: the truth that deltas only hint at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from postroom.accounts.model import Account
+from postroom.accounts.scope import wants
+from postroom.db.pool import Database
+from postroom.ids import FolderId
+from postroom.mail.store import folders
+from postroom.providers.model import Mailbox, OpenFolder, RemoteFolder
+
+from . import store
+from .folder import WINDOW
+from .perform import Means
+from .plan import changed, compare
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDifference:
+    """One folder, counted on both sides. Parked messages are missing: the copy has them not."""
+
+    path: str
+    server: int
+    stored: int
+    missing: int
+    extra: int
+    flags_differ: int
+
+    @property
+    def is_equal(self) -> bool:
+        return not (self.missing or self.extra or self.flags_differ)
+
+
+async def verify(means: Means, account: Account) -> list[FolderDifference]:
+    """Every folder of the mailbox or of the copy, in order of its path. Raises what the provider raises."""
+    async with await means.mailbox(account) as mailbox:
+        remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
+        found = [await _folder(means.db, mailbox, account, folder) for folder in remote]
+    gone = await _gone(means.db, account, {folder.name for folder in remote})
+    return sorted([*found, *gone], key=lambda folder: folder.path)
+
+
+async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: RemoteFolder) -> FolderDifference:
+    opened = await mailbox.open(remote)
+    listed = await opened.uids()
+    async with db.transaction(account.tenant_id) as conn:
+        ours = (await folders.listed(conn, account.tenant_id, account.id)).get(remote.name)
+        cursor = (await store.cursors(conn, account.tenant_id, account.id)).get(ours.id) if ours else None
+        stored = await folders.uids(conn, account.tenant_id, ours.id) if ours else []
+    if cursor is not None and cursor.validity != opened.status.validity:
+        return FolderDifference(remote.path, len(listed), len(stored), len(listed), len(stored), 0)
+    difference = compare(stored, listed)
+    both = sorted(set(stored) & set(listed))
+    differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
+    return FolderDifference(
+        remote.path, len(listed), len(stored), len(difference.missing), len(difference.extra), differ
+    )
+
+
+async def _flags_differ(
+    db: Database, opened: OpenFolder, account: Account, folder: FolderId, uids: Sequence[int]
+) -> int:
+    total = 0
+    for start in range(0, len(uids), WINDOW):
+        window = uids[start : start + WINDOW]
+        seen = await opened.scan(window)
+        async with db.transaction(account.tenant_id) as conn:
+            known = await folders.flags(conn, account.tenant_id, folder, window[0], window[-1])
+        total += len(changed(known, {item.uid: item.flags for item in seen if item.flags is not None}))
+    return total
+
+
+async def _gone(db: Database, account: Account, remote: set[bytes]) -> list[FolderDifference]:
+    """Folders of the copy that the server has no more."""
+    found = []
+    async with db.transaction(account.tenant_id) as conn:
+        for name, folder in (await folders.listed(conn, account.tenant_id, account.id)).items():
+            if name not in remote and wants(account.scope, folder.path):
+                stored = len(await folders.uids(conn, account.tenant_id, folder.id))
+                found.append(FolderDifference(folder.path, 0, stored, 0, stored, 0))
+    return found

@@ -1,0 +1,85 @@
+"""What a test does to a mailbox from the other side: as another client, by the standard library."""
+
+import imaplib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from servers.dovecot import Dovecot
+
+
+class OtherClient:
+    """Somebody else who has this mailbox open. Folder names as the server writes them."""
+
+    def __init__(self, imap: imaplib.IMAP4) -> None:
+        self._imap = imap
+
+    def append(self, folder: str, raw: bytes, flags: str = "") -> None:
+        self._ok(self._imap.append(_quoted(folder), flags, "", raw))
+
+    def flag(self, folder: str, uids: Sequence[int], change: str, flags: str) -> None:
+        """`change` is +FLAGS, -FLAGS or FLAGS."""
+        self._select(folder)
+        self._ok(self._imap.uid("STORE", _set(uids), change, f"({flags})"))
+
+    def expunge(self, folder: str, uids: Sequence[int]) -> None:
+        self.flag(folder, uids, "+FLAGS", "\\Deleted")
+        self._ok(self._imap.uid("EXPUNGE", _set(uids)))
+
+    def move(self, folder: str, uids: Sequence[int], target: str) -> None:
+        self._select(folder)
+        self._ok(self._imap.uid("MOVE", _set(uids), _quoted(target)))
+
+    def copy(self, folder: str, uids: Sequence[int], target: str) -> None:
+        self._select(folder)
+        self._ok(self._imap.uid("COPY", _set(uids), _quoted(target)))
+
+    def create(self, folder: str) -> None:
+        self._ok(self._imap.create(_quoted(folder)))
+
+    def delete(self, folder: str) -> None:
+        self._ok(self._imap.delete(_quoted(folder)))
+
+    def uids(self, folder: str) -> list[int]:
+        self._select(folder)
+        kind, [found] = self._imap.uid("SEARCH", "ALL")
+        assert kind == "OK"
+        return [int(uid) for uid in (found or b"").split()]
+
+    def messages(self, folder: str) -> dict[int, tuple[frozenset[str], bytes]]:
+        """Flags and bytes of every message, by uid."""
+        self._select(folder)
+        found = {}
+        for uid in self.uids(folder):
+            kind, answer = self._imap.uid("FETCH", str(uid), "(FLAGS BODY.PEEK[])")
+            assert kind == "OK"
+            head, raw = answer[0]
+            tail = b"".join(part for part in answer[1:] if isinstance(part, bytes))
+            flags = re.search(rb"FLAGS \(([^)]*)\)", head + tail)
+            assert flags is not None
+            found[uid] = (frozenset(flags[1].decode().split()) - {"\\Recent"}, raw)
+        return found
+
+    def _select(self, folder: str) -> None:
+        self._ok(self._imap.select(_quoted(folder)))
+
+    def _ok(self, answer: tuple[str, object]) -> None:
+        assert answer[0] == "OK", answer
+
+
+def _quoted(folder: str) -> str:
+    return f'"{folder}"'
+
+
+def _set(uids: Sequence[int]) -> str:
+    return ",".join(map(str, uids))
+
+
+@contextmanager
+def other_client(server: Dovecot, user: str) -> Iterator[OtherClient]:
+    imap = imaplib.IMAP4(server.host, server.port)
+    try:
+        imap.login(user, server.password)
+        yield OtherClient(imap)
+    finally:
+        imap.logout()

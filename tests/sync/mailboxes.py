@@ -1,0 +1,77 @@
+"""An account of tenant ONE on the tests' Dovecot, and what is said of its copy."""
+
+from dataclasses import dataclass
+
+from servers.dovecot import Dovecot
+from servers.tenants import ONE
+
+from postroom.accounts import credentials
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account, Scope
+from postroom.blobs import store as blobs
+from postroom.db.pool import Database
+from postroom.events import log
+from postroom.events.model import Entry, stream_of
+from postroom.ids import new_public_id
+from postroom.net.egress import Egress
+from postroom.providers.registry import Registry
+from postroom.sync.perform import Means
+from postroom.vault.seal import Key, Vault
+
+VAULT = Vault([Key.derived(b"a key that is only for tests")])
+
+STORED = """
+    SELECT f.name, p.uid, p.flags, m.digest, m.public_id
+      FROM mail_placement p
+      JOIN mail_folder f ON f.id = p.folder_id
+      JOIN mail_message m ON m.id = p.message_id
+     WHERE f.account_id = $1
+"""
+
+
+def means(db: Database) -> Means:
+    return Means(db, VAULT, Registry(Egress(private_allowed=True)))
+
+
+async def connected(db: Database, server: Dovecot, user: str, scope: Scope | None = None) -> Account:
+    public_id = new_public_id()
+    settings = {"host": server.host, "port": server.port, "security": "plain", "username": user}
+    async with db.transaction(ONE) as conn:
+        account = await accounts.add(
+            conn,
+            ONE,
+            public_id,
+            address=f"{user}@example.org",
+            provider="imap",
+            settings=settings,
+            secret=credentials.seal(VAULT, ONE, public_id, server.password),
+            scope=scope or Scope(),
+        )
+    assert account is not None
+    return account
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One placement of the copy."""
+
+    flags: frozenset[str]
+    raw: bytes
+    public_id: str
+
+
+async def copied(db: Database, account: Account) -> dict[tuple[str, int], Copy]:
+    """Everything the copy holds of an account, by folder name and uid, with the bytes it would give out."""
+    found = {}
+    async with db.transaction(ONE) as conn:
+        for row in await conn.fetch(STORED, account.id):
+            raw = await blobs.read_all(conn, ONE, row["digest"])
+            where = (row["name"].decode(), row["uid"])
+            found[where] = Copy(frozenset(row["flags"]), raw, str(row["public_id"]))
+    return found
+
+
+async def told(db: Database, account: Account) -> list[Entry]:
+    """The account's stream of events."""
+    async with db.transaction(ONE) as conn:
+        return await log.read(conn, ONE, stream_of(account.id), limit=100_000)
