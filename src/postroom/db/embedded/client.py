@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,16 +23,15 @@ from postroom.errors import Broken
 
 LONGEST = 107 - len("/.s.PGSQL.5432")
 RETRY_SECONDS = 0.01
+LONGEST_ANSWER = 1 << 16
 AGAIN_SECONDS = 1.0
-FAILURES = {
+FAILURES: dict[str, type[Broken]] = {
     kind.code: kind
     for kind in (
         *(model.DiskFull, model.NotOurFolder, model.NotWritable),
         *(model.OtherVersion, model.NoServer, model.NotStarted),
     )
 }
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
@@ -45,67 +45,70 @@ async def running(data: Path, settings: Sequence[str] = ()) -> AsyncIterator[str
     programs(runner())  # fails here rather than in the background
     home = claim(data)
     folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    hold = _Hold(home, folder, settings)
     try:
-        streams = await _join(home, folder, settings)
-        async with beside(_stay(streams, home, folder, settings)):
+        await hold.join()
+        async with beside(hold.keep()):
             yield _url(home, folder)
     finally:
+        hold.close()
         os.close(folder)
 
 
 def _url(home: Path, folder: int) -> str:
-    """The socket's folder by its name, or, where that is too long for a socket, through our descriptor."""
+    """The socket's folder by its name, or through our descriptor where that is too long for a socket.
+
+    A comma would separate two hosts.
+    """
     place = os.fsencode(home / "cluster")
-    if len(place) > LONGEST:
+    if len(place) > LONGEST or b"," in place:
         place = b"/proc/%d/fd/%d/cluster" % (os.getpid(), folder)
     return f"postgresql://{SUPERUSER}@/postgres?host={quote(place, safe='/')}"
 
 
-async def _stay(streams: Streams, home: Path, folder: int, settings: Sequence[str]) -> None:
-    """Hold the connection to the keeper; find the next one when it is lost."""
-    while True:
-        reader, writer = streams
-        try:
-            await reader.read()
-        except ConnectionError:
-            pass
-        finally:
-            writer.transport.abort()
-        streams = await _join(home, folder, settings)
+class _Hold:
+    """Our connection to the keeper, whose existence is all that it says."""
 
+    def __init__(self, home: Path, folder: int, settings: Sequence[str]) -> None:
+        self._home, self._folder, self._settings = home, folder, settings
+        self._socket = socket.socket(socket.AF_UNIX)
 
-async def _join(home: Path, folder: int, settings: Sequence[str]) -> Streams:
-    """Connect to the keeper and wait until it says that the server answers."""
-    loop = asyncio.get_running_loop()
-    started = -AGAIN_SECONDS
-    while True:
-        try:
-            streams = await asyncio.open_unix_connection(address(folder))
-        except (FileNotFoundError, ConnectionRefusedError):
-            if loop.time() - started >= AGAIN_SECONDS:
-                started = loop.time()
-                await asyncio.to_thread(_start_keeper, home, settings)
+    async def keep(self) -> None:
+        """Find the next keeper whenever the present one is lost."""
+        while True:
+            with suppress(ConnectionError):
+                await asyncio.get_running_loop().sock_recv(self._socket, 1)
+            await self.join()
+
+    async def join(self) -> None:
+        """Connect to a keeper, starting one where there is none; return when its server answers."""
+        now = asyncio.get_running_loop().time
+        started = now() - AGAIN_SECONDS
+        while True:
+            try:
+                if await self._is_welcome():
+                    return
+            except (FileNotFoundError, ConnectionError):
+                if now() - started >= AGAIN_SECONDS:
+                    started = now()
+                    await asyncio.to_thread(_start_keeper, self._home, self._settings)
             await asyncio.sleep(RETRY_SECONDS)
-            continue
-        if await _is_welcome(streams):
-            return streams
 
+    async def _is_welcome(self) -> bool:
+        """Whether there is a keeper that serves us; False when it was just leaving. Raises its error."""
+        self._socket.close()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(0)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self._socket, address(self._folder))
+        line = await loop.sock_recv(self._socket, LONGEST_ANSWER)
+        answer: dict[str, str] = orjson.loads(line) if line else {}
+        if "code" in answer:
+            raise FAILURES.get(answer["code"], Broken)(answer["message"])
+        return "ready" in answer
 
-async def _is_welcome(streams: Streams) -> bool:
-    """Whether this keeper serves us; False when it was just leaving. Raises what it failed with."""
-    reader, writer = streams
-    answer = {}
-    try:
-        line = await reader.readline()
-        answer = orjson.loads(line) if line else {}
-    except ConnectionError:
-        pass
-    finally:
-        if "ready" not in answer:
-            writer.transport.abort()
-    if "code" in answer:
-        raise FAILURES.get(answer["code"], Broken)(answer["message"])
-    return "ready" in answer
+    def close(self) -> None:
+        self._socket.close()
 
 
 def _start_keeper(home: Path, settings: Sequence[str]) -> None:

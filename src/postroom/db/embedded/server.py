@@ -131,7 +131,6 @@ def open_log(home: Path) -> int:
 def _spawn(
     command: Sequence[str], user: Runner | None, log: int, *, keep: Sequence[int]
 ) -> "subprocess.Popen[bytes]":
-    identity = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -142,7 +141,9 @@ def _spawn(
         pass_fds=keep,
         umask=0o077,
         preexec_fn=_dies_with(os.getpid()),
-        **identity,  # type: ignore[arg-type]
+        user=user.uid if user else None,
+        group=user.gid if user else None,
+        extra_groups=[] if user else None,
     )
 
 
