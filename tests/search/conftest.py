@@ -34,6 +34,8 @@ FOLDER = """
     INSERT INTO mail_folder (tenant_id, account_id, public_id, name, path, delimiter, role)
     VALUES ($1, $2, $3, $4, $5, '/', $6) RETURNING id
 """
+DESCRIBE = "UPDATE mail_message SET subject = left($2, 500), sender_name = $3 WHERE id = $1"
+TEXT = "INSERT INTO mail_text (tenant_id, message_id, body) VALUES ($1, $2, $3)"
 PLACE = (
     "INSERT INTO mail_placement (tenant_id, folder_id, uid, message_id, flags) VALUES ($1, $2, $3, $4, $5)"
 )
@@ -77,6 +79,8 @@ class Mailbox:
                     MESSAGE, self.tenant, self.account, new_public_id(), self.thread, size, at, seen, flagged
                 )
             )
+            await conn.execute(DESCRIBE, message, storable(subject), storable(sender))
+            await conn.execute(TEXT, self.tenant, message, storable(body))
             if folder is not None:
                 await conn.execute(PLACE, self.tenant, self.folders[folder], message, message, list(flags))
             mail = Searchable(
@@ -101,6 +105,11 @@ class Mailbox:
     async def settle(self) -> int:
         async with self.db.transaction(self.tenant) as conn:
             return await store.settle(conn, self.tenant, 10_000)
+
+
+def storable(text: str) -> str:
+    """What PostgreSQL takes of `text`; `mime` sees to it for real mail."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 async def make(db: Database, owner: asyncpg.Connection, address: str, tenant: TenantId | None) -> Mailbox:

@@ -1,0 +1,83 @@
+"""What the API answers to a search."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from search.conftest import Mailbox
+from servers.api import Client, key_of
+
+from postroom.db.pool import Database
+from postroom.http.caller import Scope
+from postroom.search.routes import router
+
+Connect = Callable[[str | None], Client]
+
+
+async def client_of(mailbox: Mailbox, app: FastAPI, db: Database, connect: Connect) -> Client:
+    if not any(getattr(route, "path", "") == "/v1/search" for route in app.routes):
+        app.include_router(router)
+    return connect(await key_of(db, mailbox.tenant, Scope.READ))
+
+
+async def test_a_hit_shows_the_mail_and_where_it_answers(
+    mailbox: Mailbox, app: FastAPI, db: Database, connect: Connect
+) -> None:
+    await mailbox.add("Dear <all>,\nthe café opens", subject="Café & more", sender="Ann", seen=False)
+    api = await client_of(mailbox, app, db, connect)
+
+    answer = await api.get("/v1/search", params={"q": "cafe"})
+
+    assert answer.status_code == 200
+    page = answer.json()
+    assert (page["total"], page["total_is_exact"], page["next"]) == (1, True, None)
+    (hit,) = page["items"]
+    assert (hit["subject"], hit["sender_name"], hit["seen"]) == ("Café & more", "Ann", False)
+    assert hit["subject_html"] == "<mark>Café</mark> &amp; more"
+    assert hit["snippet_html"] == "Dear &lt;all&gt;, the <mark>café</mark> opens"
+
+
+async def test_pages_lead_to_each_other_by_a_sealed_cursor(
+    mailbox: Mailbox, neighbour: Mailbox, app: FastAPI, db: Database, connect: Connect
+) -> None:
+    for _ in range(3):
+        await mailbox.add("report")
+    api = await client_of(mailbox, app, db, connect)
+    other = await client_of(neighbour, app, db, connect)
+
+    first = (await api.get("/v1/search", params={"q": "report", "limit": 2})).json()
+    asked = {"q": "report", "limit": 2, "cursor": first["next"]}
+    second = (await api.get("/v1/search", params=asked)).json()
+
+    assert len({hit["id"] for hit in first["items"] + second["items"]}) == 3
+    assert second["next"] is None
+    refused = await other.get("/v1/search", params=asked)
+    assert (refused.status_code, refused.json()["code"]) == (400, "http.bad_cursor")
+
+
+async def test_a_query_that_cannot_be_understood_says_where(
+    mailbox: Mailbox, app: FastAPI, db: Database, connect: Connect
+) -> None:
+    api = await client_of(mailbox, app, db, connect)
+
+    answer = await api.get("/v1/search", params={"q": "report before:someday"})
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "search.bad_query")
+    assert "YYYY-MM-DD" in problem["detail"]
+
+
+async def test_an_account_of_somebody_else_holds_nothing(
+    mailbox: Mailbox, neighbour: Mailbox, app: FastAPI, db: Database, connect: Connect
+) -> None:
+    await mailbox.add("report")
+    await neighbour.add("report")
+    mine = await client_of(mailbox, app, db, connect)
+    account = (await mine.get("/v1/search", params={"q": "report"})).json()["items"][0]["account_id"]
+    theirs = await client_of(neighbour, app, db, connect)
+
+    answers = [
+        (await api.get("/v1/search", params={"q": "report", "account": account})).json()["total"]
+        for api in (mine, theirs)
+    ]
+
+    assert answers == [1, 0]
