@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, repeat
@@ -136,55 +136,48 @@ class Dovecot:
         return place / "cur"
 
 
-def running(*, password: str = "right") -> AbstractContextManager[Dovecot]:
-    """A Dovecot for the length of a `with` block. Raises CannotFetch or CannotStart."""
-    return _running(fetch_dovecot(), password)
-
-
 @contextmanager
-def _running(prefix: Prefix, password: str) -> Iterator[Dovecot]:
+def running(*, password: str = "right") -> Iterator[Dovecot]:
+    """A Dovecot for the length of a `with` block. Raises CannotFetch or CannotStart."""
+    prefix, owner = fetch_dovecot(), _owner()
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as folder:
-        home, owner = Path(folder), _owner()
-        _hand_over(home, owner)
+        home = Path(folder)
         home.chmod(0o755)
         if owner.uid is not None and not _open_to_all(prefix.root):
             # An ordinary user cannot execute below /root.
             prefix = Prefix(Path(shutil.copytree(prefix.root, home / "programs", symlinks=True)))
-        for name in ("run", "state", "mail"):
-            _make(home / name, owner)
-        if prefix.root != Path("/"):
-            (home / "run" / "modules").symlink_to(prefix.root / "usr/lib/dovecot/modules")
-        (home / "log").touch()
-        _hand_over(home / "log", owner)
-        files = make_certificate(home)
-        _hand_over(files.key, owner)
-        values = {
-            "home": home,
-            "host": "127.0.0.1",
-            "port": _free_port(),
-            "tls_port": _free_port(),
-            "owner": owner.name,
-            "group": owner.group,
-            "password": password,
-            "certificate": files.certificate,
-            "key": files.key,
-            "libraries": prefix.libraries(),
-        }
-        number = version(prefix.program("dovecot"), prefix.environment())
-        unpacked = None if prefix.root == Path("/") else str(prefix.root)
-        (home / "dovecot.conf").write_text(settings(number, values, unpacked))
-        server = Dovecot(
-            host="127.0.0.1",
-            port=int(str(values["port"])),
-            tls_port=int(str(values["tls_port"])),
-            ca_file=files.certificate,
-            password=password,
-            home=home,
-            prefix=prefix,
-            owner=owner,
-        )
+        ca_file = make_certificate(home).certificate
+        server = Dovecot("127.0.0.1", _free_port(), _free_port(), ca_file, password, home, prefix, owner)
+        _furnish(server)
         with _process(server):
             yield server
+
+
+def _furnish(server: Dovecot) -> None:
+    """Make the folders and files that the server starts with, and give them to its user."""
+    home, prefix, owner = server.home, server.prefix, server.owner
+    for name in ("run", "state", "mail"):
+        (home / name).mkdir()
+    (home / "log").touch()
+    unpacked = None if prefix.root == Path("/") else str(prefix.root)
+    if unpacked:
+        (home / "run" / "modules").symlink_to(prefix.root / "usr/lib/dovecot/modules")
+    values = {
+        "home": home,
+        "host": server.host,
+        "port": server.port,
+        "tls_port": server.tls_port,
+        "owner": owner.name,
+        "group": owner.group,
+        "password": server.password,
+        "certificate": server.ca_file,
+        "key": home / "key.pem",
+        "libraries": prefix.libraries(),
+    }
+    number = version(prefix.program("dovecot"), prefix.environment())
+    (home / "dovecot.conf").write_text(settings(number, values, unpacked))
+    for path in (home, *home.iterdir()):
+        _hand_over(path, owner)
 
 
 @contextmanager
@@ -262,11 +255,11 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """One Dovecot for the whole run: keep apart by taking a fresh `dovecot.user()`."""
-    try:
-        prefix = fetch_dovecot()
-    except CannotFetch as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"No Dovecot, and with CI=true a skip is a failure: {error}")
-        pytest.skip(f"no Dovecot here: {error}")
-    with _running(prefix, "right") as server:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running())
+        except (CannotFetch, CannotStart) as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"No Dovecot, and with CI=true a skip is a failure: {error}")
+            pytest.skip(f"no Dovecot here: {error}")
         yield server

@@ -21,8 +21,7 @@ default_internal_group = {group}
 default_login_user = {owner}
 mail_fsync = never
 mail_max_userip_connections = 10000
-auth_failure_delay = 0
-import_environment = TZ LD_LIBRARY_PATH={libraries}
+auth_failure_delay = 0 secs
 {folders_of_programs}
 service auth {{
   client_limit = 5000
@@ -51,6 +50,7 @@ service imap-login {{
 """
 
 FOR_2_3 = """
+import_environment = TZ LD_LIBRARY_PATH={libraries}
 disable_plaintext_auth = no
 ssl_cert = <{certificate}
 ssl_key = <{key}
@@ -97,6 +97,9 @@ namespace inbox {{
 FOR_2_4 = """
 dovecot_config_version = {config_version}
 dovecot_storage_version = {config_version}
+import_environment {{
+  LD_LIBRARY_PATH = {libraries}
+}}
 auth_allow_cleartext = yes
 ssl_server_cert_file = {certificate}
 ssl_server_key_file = {key}
