@@ -8,6 +8,8 @@ from email.utils import getaddresses
 
 from postroom.lab.mailbox import LabFolder, LabMessage
 from postroom.lab.session import Hangup, No, Session
+from postroom.lab.structure import bodystructure
+from postroom.lab.structure import section as part_of
 from postroom.lab.wire import Argument, Command, Misread, compressed, numbers, quoted, text, texts
 
 MACROS = {
@@ -176,27 +178,27 @@ def _item(session: Session, message: LabMessage, item: str, raw: bytes) -> bytes
         case "ENVELOPE":
             return b"ENVELOPE " + _envelope(raw)
         case "BODY" | "BODYSTRUCTURE":
-            body = raw[_end_of_header(raw) :]
-            shape = b'("TEXT" "PLAIN" NIL NIL NIL "8BIT" %d %d)' % (len(body), body.count(b"\n"))
-            return item.encode() + b" " + shape
+            return item.encode() + b" " + bodystructure(raw, extended=item != "BODY")
     raise Misread(f"{item} is not known here")
 
 
 def _body(section: Section, raw: bytes) -> bytes:
     found = _part(section, raw)
+    if found is None:
+        return section.shown + b" NIL"
     if section.start is not None:
         found = found[section.start : section.start + section.length]
     return b"%s {%d}\r\n%s" % (section.shown, len(found), found)
 
 
-def _part(section: Section, raw: bytes) -> bytes:
+def _part(section: Section, raw: bytes) -> bytes | None:
     end = _end_of_header(raw)
     match section.name:
         case "":
             return raw
         case "HEADER":
             return raw[:end]
-        case "TEXT" | "1":
+        case "TEXT":
             return raw[end:]
         case "HEADER.FIELDS" | "HEADER.FIELDS.NOT":
             wanted = section.name == "HEADER.FIELDS"
@@ -207,7 +209,9 @@ def _part(section: Section, raw: bytes) -> bytes:
                 if (line.partition(b":")[0].strip().decode("latin-1").lower() in section.fields) == wanted
             ]
             return b"".join(kept) + b"\r\n"
-    raise Misread(f"section {section.name} is not known here")
+    if not re.fullmatch(r"\d+(\.\d+)*(\.(MIME|HEADER|TEXT))?", section.name):
+        raise Misread(f"section {section.name} is not known here")
+    return part_of(raw, section.name)
 
 
 def _end_of_header(raw: bytes) -> int:
