@@ -1,5 +1,7 @@
 """What servers say, as values."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,6 +175,45 @@ def test_sixty_four_lists_in_each_other_are_enough() -> None:
 
 def test_one_unreadable_response_does_not_cost_us_the_next() -> None:
     assert responses(b"* LIST (\r\n* 4 EXISTS\r\n")[1] == Exists(4)
+
+
+@pytest.mark.parametrize(
+    ("begin", "repeated"),
+    [
+        (b'* LIST () "/" x', b" ("),
+        (b'* LIST () "/" x', b" "),
+        (b'* LIST () "/" "x', b"\\\\"),
+        (b"* 1 FETCH (", b"a[ "),
+        (b"* 1 FETCH (UID 1 (", b" BODY["),
+        (b"* 1 FETCH ((", b" UID 1"),
+        (b"* 1 FETCH (", b"() "),
+        (b"* 1 FETCH (", b'"" '),
+        (b"* 1 FETCH (FLAGS (", b"x "),
+        (b"* OK [X ", b"("),
+        (b"* OK [X ", b'("'),
+        (b"* OK [X ", b"() "),
+        (b"* OK [", b"x"),
+        (b"* VANISHED 1", b",1:2"),
+        (b"* SEARCH", b" 1"),
+        (b"* ID (", b'"a" NIL '),
+        (b"P1 ", b"OK"),
+        (b"", b" "),
+    ],
+)
+def test_a_line_costs_its_length_whatever_it_repeats(begin: bytes, repeated: bytes) -> None:
+    def cost(count: int) -> float:
+        began = time.process_time()
+        parse(Frame(begin + repeated * count))
+        return time.process_time() - began
+
+    cost(100)
+    assert cost(64_000) < 16 * cost(16_000) + 0.01  # four times as much; quadratic would be 16
+
+
+def test_few_flags_are_remembered() -> None:
+    keywords = b" ".join(b"k%d" % number for number in range(1000))
+
+    assert one(b"* 1 FETCH (FLAGS (" + keywords + b"))") == one(b"* 1 FETCH (FLAGS (" + keywords + b") )")
 
 
 WORDS = st.sampled_from(

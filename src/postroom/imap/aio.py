@@ -16,14 +16,14 @@ from . import auth, commands
 from .commands import Command
 from .connection import Completed, Connection, Event, State
 from .errors import CommandFailed, ImapError, Insecure, LimitExceeded, LocalError
-from .framing import Limits, OpenSpool
-from .responses import Response, Status
+from .framing import Limits, OpenSpool, Spool
+from .responses import Fetch, Response, Status
 from .selected import Selected
 from .wire import Wire
 
 WINDOW = 4  # commands under way at once
 LOGOUT_PATIENCE = 2  # seconds for a goodbye that nobody needs
-MAX_COLLECTED = 500_000  # responses that `run` keeps; more belong to `stream`
+MAX_COLLECTED = 64 << 20  # bytes of responses that `run` keeps; more belong to `stream`
 
 
 class StartTls(Enum):
@@ -84,14 +84,16 @@ class Session:
         """
         seen: list[Response] = []
         completed: Completed | None = None
+        before, spooled = self._wire.taken, 0
         async with aclosing(self.pipeline([command])) as events:
             async for event in events:
                 if isinstance(event, Completed):
                     completed = event
                     continue
                 seen.append(event)
-                if len(seen) > MAX_COLLECTED:
-                    raise LimitExceeded("number of responses", MAX_COLLECTED)
+                spooled += _spooled(event)
+                if self._wire.taken - before - spooled > MAX_COLLECTED:
+                    raise LimitExceeded("sum of responses", MAX_COLLECTED)
         assert completed is not None
         if completed.failure:
             raise completed.failure
@@ -188,6 +190,11 @@ class Session:
             raise Insecure(f"the server refuses STARTTLS: {error.text}") from error
         await self._wire.start_tls(context, host)
         await self._know_capabilities()
+
+
+def _spooled(response: Response) -> int:
+    values = response.attributes.values() if isinstance(response, Fetch) else ()
+    return sum(value.size for value in values if isinstance(value, Spool))
 
 
 def spool(size: int) -> IO[bytes]:

@@ -55,7 +55,7 @@ class Completed:
 Event = Response | Completed
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Underway:
     """A command that has a tag, and the parts of it that wait for an invitation."""
 

@@ -25,7 +25,7 @@ MESSAGE = re.compile(
     rb'|INTERNALDATE "([^"\\\r]*)"|RFC822\.SIZE (\d{1,20})|(BODY\[[A-Z0-9.]*\]) \{\d+\}\r\n) ?)+\)\Z'
 )
 SECTION_LITERAL = re.compile(
-    rb"[ (]((?:BODY|BINARY)\[[^\]\r\n]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?) +~?\{\d+\+?\}\r\n",
+    rb"[ (]((?:BODY|BINARY)\[[^\[\]\r\n]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?) +~?\{\d+\+?\}\r\n",
     re.IGNORECASE,
 )
 ANNOUNCED = re.compile(rb"\{\d+\+?\}\r\n")

@@ -37,7 +37,7 @@ NUMBERED = re.compile(rb"\* +(\d{1,20}) +([A-Za-z]+) *")
 NAMED = re.compile(rb"\* +([^\s()\[\]{}\"]+) *")
 LIST_HEAD = re.compile(rb'\(([^()]*)\) +(?:NIL|"((?:[^"\\]|\\.)?)") +', re.IGNORECASE)
 QUOTED_NAME = re.compile(rb'"([^"\\\r]*+(?:\\[^\r][^"\\\r]*+)*+)" *(?=\Z|\()')
-BARE_NAME = re.compile(rb"([^\r]+?) *(?=\Z| \(.*\) *\Z)")
+EXTENDED = re.compile(rb' \("?(?:OLDNAME|CHILDINFO)"? ', re.IGNORECASE)
 SHOWN = 4096  # of a response that we cannot read
 
 
@@ -118,21 +118,27 @@ def _listed(frame: Frame, at: int, *, lsub: bool) -> Listed:
     head = LIST_HEAD.match(frame.text, at)
     if not head:
         raise ParseError("LIST without attributes and delimiter")
-    rest = frame.text[head.end() :]
-    if frame.literals:
-        name, extended = frame.literals[0], rest[rest.find(b"\n") + 1 :]
-    elif quoted := QUOTED_NAME.match(rest):
-        name, extended = unescape(quoted[1]), rest[quoted.end() :]
-    elif bare := BARE_NAME.match(rest):
-        name, extended = bare[1], rest[bare.end() :]
-    else:
-        raise ParseError("LIST without a name")
+    name, extended = _name(frame, head.end())
     if isinstance(name, Spool):
         raise ParseError("a folder name as large as a message")
     old_name, child_info = _extended(Frame(extended, frame.literals[1:]))
     attributes = frozenset(text_of(attribute).lower() for attribute in head[1].split())
     delimiter = unescape(head[2]) if head[2] else None
     return Listed(name, delimiter, attributes, lsub, old_name, child_info)
+
+
+def _name(frame: Frame, at: int) -> tuple[bytes | Spool, bytes]:
+    """The name at `at`, and what follows it."""
+    rest = frame.text[at:]
+    if frame.literals:
+        return frame.literals[0], rest[rest.find(b"\n") + 1 :]
+    if quoted := QUOTED_NAME.match(rest):
+        return unescape(quoted[1]), rest[quoted.end() :]
+    begins = EXTENDED.search(rest)
+    name = rest[: begins.start()] if begins else rest.rstrip(b" ")
+    if not name:
+        raise ParseError("LIST without a name")
+    return name, rest[begins.start() :] if begins else b""
 
 
 def _extended(frame: Frame) -> tuple[bytes | None, frozenset[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from .framing import Frame, Spool
 
 MAX_DEPTH = 64
+MAX_CACHED = 256  # bytes of flags; what a server can make us remember is bounded
 TOKEN = re.compile(
     rb"[ ]*(?:"
     rb"(\()|(\))"
@@ -19,7 +20,7 @@ TOKEN = re.compile(
     rb'|"([^"\\\r]*+(?:(?:\\[^\r]|\r(?!\n))[^"\\\r]*+)*+)"'
     rb"|(~?\{\d+\+?\}\r\n)"
     # An atom may hold a section with spaces in its brackets: BODY[HEADER.FIELDS (DATE FROM)]<0>
-    rb'|([^ ()"\[\r\n][^ ()\[\r\n]*(?:\[[^\]\r\n]*\][^ ()\r\n]*)?|\[[^ ()\r\n]*)'
+    rb'|([^ ()"\[\r\n][^ ()\[\r\n]*(?:\[[^\[\]\r\n]*\][^ ()\r\n]*)?|\[[^ ()\r\n]*)'
     rb"|(\Z))",
     re.DOTALL,
 )
@@ -87,9 +88,13 @@ def unescape(quoted: bytes) -> bytes:
     return ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted
 
 
-@lru_cache(maxsize=8192)
 def flag_set(raw: bytes) -> frozenset[str]:
     """The flags between the parentheses. Few combinations make up a whole mailbox, hence the cache."""
+    return _cached_flags(raw) if len(raw) <= MAX_CACHED else flags_of(raw.split())
+
+
+@lru_cache(maxsize=4096)
+def _cached_flags(raw: bytes) -> frozenset[str]:
     return flags_of(raw.split())
 
 

@@ -22,6 +22,7 @@ class Wire(asyncio.Protocol):
         self._tls: Tls | None = None
         self._batches: deque[tuple[list[Event], int]] = deque()
         self._waiting = 0  # bytes behind those batches
+        self.taken = 0  # bytes behind the batches that were taken
         self._reading = True
         self._news = asyncio.Event()
         self._writable = asyncio.Event()
@@ -106,6 +107,7 @@ class Wire(asyncio.Protocol):
             await self._wait_for_news()
         events, size = self._batches.popleft()
         self._waiting -= size
+        self.taken += size
         if not self._reading and self._waiting < RESUME_BELOW and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
