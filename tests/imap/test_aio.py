@@ -1,15 +1,17 @@
 """A session against a server that plays a script, over a real socket."""
 
 import asyncio
+import errno
 import ssl
 from contextlib import aclosing
+from io import BytesIO
 
 import pytest
 from imap.scripted import serving
 
 from postroom.imap import aio, commands
 from postroom.imap.connection import Completed
-from postroom.imap.errors import AuthRefused, CommandFailed, Disconnected, Insecure, LocalError
+from postroom.imap.errors import AuthRefused, CommandFailed, Disconnected, Insecure, LimitExceeded, LocalError
 from postroom.imap.responses import Fetch
 from postroom.imap.uids import UidSet
 
@@ -173,3 +175,59 @@ async def test_starttls_that_is_not_offered_is_an_error_when_required() -> None:
         with pytest.raises(Insecure):
             async with aio.connect("127.0.0.1", server.port, tls=tls, starttls=aio.StartTls.REQUIRE):
                 pass
+
+
+async def test_a_command_that_takes_too_long_spoils_the_session() -> None:
+    script = WELCOME + "C: TAG NOOP"
+    async with serving(script) as server, aio.connect("127.0.0.1", server.port) as session:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await session.run(commands.noop())
+
+        assert not session.usable
+
+
+async def test_what_the_server_says_unasked_comes_with_the_next_command() -> None:
+    script = WELCOME + INBOX + "S: * 4 EXISTS\nC: TAG NOOP\nS: TAG OK\n"
+    async with serving(script + GOODBYE) as server, aio.connect("127.0.0.1", server.port) as session:
+        await session.run(commands.select(b"INBOX"))
+        done = await session.run(commands.noop())
+
+        assert session.selected is not None
+        assert session.selected.exists == 4
+        assert session.usable
+        assert done.failure is None
+
+
+async def test_a_full_disk_is_an_error_of_its_own() -> None:
+    def full(_: int) -> BytesIO:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    script = WELCOME + INBOX + "C: TAG UID FETCH 1 (UID BODY.PEEK[])\nS: * 1 FETCH (BODY[] {2000000}\n"
+    async with (
+        serving(script) as server,
+        aio.connect("127.0.0.1", server.port, open_spool=full) as session,
+    ):
+        await session.run(commands.select(b"INBOX"))
+        with pytest.raises(OSError, match="No space left"):
+            await session.run(commands.uid_fetch("1", ["BODY.PEEK[]"]))
+
+        assert not session.usable
+
+
+async def test_a_flood_of_responses_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aio, "MAX_COLLECTED", 1000)
+    script = WELCOME + "C: TAG NOOP\n" + "S: * 1 EXISTS\n" * 200
+    async with serving(script) as server, aio.connect("127.0.0.1", server.port) as session:
+        with pytest.raises(LimitExceeded):
+            await session.run(commands.noop())
+
+        assert not session.usable
+
+
+async def test_a_server_that_knows_us_already_gets_no_password() -> None:
+    script = "S: * PREAUTH [CAPABILITY IMAP4rev1] welcome\n" + GOODBYE
+    async with serving(script) as server, aio.connect("127.0.0.1", server.port) as session:
+        await session.log_in("ann", "secret")
+
+    assert not any(b"secret" in line for line in server.received)

@@ -79,6 +79,8 @@ TABLE: list[tuple[bytes, Response]] = [
     ),
     (b'* LIST () "/" Entw\xc3\xbcrfe', Listed(b"Entw\xc3\xbcrfe", b"/", NO_ATTRIBUTES)),
     (b'* LIST () "/" {4}\r\na\tb"', Listed(b'a\tb"', b"/", NO_ATTRIBUTES)),
+    (b"* LIST () / INBOX", Listed(b"INBOX", b"/", NO_ATTRIBUTES)),
+    (b'* LIST () "" INBOX', Listed(b"INBOX", None, NO_ATTRIBUTES)),
     (b'* LIST () "/" NIL', Listed(b"NIL", b"/", NO_ATTRIBUTES)),
     (b'* LIST () "/" ""', Listed(b"", b"/", NO_ATTRIBUTES)),
     (

@@ -1,4 +1,4 @@
-"""An IMAP client protocol without a socket (`aio` has the only one). Standard library only.
+"""An IMAP client protocol without a socket (`aio` opens the only one). Standard library only.
 
     async with aio.connect(host, port, tls=context) as session:   # or also starttls=aio.StartTls.REQUIRE
         await session.log_in(user, password)                      # AuthRefused, ServerBusy, NoMechanism
@@ -20,4 +20,5 @@
 - `errors`: the tree, by what the caller should do next. OSError and ssl.SSLError pass through.
 - `connection.Connection`: the state machine itself, for another loop than asyncio's. Under it:
   `framing` (whole responses), `parser` (typed values; never raises), `selected` (the open folder).
+  Above it, for asyncio: `wire` (the protocol, with back-pressure) and `tls` (small buffers, STARTTLS).
 """

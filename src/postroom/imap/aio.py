@@ -144,9 +144,13 @@ class Session:
     async def log_in(self, user: str, password: str, *, mechanism: str | None = None) -> None:
         """Log in the best way on offer (see `auth.choose`), and learn what the server offers then.
 
+        A server that greeted with PREAUTH has done so already, and gets no password.
+
         :raises AuthRefused: wrong credentials. :raises ServerBusy: try later.
         """
         await self._know_capabilities()
+        if self.state is not State.NOT_AUTHENTICATED:
+            return
         await self.run(auth.choose(self.capabilities, user, password, mechanism=mechanism))
         await self._know_capabilities()
 

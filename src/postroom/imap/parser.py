@@ -35,7 +35,7 @@ from .uids import UidSet
 STATUS = re.compile(rb"(\S+) +(OK|NO|BAD|BYE|PREAUTH)(?: +|\Z)(.*)", re.IGNORECASE | re.DOTALL)
 NUMBERED = re.compile(rb"\* +(\d{1,20}) +([A-Za-z]+) *")
 NAMED = re.compile(rb"\* +([^\s()\[\]{}\"]+) *")
-LIST_HEAD = re.compile(rb'\(([^()]*)\) +(?:NIL|"((?:[^"\\]|\\.)?)") +', re.IGNORECASE)
+LIST_HEAD = re.compile(rb'\(([^()]*)\) +(?:NIL|"((?:[^"\\]|\\.)?)"|([^\s"()])) +', re.IGNORECASE)
 QUOTED_NAME = re.compile(rb'"([^"\\\r]*+(?:\\[^\r][^"\\\r]*+)*+)" *(?=\Z|\()')
 EXTENDED = re.compile(rb' \("?(?:OLDNAME|CHILDINFO)"? ', re.IGNORECASE)
 SHOWN = 4096  # of a response that we cannot read
@@ -123,7 +123,7 @@ def _listed(frame: Frame, at: int, *, lsub: bool) -> Listed:
         raise ParseError("a folder name as large as a message")
     old_name, child_info = _extended(Frame(extended, frame.literals[1:]))
     attributes = frozenset(text_of(attribute).lower() for attribute in head[1].split())
-    delimiter = unescape(head[2]) if head[2] else None
+    delimiter = head[3] or (unescape(head[2]) if head[2] else None)
     return Listed(name, delimiter, attributes, lsub, old_name, child_info)
 
 
