@@ -135,6 +135,7 @@ VALUE_OPERATORS = {
 }  # fmt: skip
 
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb"}
+_WORD = re.compile(r"[^\s()\"]+")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<open>\() | (?P<close>\))
@@ -215,7 +216,7 @@ class _Parser:
         if name in VALUE_OPERATORS:
             return self._valued(name)
         self._at = match.start("operator")
-        word = re.compile(r'[^\s()"]+').match(self._query, self._at)
+        word = _WORD.match(self._query, self._at)
         assert word is not None  # an operator is a word
         self._at = word.end()
         return _word(word[0])
@@ -241,7 +242,7 @@ class _Parser:
         if opening in _QUOTES:
             self._at += 1
             return self._quoted(opening), False
-        match = re.compile(r"[^\s()]+").match(self._query, self._at)
+        match = _WORD.match(self._query, self._at)
         if match is None:
             return "", False
         self._at = match.end()

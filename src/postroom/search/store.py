@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
@@ -169,54 +168,18 @@ async def accounts(conn: asyncpg.Connection, tenant: TenantId) -> list[tuple[Acc
     return [(AccountId(row["id"]), row["address"]) for row in await conn.fetch(ACCOUNTS, tenant)]
 
 
-ACCOUNT_IDS = "SELECT id FROM accounts_account WHERE tenant_id = $1 AND public_id = ANY($2::uuid[])"
-
-
-async def account_ids(
-    conn: asyncpg.Connection, tenant: TenantId, public_ids: Sequence[UUID]
-) -> list[AccountId]:
-    """Those of these accounts that the tenant has, in the order of their numbers."""
-    rows = await conn.fetch(ACCOUNT_IDS, tenant, public_ids)
-    return sorted(AccountId(row["id"]) for row in rows)
-
-
-SUMMARIES = """
-    SELECT m.id, m.public_id, a.public_id AS account, t.public_id AS thread, m.subject, m.sender_name,
-           m.sender_address, m.received_at, m.preview, m.seen, m.flagged, m.answered, m.attachments,
-           coalesce(left(x.body, $3), '') AS body
-      FROM mail_message m
-      JOIN accounts_account a ON a.tenant_id = m.tenant_id AND a.id = m.account_id
-      JOIN mail_thread t ON t.tenant_id = m.tenant_id AND t.id = m.thread_id
-      LEFT JOIN mail_text x ON x.tenant_id = m.tenant_id AND x.message_id = m.id
-     WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
+TEXTS = """
+    SELECT message_id, left(body, $3) AS body
+      FROM mail_text
+     WHERE tenant_id = $1 AND message_id = ANY($2::bigint[])
 """
 EXCERPT = 20_000
 """Characters of a text in which a snippet is looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a list of results shows of a mail."""
-
-    public_id: UUID
-    account: UUID
-    thread: UUID
-    subject: str
-    sender_name: str
-    sender_address: str
-    received_at: datetime
-    preview: str
-    seen: bool
-    flagged: bool
-    answered: bool
-    attachments: int
-    body: str
-    """The first EXCERPT characters of the text."""
-
-
-async def summaries(
+async def texts(
     conn: asyncpg.Connection, tenant: TenantId, messages: Sequence[MessageId]
-) -> dict[MessageId, Summary]:
-    """What to show of these mails; one that has gone meanwhile is missing."""
-    rows = await conn.fetch(SUMMARIES, tenant, messages, EXCERPT)
-    return {MessageId(row["id"]): Summary(*tuple(row)[1:]) for row in rows}
+) -> dict[MessageId, str]:
+    """The first EXCERPT characters of what these mails say."""
+    rows = await conn.fetch(TEXTS, tenant, messages, EXCERPT)
+    return {MessageId(row["message_id"]): row["body"] for row in rows}
