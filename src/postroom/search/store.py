@@ -50,7 +50,8 @@ async def settle(conn: asyncpg.Connection, tenant: TenantId, most: int) -> int:
     """Hand up to `most` of the mails stored since the last time to the index; return how many there were.
 
     Searches find them before and after. Without it they read every mail of the tenant that waits, about 2 us
-    each, so thousands may: the index takes a large batch at a fraction of the price.
+    each, so thousands may: the index takes a large batch at a fraction of the price. Whoever removes or
+    replaces a mail that is being handed over at that moment gets `Busy`.
     """
     done: str = await conn.execute(SETTLE, tenant, most)
     return int(done.rpartition(" ")[2])
