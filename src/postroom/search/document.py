@@ -1,5 +1,6 @@
 """Make a mail ready for the index: its tsvector, with the facts that `compile` asks for. Pure."""
 
+from postroom.db.codecs import encode_tsvector
 from postroom.ids import TenantId
 from postroom.text.vector import Field, Weight, document
 
@@ -25,4 +26,4 @@ def prepare(tenant: TenantId, mail: Searchable) -> Row:
     # Each name its own field: no phrase runs from one into the next. `report_2024.pdf` is three words.
     fields += [Field(name, Weight.C, "n:") for name in mail.attachments if name]
     made = document(fields, mail.body, facts)
-    return Row(mail.message, mail.account, mail.received_at, made.vector, made.truncated)
+    return Row(mail.message, mail.account, mail.received_at, encode_tsvector(made.vector), made.truncated)

@@ -47,7 +47,8 @@ class Row:
     message: MessageId
     account: AccountId
     received_at: datetime
-    vector: dict[str, list[int]]
+    vector: bytes
+    """A tsvector in PostgreSQL's binary form."""
     truncated: bool
     """Whether the mail has words beyond those that were kept."""
 

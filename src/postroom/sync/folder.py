@@ -27,7 +27,8 @@ from postroom.providers.model import (
 
 from .model import Cursor, Parked
 from .plan import Way, changed, compare, is_doubtful, plan, way
-from .prepare import Prepared, prepare
+from .prepare import Prepared
+from .workshop import MANY
 from .write import Writer
 
 WINDOW = 1000  # messages described by one scan
@@ -134,24 +135,26 @@ async def _window(
     seen = await opened.scan(uids)
     wanted = plan({}, seen).fetch
     writer.counts.done += len(uids) - len(wanted)  # gone since they were listed
-    storing: asyncio.Queue[list[Prepared] | None] = asyncio.Queue(maxsize=1)
+    reading: asyncio.Queue[asyncio.Future[list[Prepared]] | None] = asyncio.Queue(maxsize=2)
 
     async def store() -> None:
-        while (batch := await storing.get()) is not None:
+        while (future := await reading.get()) is not None:
+            batch = await future
             try:
                 await writer.messages(copy.folder, copy.validity, batch, backfill=backfill)
             finally:
                 for mail in batch:
                     if mail.file is not None:
                         mail.file.close()
-            storing.task_done()
-        storing.task_done()
+            reading.task_done()
+        reading.task_done()
 
+    many = writer.counts.total - writer.counts.done > MANY
     async with beside(store()):
         async for batch in _batches(opened, writer, copy, wanted):
-            await storing.put(await asyncio.to_thread(prepare, writer.tenant, copy.folder, batch))
-        await storing.put(None)
-        await storing.join()
+            await reading.put(writer.workshop.prepare(writer.tenant, copy.folder, batch, many=many))
+        await reading.put(None)
+        await reading.join()
 
 
 async def _batches(

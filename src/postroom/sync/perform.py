@@ -29,17 +29,19 @@ from postroom.vault.seal import Vault
 
 from .model import Counts
 from .run import sync_account
+from .workshop import Workshop
 
 logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What it takes to sync accounts: the database, the key to their secrets, the providers by kind."""
+    """What it takes to sync: the database, the key to secrets, the providers, and where mail is read."""
 
     db: Database
     vault: Vault
     providers: Mapping[str, Provider]
+    workshop: Workshop = field(default_factory=Workshop)
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -75,7 +77,9 @@ async def perform(
     try:
         opening = await means.mailbox(account)
         await _started(means.db, account)
-        await sync_account(means.db, account.tenant_id, account.id, account.scope, opening, counts)
+        await sync_account(
+            means.db, account.tenant_id, account.id, account.scope, opening, counts, means.workshop
+        )
     except LeaseHeld as held:
         return Outcome(account, "busy", counts, monotonic() - began, held)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:

@@ -30,6 +30,7 @@ from . import store
 from .folder import FolderCopy, copy_newest, look, look_again, unchanged
 from .model import Counts, Cursor, Parked
 from .plan import Way, way
+from .workshop import Workshop
 from .write import Writer
 
 FIRST = 200  # messages of each folder that come before anything older
@@ -46,6 +47,7 @@ async def sync_account(
     scope: Scope,
     opening: AbstractAsyncContextManager[Mailbox],
     counts: Counts,
+    workshop: Workshop,
 ) -> None:
     """Make the copy equal to the mailbox that `opening` opens. `counts` tells how far it is, as it goes.
 
@@ -53,7 +55,7 @@ async def sync_account(
     was stored stays stored, and the next sync goes on from there.
     """
     async with leases.holding(db, tenant, f"sync.account:{account}") as lease, opening as mailbox:
-        writer = Writer(db, lease, tenant, account, counts)
+        writer = Writer(db, lease, tenant, account, counts, workshop)
         await _Run(mailbox, writer, scope).run()
 
 

@@ -26,6 +26,7 @@ from postroom.search import store as search
 from . import news, store
 from .model import Counts, Cursor
 from .prepare import Prepared
+from .workshop import Workshop
 
 RETRY = timedelta(hours=1)
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.CharacterNotInRepertoireError)
@@ -42,6 +43,7 @@ class Writer:
     tenant: TenantId
     account: AccountId
     counts: Counts
+    workshop: Workshop
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event]]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .fold import fold
-from .words import MAX_TOKEN, cut, expand
+from .words import FIRST_SPACELESS, MAX_TOKEN, cut, expand
 
 MAX_POSITION = 16_383
 MAX_PLACES = 255
@@ -72,8 +72,8 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
         position = _GAP + _add(vector, runs, position, field.weight << 14, ("", field.mark))
     folded = fold(body[:MAX_TEXT])
     # A place takes two characters, and one in scripts without spaces.
-    if folded.isascii() and position + len(folded) // 2 < MAX_POSITION:
-        _add_ascii(vector, cut(folded), position)
+    if position + (len(folded) // 2 if folded.isascii() else len(folded)) < MAX_POSITION:
+        _add_body(vector, cut(folded), position)
     else:
         _add(vector, cut(folded), position, 0, ("",))
     _drop_excess(vector)
@@ -83,10 +83,10 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
     return Document(vector, truncated)
 
 
-def _add_ascii(vector: defaultdict[str, list[int]], runs: list[str], position: int) -> None:
-    """The hot loop of a first sync: weight D, and places enough."""
+def _add_body(vector: defaultdict[str, list[int]], runs: list[str], position: int) -> None:
+    """The hot loop of a first sync: weight D, and places enough for every run."""
     for run in runs:
-        if run.isalnum():
+        if run < FIRST_SPACELESS and run.isalnum():  # `is_plain`, without the call
             vector[run].append(position)
             position += 1
         else:

@@ -1,0 +1,65 @@
+"""Where mail is read: a thread for a few messages, a process of its own for many.
+
+Reading is half of a first sync's work, and would otherwise compete with the network and the database for one
+core. A process costs a third of a second to start, so a few new messages never wait for one.
+"""
+
+import asyncio
+import ctypes
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import structlog
+
+from postroom.ids import TenantId
+from postroom.mail.model import Folder
+from postroom.providers.model import RemoteItem, RemoteMessage
+
+from .prepare import Prepared, prepare
+
+MANY = 400  # messages to copy, from which the process is worth its start
+PR_SET_PDEATHSIG = 1
+
+Batch = Sequence[tuple[RemoteMessage, RemoteItem]]
+
+logger = structlog.get_logger()
+
+
+class Workshop:
+    """Reads batches off the event loop. Shared by all accounts of a process."""
+
+    def __init__(self, processes: ProcessPoolExecutor | None = None) -> None:
+        self._processes = processes
+
+    def prepare(
+        self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool
+    ) -> asyncio.Future[list[Prepared]]:
+        """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
+        loop = asyncio.get_running_loop()
+        if many and self._processes and all(isinstance(message.content, bytes) for message, _ in batch):
+            try:
+                return loop.run_in_executor(self._processes, prepare, tenant, folder, batch)
+            except BrokenProcessPool:  # it was killed; what it read then is read again, here
+                logger.warning("sync.workshop_lost")
+                self._processes = None
+        return loop.run_in_executor(None, prepare, tenant, folder, batch)
+
+
+@contextmanager
+def workshop(processes: int = 1) -> Iterator[Workshop]:
+    """A workshop whose processes start when first needed and end with the block, or with us."""
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_follow_parent)
+    try:
+        yield Workshop(pool)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Die with the parent, however it dies, and leave the terminal's Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
