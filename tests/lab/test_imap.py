@@ -374,12 +374,15 @@ async def test_one_client_that_hangs_up_disturbs_nobody(server: LabServer) -> No
         assert (await client.ask("b NOOP"))[-1] == "b OK done"
 
 
-async def test_the_server_stops_while_clients_are_connected() -> None:
+async def test_the_server_stops_in_silence_while_clients_are_connected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serve(messages=1) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port)
         await reader.readline()
 
     assert await reader.read() == b""
+    assert caplog.records == []
     writer.close()
 
 

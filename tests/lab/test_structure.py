@@ -36,9 +36,7 @@ def test_every_part_can_be_had_alone(kind: Kind) -> None:
 
     for path, part in leaves(email.message_from_bytes(raw)):
         content, header = section(raw, path), section(raw, f"{path}.MIME")
-        assert content is not None
         assert content in raw
-        assert header is not None
         assert email.message_from_bytes(header + content).get_payload(decode=True) == part.get_payload(
             decode=True
         )
@@ -47,8 +45,8 @@ def test_every_part_can_be_had_alone(kind: Kind) -> None:
 def test_a_part_that_is_not_there_is_nothing() -> None:
     raw = mail(SEED, number_of(Kind.NEWSLETTER))
 
-    assert section(raw, "9") is None
-    assert section(raw, "1.HEADER") is None
+    assert section(raw, "9") == b""
+    assert section(raw, "1.HEADER") == b""
 
 
 def test_the_structure_names_every_part_and_its_size() -> None:
@@ -58,7 +56,6 @@ def test_the_structure_names_every_part_and_its_size() -> None:
     assert described.count(b"(") == described.count(b")")
     for path, part in leaves(email.message_from_bytes(raw)):
         content = section(raw, path)
-        assert content is not None
         assert f'"{part.get_content_subtype()}"'.encode() in described
         assert re.search(rb" %d[ )]" % len(content), described)
 
@@ -72,6 +69,6 @@ async def test_clients_can_fetch_parts() -> None:
             refused = await client.ask("b UID FETCH 1 (BODY.PEEK[NONSENSE])")
 
     assert re.match(
-        r'\* 1 FETCH \(UID 1 BODYSTRUCTURE \(\(.*\) "alternative" .*\) BODY\[7\] NIL\)', answer[0]
+        r'\* 1 FETCH \(UID 1 BODYSTRUCTURE \(\(.*\) "alternative" .*\) BODY\[7\] \{0\}', answer[0]
     )
     assert refused[-1].startswith("b BAD")

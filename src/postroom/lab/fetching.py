@@ -184,14 +184,12 @@ def _item(session: Session, message: LabMessage, item: str, raw: bytes) -> bytes
 
 def _body(section: Section, raw: bytes) -> bytes:
     found = _part(section, raw)
-    if found is None:
-        return section.shown + b" NIL"
     if section.start is not None:
         found = found[section.start : section.start + section.length]
     return b"%s {%d}\r\n%s" % (section.shown, len(found), found)
 
 
-def _part(section: Section, raw: bytes) -> bytes | None:
+def _part(section: Section, raw: bytes) -> bytes:
     end = _end_of_header(raw)
     match section.name:
         case "":

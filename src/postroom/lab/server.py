@@ -93,6 +93,10 @@ async def _converse(house: House, reader: StreamReader, writer: StreamWriter) ->
         await writer.drain()  # what was said last shall arrive
     except OSError:
         pass  # the client was quicker
+    except asyncio.CancelledError:
+        if not house.closed:
+            raise
+        # Ended by ourselves: the streams of Python 3.11 would log a task that ends as cancelled.
     finally:
         house.tasks.discard(task)
         writer.close()

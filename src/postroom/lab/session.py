@@ -30,9 +30,11 @@ class House:
     tls: ssl.SSLContext | None = None
     users: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    closed: bool = False
 
     async def close(self) -> None:
         """End all conversations."""
+        self.closed = True
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()

@@ -10,14 +10,14 @@ from email.utils import collapse_rfc2231_value
 from postroom.lab.wire import quoted
 
 
-def section(raw: bytes, name: str) -> bytes | None:
-    """The bytes of `1`, `1.2`, `2.MIME`, `2.HEADER`, `2.TEXT`; None for a part that is not there."""
+def section(raw: bytes, name: str) -> bytes:
+    """The bytes of `1`, `1.2`, `2.MIME`, `2.HEADER`, `2.TEXT`; nothing for a part that is not there."""
     path, what = _split(name)
     part: Message | None = email.message_from_bytes(raw)
     for number in path.split("."):
         part = _child(part, int(number)) if part is not None else None
     if part is None:
-        return None
+        return b""
     match what:
         case "":
             return _content(part)
@@ -27,7 +27,7 @@ def section(raw: bytes, name: str) -> bytes | None:
             inner = _content(part)
             header, empty_line, body = inner.partition(b"\r\n\r\n")
             return header + empty_line if what == "HEADER" else body
-    return None
+    return b""
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -37,7 +37,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _child(part: Message, number: int) -> Message | None:
-    """Part `number` below; a message that has no parts is its own first part."""
+    """Part `number` below; what has no parts is its own first part."""
     payload = part.get_payload()
     if part.get_content_type() == "message/rfc822" and isinstance(payload, list):
         return _child(_children(part)[0], number)
