@@ -9,7 +9,7 @@ from postroom.lab.wire import Misread, compressed, numbers, parse, quoted
 
 
 @given(st.text(st.characters(codec="utf-8")))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_a_name_survives_modified_utf_7(name: str) -> None:
     encoded = encode_name(name)
 
@@ -23,6 +23,7 @@ def test_names_are_encoded_as_the_rfc_shows() -> None:
 
 
 @given(st.sets(st.integers(1, 60)))
+@settings(max_examples=100, deadline=None)
 def test_a_set_of_numbers_survives_being_written(members: set[int]) -> None:
     ordered = sorted(members)
 
@@ -36,6 +37,7 @@ def test_a_star_is_the_last_number_even_when_it_is_below_the_first() -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
+@settings(max_examples=100, deadline=None)
 def test_a_string_survives_quoting(text: str) -> None:
     command = parse(b"a LIST " + quoted(text) + b"\r\n")
 
@@ -54,6 +56,7 @@ def test_brackets_keep_an_item_together() -> None:
 
 
 @given(st.binary(max_size=60))
+@settings(max_examples=100, deadline=None)
 def test_nothing_that_a_client_sends_breaks_the_parser(raw: bytes) -> None:
     try:
         parse(b"a " + raw)
