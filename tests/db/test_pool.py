@@ -1,9 +1,12 @@
+import asyncio
 from contextlib import suppress
 
 import asyncpg
 import pytest
 
-from postroom.db.pool import Database, savepoint
+from postroom.db.model import NotPrepared, Unreachable
+from postroom.db.pool import Database, open_pool, savepoint
+from postroom.errors import PostroomError
 from postroom.ids import TenantId
 
 ANN, BOB = TenantId(1), TenantId(2)
@@ -73,3 +76,138 @@ async def test_a_savepoint_fails_alone(db: Database) -> None:
                 await conn.execute("SELECT 1 / 0")
 
     assert await names(db, ANN) == ["kept"]
+
+
+async def test_a_cancelled_statement_leaves_no_lock_and_no_dirty_connection(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        async with db.transaction(ANN) as conn:
+            await put(conn, ANN, "a")
+            first = await conn.fetchval("SELECT pg_backend_pid()")
+
+        async def hang() -> None:
+            async with db.transaction(ANN) as conn:
+                await conn.execute("UPDATE db_lease SET holder = 'dirty'")
+                await conn.execute("SELECT pg_sleep(60)")
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await hang()
+
+        async with asyncio.timeout(20), db.transaction(ANN) as conn:
+            assert await conn.fetchval("SELECT holder FROM db_lease FOR UPDATE") == "me"
+            assert await conn.fetchval("SELECT pg_backend_pid()") != first
+
+
+async def test_a_timeout_inside_a_transaction_ends_it_cleanly(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+
+        async def hang() -> None:
+            async with db.transaction(ANN) as conn:
+                await put(conn, ANN, "a")
+                async with asyncio.timeout(0.05):
+                    await conn.execute("SELECT pg_sleep(60)")
+
+        with pytest.raises(TimeoutError):
+            await hang()
+
+        assert await names(db, ANN) == []
+
+
+async def test_a_cancelled_wait_between_statements_stores_nothing(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        started = asyncio.Event()
+
+        async def wait() -> None:
+            async with db.transaction(ANN) as conn:
+                await put(conn, ANN, "a")
+                started.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(wait())
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert await names(db, ANN) == []
+
+
+async def test_an_ordinary_error_does_not_cost_the_connection(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        pids = set()
+        for _ in range(3):
+            with suppress(asyncpg.UniqueViolationError):
+                async with db.transaction(ANN) as conn:
+                    pids.add(await conn.fetchval("SELECT pg_backend_pid()"))
+                    await put(conn, ANN, "a")
+
+    assert len(pids) == 1
+
+
+async def test_no_more_connections_than_places(dsn: str) -> None:
+    async with open_pool(dsn, size=3) as db:
+
+        async def ask() -> int:
+            async with db.transaction(ANN) as conn:
+                pid: int = await conn.fetchval("SELECT pg_backend_pid()")
+                return pid
+
+        pids = await asyncio.gather(*(ask() for _ in range(50)))
+
+    assert len(set(pids)) <= 3
+
+
+async def fail_with(db: Database, sqlstate: str) -> None:
+    async with db.transaction(ANN) as conn:
+        await conn.execute(f"DO $$ BEGIN RAISE EXCEPTION 'told so' USING ERRCODE = '{sqlstate}'; END $$")
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "code"),
+    [("53100", "db.disk_full"), ("57P01", "db.unreachable"), ("40P01", "db.busy"), ("53300", "db.busy")],
+)
+async def test_trouble_of_the_server_is_one_sentence(db: Database, sqlstate: str, code: str) -> None:
+    with pytest.raises(PostroomError) as error:
+        await fail_with(db, sqlstate)
+
+    assert error.value.code == code
+    assert str(error.value).endswith(".")
+
+
+async def test_a_connection_lost_in_the_middle_is_one_sentence_and_the_next_works(db: Database) -> None:
+    async def lose() -> None:
+        async with db.transaction(ANN) as conn:
+            await put(conn, ANN, "a")
+            killer = await asyncpg.connect(db.dsn)
+            await killer.execute(
+                "SELECT pg_terminate_backend($1)", await conn.fetchval("SELECT pg_backend_pid()")
+            )
+            await killer.close()
+            await conn.execute("SELECT 1")
+
+    with pytest.raises(Unreachable):
+        await lose()
+
+    assert await names(db, ANN) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("host=", "host=/nowhere"), "db.unreachable"),
+        (("/test_", "/missing_"), "db.refused"),
+        (("//postroom@", "//nobody-we-know@"), "db.refused"),
+    ],
+)
+async def test_a_door_that_stays_shut_is_one_sentence(dsn: str, change: tuple[str, str], code: str) -> None:
+    with pytest.raises(PostroomError) as error:
+        async with open_pool(dsn.replace(*change)):
+            pass
+
+    assert error.value.code == code
+
+
+async def test_a_role_that_is_missing_says_that_the_database_is_not_prepared(dsn: str) -> None:
+    with pytest.raises(NotPrepared):
+        async with open_pool(dsn, role="postroom_of_tomorrow"):
+            pass

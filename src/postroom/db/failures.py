@@ -28,8 +28,11 @@ UNWELCOME = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCata
 def translated(error: BaseException, *, lost: bool) -> PostroomError | None:
     """The error to raise instead, or None where the original says it best (a bug, a constraint).
 
-    `lost` says that the connection is gone, which makes a vague error of the driver a clear one.
+    `lost` says that the connection is gone, which makes a vague error of the driver a clear one. A
+    TimeoutError is the caller's own, although Python counts it among the OSErrors.
     """
+    if isinstance(error, TimeoutError):
+        return None
     if isinstance(error, asyncpg.DiskFullError):
         return DiskFull("The disk of the database is full; make room, then try again.")
     if isinstance(error, NOT_NOW):

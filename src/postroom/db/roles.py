@@ -53,16 +53,18 @@ async def ensure(conn: asyncpg.Connection) -> None:
 async def _ensure(conn: asyncpg.Connection) -> None:
     user: str = await conn.fetchval(WHO)
     roles = [APP, SYSTEM]
-    # Before PostgreSQL 16 being a member was one thing; since then SET is the part that we need.
-    privilege = "SET" if conn.get_server_version().major >= 16 else "MEMBER"
+    # Since PostgreSQL 16 one may be allowed to SET ROLE without having its rights all the time, as here:
+    # otherwise the connecting user would see what postroom_system sees.
+    modern = conn.get_server_version().major >= 16
+    grant = GRANT + " WITH INHERIT FALSE" if modern else GRANT
     try:
         for role in await conn.fetch(MISSING, roles):
             await conn.execute(CREATE % role["name"])
-        for role in await conn.fetch(NOT_MEMBER, roles, privilege):
-            await conn.execute(GRANT % (role["rolname"], user))
+        for role in await conn.fetch(NOT_MEMBER, roles, "SET" if modern else "MEMBER"):
+            await conn.execute(grant % (role["rolname"], user))
     except asyncpg.InsufficientPrivilegeError as error:
         todo = [CREATE % row["name"] for row in await conn.fetch(MISSING, roles)]
-        todo.append(GRANT % (", ".join(roles), user))
+        todo.append(grant % (", ".join(roles), user))
         raise NotPermitted(
             "The database user may not make roles; let an administrator run: " + "; ".join(todo) + ";",
             statements=todo,

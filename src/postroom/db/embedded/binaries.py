@@ -59,7 +59,7 @@ def programs(user: Runner | None) -> Path:
     if user is None or _can_reach(found / "postgres", user):
         return found
     try:
-        return _copied(package) / WHEEL / INSTALLED / "bin"
+        return copied(package, SHARED) / WHEEL / INSTALLED / "bin"
     except OSError as error:
         raise NoServer(
             f"The user {user.name} cannot run {found}, and it cannot be copied to {SHARED} "
@@ -82,15 +82,15 @@ def _can_reach(path: Path, user: Runner) -> bool:
     return True
 
 
-def _copied(package: Path) -> Path:
-    """A copy that everybody can read, made whole under another name first."""
+def copied(package: Path, shared: Path) -> Path:
+    """A copy that everybody can read, made whole under another name first; only once for each version."""
     program = (package / INSTALLED / "bin" / "postgres").stat()
     key = sha256(f"{package} {program.st_size} {program.st_mtime_ns}".encode()).hexdigest()[:12]
-    target = SHARED / f"postgresql-{MAJOR}-{key}"
+    target = shared / f"postgresql-{MAJOR}-{key}"
     if target.is_dir():
         return target
-    SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix="copying-", dir=SHARED))
+    shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="copying-", dir=shared))
     try:
         shutil.copytree(
             package / INSTALLED,
