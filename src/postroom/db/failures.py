@@ -9,7 +9,10 @@ import asyncpg
 from postroom.db.model import Busy, DiskFull, NotPrepared, Refused, Unreachable
 from postroom.errors import PostroomError
 
+# asyncpg calls it an internal error when the server ends a connection between two statements.
+DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 GONE = (
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -51,7 +54,7 @@ def connecting() -> Iterator[None]:
         yield
     except asyncpg.InvalidParameterValueError as error:
         raise NotPrepared(f"The database is not prepared for postroom: {error}.") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER as error:
         reason = translated(error, lost=False)
         if reason is None:
             reason = Unreachable(f"PostgreSQL cannot be reached: {error}.")
@@ -63,7 +66,7 @@ def translating(conn: asyncpg.Connection) -> Iterator[None]:
     """Translate what happens while a connection is used."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER as error:
         if reason := translated(error, lost=conn.is_closed()):
             raise reason from error
         raise

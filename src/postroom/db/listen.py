@@ -12,9 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-import asyncpg
-
 from postroom.db.beside import beside
+from postroom.db.failures import DRIVER
 from postroom.db.pool import Connection, Database
 from postroom.errors import PostroomError
 
@@ -126,7 +125,7 @@ class Hints:
         """Hand out what this connection hears until it is lost."""
         lost = asyncio.Event()
         conn.add_termination_listener(lambda _conn: lost.set())
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with suppress(*DRIVER):
             await conn.add_listener(CHANNEL, self._hand_out)
             for hearing in self._hearings:
                 hearing.put(None)  # what was told before we listened

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import asyncpg
 
 from postroom.db import codecs
-from postroom.db.failures import connecting, translating
+from postroom.db.failures import DRIVER, connecting, translating
 from postroom.db.model import TooOld
 from postroom.db.roles import APP
 from postroom.ids import TenantId
@@ -103,7 +103,7 @@ class Database:
             conn.terminate()
         while self._idle:
             conn = self._idle.pop()
-            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            with suppress(*DRIVER):
                 await conn.close()
 
 
@@ -151,8 +151,10 @@ class _Ending:
         elif isinstance(error, TimeoutError) or not isinstance(error, Exception):
             self._conn.terminate()  # cancelled: a command may be half way on the wire
         elif not self._conn.is_closed() and self._conn.is_in_transaction():
-            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            try:
                 await self._conn.execute("ROLLBACK")
+            except DRIVER:
+                self._conn.terminate()
 
 
 class savepoint:
