@@ -37,6 +37,13 @@ def words(text: str) -> str:
     return re.sub(r"[\W_\ufffd]+", "", text)
 
 
+def same(ours: str, theirs: str) -> bool:
+    """Whether `ours` holds `theirs`; where they lost letters, the ASCII ones count."""
+    if "\ufffd" in theirs:
+        ours, theirs = (re.sub(r"[^\x00-\x7f]+", "", text) for text in (ours, theirs))
+    return words(theirs) in words(ours)
+
+
 def agreement(results: list[bool]) -> float:
     return sum(results) / len(results)
 
@@ -72,7 +79,7 @@ def test_subjects_are_those_that_mail_parser_finds() -> None:
     for message, _raw, found in expected():
         values = [header["value"] for header in found["parts"][0]["headers"] if header["name"] == "subject"]
         subject = values[0].get("Text") if values and isinstance(values[0], dict) else ""
-        results.append(words(message.subject) == words(subject or ""))
+        results.append(same(message.subject, subject or ""))
 
     assert agreement(results) >= 0.95
 
@@ -80,9 +87,8 @@ def test_subjects_are_those_that_mail_parser_finds() -> None:
 def test_texts_hold_what_mail_parser_reads_as_text() -> None:
     results = []
     for message, _raw, found in expected():
-        text = words(message.text)
         bodies = [found["parts"][index]["body"] for index in found["text_body"]]
-        results += [words(body["Text"]) in text for body in bodies if "Text" in body]
+        results += [same(message.text, body["Text"]) for body in bodies if "Text" in body]
 
     assert agreement(results) >= 0.95
 
@@ -117,7 +123,7 @@ def test_dates_are_read_as_mail_parser_reads_them() -> None:
     results = []
     for case in json.loads((MAIL_PARSER / "date.json").read_text()):
         found, wanted = dates.parse(case["header"], set()), case["expected"]
-        if wanted["year"] < 1970:  # we call these absurd
+        if wanted is None or wanted["year"] < 1970:  # these we call absurd
             continue
         minutes = (wanted["tz_hour"] * 60 + wanted["tz_minute"]) * (1 if wanted["tz_before_gmt"] else -1)
         clock = wanted["hour"] * 60 + wanted["minute"] + minutes
@@ -132,12 +138,9 @@ def test_texts_hold_what_mime4j_reads_as_text() -> None:
     for path in sorted(MIME4J.rglob("*.msg")):
         raw = path.read_bytes()
         message = parse(raw)
-        ours = words(message.text + (message.html or ""))
-        parts = [
-            words(attachments.content(raw, item).decode("utf-8", "replace")) for item in message.attachments
-        ]
+        files = [attachments.content(raw, item).decode("utf-8", "replace") for item in message.attachments]
         for body in sorted(path.parent.glob(f"{path.stem}_decoded*.txt")):
-            text = words(body.read_bytes().decode("utf-8", "replace"))
-            results.append(text in ours or any(text in part for part in parts))
+            text = re.sub(r"(?ms)^begin 644 .*?^end$", "", body.read_text("utf-8", "replace"))
+            results.append(any(same(ours, text) for ours in [message.text, message.html or "", *files]))
 
     assert agreement(results) >= 0.9

@@ -12,7 +12,6 @@ from functools import lru_cache
 Decode = Callable[[bytes, str], tuple[str, int]]
 
 WIDER = {
-    "ascii": "cp1252",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
     "iso8859-11": "cp874",
@@ -53,11 +52,12 @@ ALIASES = {
 }
 # Python's list of codecs also holds compression and things that take quadratic time (punycode, idna).
 ALLOWED = re.compile(
-    r"(?:utf-(?:7|8|8-sig|16|16-le|16-be|32|32-le|32-be)|cp\d+|iso8859-\d+|koi8-[rut]|mac-[a-z]+|gb18030|big5hkscs"
+    r"(?:utf-(?:7|8|8-sig|16|16-le|16-be|32|32-le|32-be)|ascii|cp\d+|iso8859-\d+|koi8-[rut]|mac-[a-z]+|gb18030|big5hkscs"
     r"|euc_j\w+|euc_kr|cp949|johab|hz|shift_jis\w*|iso2022_\w+|tis-620|ptcp154|kz1048|hp-roman8)\Z"
 )
 # In these, bytes below 0x80 are not ASCII.
 NOT_ASCII = re.compile(r"(?:utf-(?:7|16|32)|iso2022|hz)")
+REAL = re.compile("[^\x00-\x7f\ufffd]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -69,6 +69,11 @@ def _windows(data: bytes, errors: str) -> tuple[str, int]:
         if errors == "strict":
             raise
         return codecs.charmap_decode(data, errors, WHATWG_1252)
+
+
+def _ascii(data: bytes, errors: str) -> tuple[str, int]:
+    """Whoever declares us-ascii and sends more meant nothing by it: UTF-8 is tried, then windows-1252."""
+    return (data.decode("ascii"), len(data)) if errors == "strict" else _windows(data, errors)
 
 
 WHATWG_1252 = "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(256))
@@ -85,6 +90,8 @@ def codec(name: str) -> tuple[Decode, bool] | None:
         return None
     if not ALLOWED.match(known.name):
         return None
+    if known.name == "ascii":
+        return _ascii, True
     if known.name == "cp1252":
         return _windows, True
     return known.decode, not NOT_ASCII.match(known.name)
@@ -123,4 +130,7 @@ def _second_try(data: bytes, decoder: Decode) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return decoder(data, "replace")[0]
+        text = decoder(data, "replace")[0]
+    if REAL.search(text):
+        return text
+    return _windows(data, "replace")[0]  # not one character was right: it is no text in that charset

@@ -196,7 +196,7 @@ class Walk:
 
     def _finish(self) -> None:
         self._end_leaf(self.size)
-        if self._stack:
+        if any(multipart.children for multipart in self._stack):
             self.defects.add("boundary.unclosed")
         while self._stack:
             self._close(self.size)
