@@ -85,10 +85,11 @@ def size(source: Source, start: int, end: int, encoding: str) -> int:
     """How long the decoded bytes are. Base64 is counted, not decoded."""
     if not encoding:
         return end - start
-    if end - start <= CHUNK:
-        data = source[start:end]
-        return transfer.base64_size(data) if encoding == "base64" else len(transfer.decode(data, encoding))
+    if encoding != "base64" and end - start <= CHUNK:
+        return len(transfer.decode(source[start:end], encoding))
     pieces = (source[at : min(at + CHUNK, end)] for at in range(start, end, CHUNK))
+    if encoding == "base64":
+        return transfer.base64_size(pieces)
     return sum(map(len, transfer.stream(pieces, encoding)))
 
 

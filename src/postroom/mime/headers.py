@@ -10,6 +10,7 @@ HEADER = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*)$", re.MULTILINE)
 HEADER_LINE = re.compile(rb"[!-9;-~]++[ \t]*+:")
 MBOX_LINE = re.compile(rb">?From ")
 FOLD = re.compile(rb"\n[ \t]+")
+TRAILING_SPACE = re.compile(rb"(?<! ) ++\n")
 BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 # Everything below space, but for the line feeds that separate headers and the tabs that RFC 5322 allows.
 VISIBLE = bytes(byte if byte >= 32 or byte in b"\t\n" else 32 for byte in range(256))
@@ -63,6 +64,9 @@ def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:
     block = block.replace(b"\r\n", b"\n").translate(VISIBLE)
     if b"\n " in block or b"\n\t" in block:
         block = FOLD.sub(b" ", block)
+    if b" \n" in block:
+        block = TRAILING_SPACE.sub(b"\n", block)
+    block = block.rstrip(b" ")
     lines = block.count(b"\n") + 1
     if block.isascii():
         return HEADER.findall(block.decode("ascii")), lines

@@ -195,8 +195,12 @@ def _remove_hidden(tree: LexborHTMLParser, html: str) -> None:
 
 def _tidy(text: str) -> str:
     """Runs of white space are one space, one or two breaks a new line, more of them an empty line."""
-    text = " ".join(text.replace(BREAK, " ").replace(MARK, BREAK).split())
-    text = text.replace(f"{BREAK} ", BREAK).replace(f" {BREAK}", BREAK)
+    text = (
+        text.replace(BREAK, " ").replace("\n", " ").replace("\r", " ").replace("\t", " ").replace("\xa0", " ")
+    )
+    while "  " in text:
+        text = text.replace("  ", " ")
+    text = text.replace(MARK, BREAK).replace(f"{BREAK} ", BREAK).replace(f" {BREAK}", BREAK)
     return PARAGRAPH.sub("\n\n", text).replace(BREAK * 2, "\n").replace(BREAK, "\n").strip()
 
 

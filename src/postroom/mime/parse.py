@@ -43,8 +43,7 @@ def read(source: Source, size: int) -> ParsedMessage:
         content.take(part)
     text = content.body.text()
     html = content.body.html()
-    fields, found = walk.root.fields, walk.root.headers
-    names = [name.lower() for name, _value in found]
+    fields, found, names = walk.root.fields, walk.root.headers, walk.root.names
     senders = _senders(fields, names, defects)
     return ParsedMessage(
         message_id=_message_id(fields, names, defects),
@@ -134,7 +133,7 @@ def _unstructured(value: str, defects: set[str]) -> str:
 
 def _decoded(found: Headers, defects: set[str]) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (name, (decode_words(value, defects) if "=?" in value else value).strip()) for name, value in found
+        [pair if "=?" not in pair[1] else (pair[0], decode_words(pair[1], defects).strip()) for pair in found]
     )
 
 
@@ -150,10 +149,9 @@ def _senders(fields: dict[str, str], names: list[str], defects: set[str]) -> tup
 
 def _addresses(found: Headers, names: list[str], name: str, defects: set[str]) -> tuple[Address, ...]:
     """All headers of that name together: there should be one, but two To headers were both meant."""
-    count = names.count(name)
-    if not count:
+    if name not in names:
         return ()
-    if count == 1:
+    if names.count(name) == 1:
         return addresses.parse(found[names.index(name)][1], "address.ambiguous", defects)
     joined = ",".join(value for key, (_name, value) in zip(names, found, strict=True) if key == name)
     return addresses.parse(joined, "address.ambiguous", defects)

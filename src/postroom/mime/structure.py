@@ -32,6 +32,7 @@ class Part:
     """One entity: raw[start:end] is its encoded body; `fields` the first header of each name, lower case."""
 
     headers: Headers
+    names: list[str]  # of the headers, in lower case
     fields: dict[str, str]
     content_type: str
     parameters: Parameters
@@ -105,9 +106,8 @@ class Walk:
         stop, body = self._header_block(start)
         found, early_body = headers.read(self.source, start, stop, self.defects)
         body = body if early_body is None else early_body
-        fields: dict[str, str] = {}
-        for name, value in found:
-            fields.setdefault(name.lower(), value)
+        names = [name.lower() for name, _value in found]
+        fields = dict(zip(reversed(names), (value for _name, value in reversed(found)), strict=True))
         parent = self._stack[-1] if self._stack else None
         declared = fields.get("content-type")
         if declared is not None:
@@ -118,7 +118,7 @@ class Walk:
                 kind = "message/rfc822"
         related = parent is not None and parent.kind == "multipart/related" and parent.children > 1
         alternative = parent.alternative if parent else 0
-        return Part(found, fields, kind, values, body, self.size, alternative, related)
+        return Part(found, names, fields, kind, values, body, self.size, alternative, related)
 
     def _header_block(self, start: int) -> tuple[int, int]:
         """Where a part's headers end and where its body starts; no later than at the next delimiter."""

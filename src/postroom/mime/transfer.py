@@ -8,6 +8,7 @@ BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
 NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
 WHITE = b" \t\r\n"
+LOOK_AT = 4_000  # bytes: a gateway that pads lines pads them all
 LOOSE_END = re.compile(rb"=[ \t]")
 SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
 LINE = re.compile(rb"[^\r\n]+")
@@ -66,12 +67,16 @@ def _run(data: bytes) -> bytes:
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
-def base64_size(data: bytes) -> int:
-    """`len(base64(data))`, without decoding."""
-    pad = data.find(b"=")
-    if pad >= 0 and data[pad:].translate(None, NOT_BASE64):
-        return sum(_run_size(len(piece.translate(None, NOT_BASE64))) for piece in data.split(b"="))
-    return _run_size(len(data.translate(None, NOT_BASE64)))
+def base64_size(pieces: Iterable[bytes]) -> int:
+    """The length of what `base64` makes of the pieces together, without decoding them."""
+    size = digits = 0
+    for piece in pieces:
+        *runs, last = piece.split(b"=") if b"=" in piece else (piece,)
+        for run in runs:
+            size += _run_size(digits + len(run.translate(None, NOT_BASE64)))
+            digits = 0
+        digits += len(last.translate(None, NOT_BASE64))
+    return size + _run_size(digits)
 
 
 def _run_size(digits: int) -> int:
@@ -125,7 +130,7 @@ def _at_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def quoted_printable(data: bytes) -> bytes:
     """Soft breaks that a gateway put white space behind are mended (RFC 2045, 6.7)."""
-    if LOOSE_END.search(data):
+    if LOOSE_END.search(data, 0, LOOK_AT):
         data = SOFT_BREAK.sub(b"=", data)
     return binascii.a2b_qp(data)
 
