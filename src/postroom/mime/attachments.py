@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
-from postroom.mime import headers, parameters, transfer
+from postroom.mime import headers, parameters, tnef, transfer
 from postroom.mime.charsets import guess
 from postroom.mime.limits import HEADER_BYTES, NAME_CHARS
 from postroom.mime.model import Attachment
@@ -13,6 +14,7 @@ from postroom.mime.structure import Part
 from postroom.mime.uuencode import Embedded
 from postroom.mime.words import decode_words
 
+UNKNOWN_TYPE = "application/octet-stream"
 UNSAFE_NAME = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]+"
 )
@@ -20,11 +22,21 @@ UNSAFE_NAME = re.compile(
 
 def content(raw: bytes | memoryview, attachment: Attachment) -> bytes:
     """The attachment's bytes, decoded. `raw` is the mail that it was found in."""
-    return transfer.decode(bytes(raw[attachment.start : attachment.end]), attachment.encoding)
+    encoding, _plus, inside = attachment.encoding.partition("+tnef:")
+    data = transfer.decode(bytes(raw[attachment.start : attachment.end]), encoding)
+    if not inside:
+        return data
+    start, _dash, end = inside.partition("-")
+    return data[int(start) : int(end)]
 
 
 def stream(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
     """`content` in pieces, for a large mail in a file; about a megabyte is in memory at a time."""
+    if "+tnef:" in attachment.encoding:  # never large: see limits.TNEF_BYTES
+        file.seek(attachment.start)
+        raw = file.read(attachment.end - attachment.start)
+        moved = replace(attachment, start=0, end=len(raw))
+        return iter([content(raw, moved)])
     return transfer.stream(_chunks(file, attachment), attachment.encoding)
 
 
@@ -98,13 +110,28 @@ def describe_embedded(file: Embedded, number: int, source: Source) -> Attachment
     return Attachment(
         number=number,
         name=file_name(guess(file.name)),
-        content_type="application/octet-stream",
+        content_type=UNKNOWN_TYPE,
         size=size(source, file.start, file.end, "x-uuencode"),
         content_id=None,
         disposition="attachment",
         start=file.start,
         end=file.end,
         encoding="x-uuencode",
+    )
+
+
+def describe_wrapped(file: tnef.File, number: int, container: Attachment) -> Attachment:
+    """The attachment that a file inside a winmail.dat is."""
+    return Attachment(
+        number=number,
+        name=file_name(file.name),
+        content_type=parameters.content_type(file.content_type or UNKNOWN_TYPE)[0],
+        size=file.end - file.start,
+        content_id=None,
+        disposition="attachment",
+        start=container.start,
+        end=container.end,
+        encoding=f"{container.encoding}+tnef:{file.start}-{file.end}",
     )
 
 

@@ -37,13 +37,19 @@ class Body:
     _has_html: bool = False
     embedded: list[Embedded] = field(default_factory=list)  # uuencoded files that texts held
 
-    def add(self, part: Part) -> str:
-        """Take in a text part; gives its decoded text."""
+    def add(self, part: Part) -> None:
+        """Take in a text part."""
         is_html = part.content_type == "text/html"
-        text = self.read(part, is_html)
-        if part.alternative:
-            key = part.alternative
-        else:
+        self.add_text(self.read(part, is_html), is_html, part.alternative)
+
+    def is_empty(self) -> bool:
+        """Whether nothing that a person could read came so far."""
+        return all(not text.strip() for texts in self._groups.values() for pieces in texts for text in pieces)
+
+    def add_text(self, text: str, is_html: bool, alternative: int = 0) -> None:
+        """Take in a text; `alternative` is the number of the multipart/alternative around it."""
+        key = alternative
+        if not key:
             self._single -= 1
             key = self._single
         plain, html = self._groups.setdefault(key, ([], []))
@@ -52,7 +58,6 @@ class Body:
             html.append(text)
         else:
             plain.append(text)
-        return text
 
     def read(self, part: Part, is_html: bool = False) -> str:
         """A part's text in Unicode without NUL; lines of plain text end in LF."""

@@ -46,3 +46,4 @@ CALENDAR_CHARS = 200_000
 NAME_CHARS = 200  # of a file name
 BOUNDARY_BYTES = 998
 PREVIEW_CHARS = 200
+TNEF_BYTES = 8 << 20  # a larger winmail.dat is not opened

@@ -28,7 +28,9 @@ class Attachment:
     disposition: str  # 'attachment' or 'inline'
     start: int  # the encoded bytes are raw[start:end]
     end: int
-    encoding: str  # 'base64', 'quoted-printable', 'x-uuencode', or '' for none
+    # 'base64', 'quoted-printable', 'x-uuencode', or '' for none; with '+tnef:7-9' behind it the attachment is
+    # bytes 7 to 9 of the winmail.dat that is there
+    encoding: str
 
 
 @dataclass(frozen=True, slots=True)

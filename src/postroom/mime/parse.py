@@ -4,10 +4,19 @@ import re
 from datetime import datetime
 from typing import BinaryIO
 
-from postroom.mime import addresses, attachments, dates, parameters
+from postroom.mime import addresses, attachments, dates, parameters, tnef, transfer
 from postroom.mime.body import Body, preview
 from postroom.mime.headers import Headers
-from postroom.mime.limits import CALENDAR_CHARS, CALENDARS, ID_CHARS, IDS
+from postroom.mime.limits import (
+    CALENDAR_CHARS,
+    CALENDARS,
+    HTML_CHARS,
+    ID_CHARS,
+    IDS,
+    PARTS,
+    TEXT_CHARS,
+    TNEF_BYTES,
+)
 from postroom.mime.model import Address, Attachment, ParsedMessage
 from postroom.mime.source import FileSource, Source
 from postroom.mime.structure import Part, Walk
@@ -15,6 +24,7 @@ from postroom.mime.words import decode_words
 
 ANGLE_ID = re.compile(r"<([^<>]++)>")
 LIST_ID = re.compile(r"<([^<>]++)>\s*\Z")
+TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
 READ_AS_TEXT = ("text/plain", "text/html")
 
 
@@ -41,6 +51,7 @@ def read(source: Source, size: int) -> ParsedMessage:
     content = _Content(source, defects)
     for part in walk.leaves:
         content.take(part)
+    content.finish()
     text = content.body.text()
     html = content.body.html()
     fields, found, names = walk.root.fields, walk.root.headers, walk.root.names
@@ -78,6 +89,15 @@ class _Content:
         self.attachments: list[Attachment] = []
         self.calendar: list[str] = []
         self._first = True
+        self._wrapped: list[tnef.Wrapped] = []
+
+    def finish(self) -> None:
+        """A mail that has no text but the one in its winmail.dat is read from there."""
+        if self._wrapped and self.body.is_empty():
+            for wrapped in self._wrapped:
+                self.body.add_text(wrapped.text[:TEXT_CHARS], is_html=False)
+                if wrapped.html:
+                    self.body.add_text(wrapped.html[:HTML_CHARS], is_html=True)
 
     def take(self, part: Part) -> None:
         first, self._first = self._first, False
@@ -114,8 +134,29 @@ class _Content:
             )
         )
 
+        container = self.attachments[-1]
+        if container.content_type in TNEF or container.name == "winmail.dat":
+            self._unwrap(container)
+
+    def _unwrap(self, container: Attachment) -> None:
+        if container.end - container.start > TNEF_BYTES:
+            self.defects.add("tnef.unreadable")
+            return
+        wrapped = tnef.read(transfer.decode(self.source[container.start : container.end], container.encoding))
+        if wrapped is None:
+            self.defects.add("tnef.unreadable")
+            return
+        self._wrapped.append(wrapped)
+        for file in wrapped.files[: self._room()]:
+            number = len(self.attachments) + 1
+            self.attachments.append(attachments.describe_wrapped(file, number, container))
+
+    def _room(self) -> int:
+        """How many more attachments may be found inside others."""
+        return max(PARTS - len(self.attachments), 0)
+
     def _attach_embedded(self) -> None:
-        for file in self.body.embedded:
+        for file in self.body.embedded[: self._room()]:
             number = len(self.attachments) + 1
             self.attachments.append(attachments.describe_embedded(file, number, self.source))
         self.body.embedded.clear()
