@@ -15,12 +15,12 @@ SIZE = 1 << 18
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The better of two runs: a busy machine makes one slow, seldom both."""
+    """Of our own processor, and the best of three runs: other programs make one slow, seldom all."""
     best = float("inf")
-    for _ in range(2):
-        start = time.perf_counter()
+    for _ in range(3):
+        start = time.process_time()
         work()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
@@ -35,7 +35,7 @@ def test_four_times_the_bytes_take_about_four_times_as_long(name: str) -> None:
 
     once, four_times = seconds(lambda: parse(small)), seconds(lambda: parse(large))
 
-    assert four_times < max(once, 0.01) * 6
+    assert four_times < max(once, 0.02) * 6
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_sanitising_is_linear_too(name: str) -> None:
 
     once, four_times = seconds(lambda: sanitised(small)), seconds(lambda: sanitised(large))
 
-    assert four_times < max(once, 0.01) * 6
+    assert four_times < max(once, 0.02) * 6
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -97,7 +97,7 @@ def stream(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     if encoding == "quoted-printable":
         return map(quoted_printable, _at_lines(chunks))
     if encoding == "x-uuencode":
-        return map(uuencoded, _at_lines(chunks))
+        return _uu_stream(chunks)
     return iter(chunks)
 
 
@@ -137,15 +137,27 @@ def quoted_printable(data: bytes) -> bytes:
 
 def uuencoded(data: bytes) -> bytes:
     """The file between `begin` and `end`; lines that are no good are left out."""
+    return _uu_lines(data)[0]
+
+
+def _uu_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in _at_lines(chunks):
+        data, ended = _uu_lines(piece)
+        yield data
+        if ended:
+            return
+
+
+def _uu_lines(data: bytes) -> tuple[bytes, bool]:
+    """What the lines hold, and whether `end` was among them."""
     out: list[bytes] = []
     for found in LINE.finditer(data):
         line = found[0]
-        if line.startswith(b"begin ") and not out:
-            continue
         if line == b"end":
-            break
-        out.append(_uu_line(line))
-    return b"".join(out)
+            return b"".join(out), True
+        if not line.startswith(b"begin "):
+            out.append(_uu_line(line))
+    return b"".join(out), False
 
 
 def _uu_line(line: bytes) -> bytes:
