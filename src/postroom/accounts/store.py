@@ -64,7 +64,7 @@ FIND = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND address
 
 
 async def find(conn: Connection, tenant: TenantId, address: str) -> Account | None:
-    """By address, as `rules.normal_address` writes it."""
+    """By address, as `guess.normal_address` writes it."""
     row = await conn.fetchrow(FIND, tenant, address)
     return _account(row) if row else None
 
@@ -121,7 +121,7 @@ async def set_state(
 
 SET_INTERVAL = """
     UPDATE accounts_account
-       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3, $4::interval))
+       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3::interval, $4::interval))
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
