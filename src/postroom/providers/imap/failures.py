@@ -40,6 +40,7 @@ WAITS = (  # first match counts; Gmail locks an account that goes on for a day
     (re.compile(r"too many|connections|LIMIT", re.I), timedelta(minutes=5)),
 )
 WAIT = timedelta(minutes=1)
+THROTTLES = {"THROTTLED", "OVERQUOTA", "LIMIT"}
 NOT_CONNECTED = re.compile(r"authenticated but not connected", re.I)
 APP_PASSWORD_SAID = re.compile(r"application-specific password|app(?:lication)?[- ]password|185833", re.I)
 NO_PASSWORDS_SAID = re.compile(r"basic ?auth|LOGIN (?:is )?disabled|web ?login required", re.I)
@@ -179,6 +180,11 @@ def _no_mechanism(settings: ImapSettings) -> str:
     if known and known.advice:
         return known.advice
     return f"{settings.host} accepts no password here: it wants TLS first (imaps:// or --starttls), or OAuth."
+
+
+def throttled(error: imap.CommandFailed) -> bool:
+    """Whether the server wants less from us, and not just that something of its own is broken."""
+    return isinstance(error, imap.ServerBusy) and (error.wait is not None or error.code in THROTTLES)
 
 
 def _wait(text: str) -> timedelta:

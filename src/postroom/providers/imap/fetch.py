@@ -18,12 +18,12 @@ from postroom.errors import PostroomError
 from postroom.imap import commands
 from postroom.imap.commands import Command
 from postroom.imap.connection import Completed
-from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.errors import CommandFailed
 from postroom.imap.framing import Spool
 from postroom.imap.responses import Fetch
 from postroom.imap.uids import UidSet
 from postroom.providers.imap.conversation import Conversation, lasting, taken
-from postroom.providers.imap.failures import shown, translated
+from postroom.providers.imap.failures import shown, throttled, translated
 from postroom.providers.model import RemoteItem, RemoteMessage, Unfetchable, Unfetched
 
 MOST_MESSAGES = 100
@@ -31,7 +31,6 @@ MOST_BYTES = 4 << 20  # of the messages of one command, as far as their sizes ar
 UNKNOWN_SIZE = 50_000
 UNDER_WAY = 3
 MOST_POISON = 20  # messages refused in a row, after which it is the server and not the messages
-THROTTLES = {"THROTTLED", "OVERQUOTA", "LIMIT"}
 
 
 @dataclass(slots=True)
@@ -96,7 +95,7 @@ class Fetching:
         window = self._under_way.popleft()
         left = [item for item in window.items if item.uid in self._missing]
         if failure is not None:
-            if isinstance(failure, ServerBusy) and (failure.wait or failure.code in THROTTLES):
+            if throttled(failure):
                 raise failure
             return self._failed(left, failure)
         if left and not window.again:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from postroom.imap import commands
 from postroom.imap.commands import Command
 from postroom.imap.connection import Completed
-from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.errors import CommandFailed
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
 from postroom.imap.uids import LARGEST, UidSet
 from postroom.providers.imap.conversation import Conversation, lasting
-from postroom.providers.imap.failures import translated
+from postroom.providers.imap.failures import throttled, translated
 from postroom.providers.imap.fetch import fetch
 from postroom.providers.model import (
     Changes,
@@ -29,7 +29,7 @@ from postroom.providers.model import (
 
 OVERLAP = 1000  # modseqs that are asked for again where they rise before their change can be seen
 MOST_REMOVED = 1_000_000  # UIDs that an answer may name as gone; a server that forgot its history names all
-MOST_REFUSED = 20  # messages that a scan may be refused one by one
+MOST_REFUSED = 300  # commands of one scan; after that it is the server and not a message
 
 
 class ImapFolder:
@@ -81,9 +81,9 @@ class ImapFolder:
         with translated(self._conversation.settings):
             try:
                 answers = await self._conversation.run(command, _of_changes)
-            except ServerBusy:
-                raise
-            except CommandFailed:
+            except CommandFailed as error:
+                if throttled(error):
+                    raise
                 return None
         return _changes(answers, names_removed=names_removed)
 
@@ -131,9 +131,9 @@ class ImapFolder:
         """The UIDs that this way of asking gives; None where the server refuses it."""
         try:
             answers = await self._conversation.run(command, _of_listing)
-        except ServerBusy:
-            raise
-        except CommandFailed:
+        except CommandFailed as error:
+            if throttled(error):
+                raise
             return None
         found: set[int] = set()
         for answer in answers:
@@ -167,7 +167,7 @@ class ImapFolder:
     def _halved(
         self, uids: UidSet, failure: CommandFailed, refused: int, found: dict[int, RemoteItem]
     ) -> list[UidSet]:
-        if isinstance(failure, ServerBusy) or refused > MOST_REFUSED * 20:
+        if throttled(failure) or refused > MOST_REFUSED:
             raise failure
         left = [uid for uid in uids if uid not in found]
         if len(left) == 1:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from postroom.imap import commands, names
 from postroom.imap import responses as said
 from postroom.imap.commands import Command
-from postroom.imap.errors import CommandFailed, ServerBusy
+from postroom.imap.errors import CommandFailed
 from postroom.imap.quirks import Quirk
 from postroom.providers.imap.conversation import Conversation
+from postroom.providers.imap.failures import throttled
 from postroom.providers.imap.roles import with_roles
 from postroom.providers.model import FolderStatus, Incomplete, RemoteFolder
 
@@ -24,9 +25,9 @@ async def list_folders(conversation: Conversation) -> list[RemoteFolder]:
     for command in _ladder(conversation):
         try:
             answers = await conversation.run(command, _of_list)
-        except ServerBusy:
-            raise
         except CommandFailed as error:
+            if throttled(error):
+                raise
             failure = error
             continue
         if folders := _folders(conversation, answers):
