@@ -52,11 +52,11 @@ class Fake:
 
 @asynccontextmanager
 async def speaking(
-    answers: dict[str, Answer] | None = None, *, capabilities: str = ""
+    answers: dict[str, Answer] | None = None, *, capabilities: str = "", username: str = "ann"
 ) -> AsyncIterator[tuple[Fake, Mailbox]]:
     """A logged-in mailbox on a server with these answers."""
     fake = Fake(capabilities, answers or {})
     async with await asyncio.start_server(fake.serve, "127.0.0.1", 0) as server:
         settings = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1], "security": "plain"}
-        async with PROVIDER.open(Login("ann", settings, "right")) as mailbox:
+        async with PROVIDER.open(Login(username, settings, "right")) as mailbox:
             yield fake, mailbox

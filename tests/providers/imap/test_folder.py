@@ -116,6 +116,16 @@ async def test_where_search_is_refused_the_uids_are_fetched() -> None:
         assert list(await (await inbox(mailbox)).uids()) == [4, 5, 8]
 
 
+async def test_a_folder_with_more_messages_than_a_usual_line_can_name_is_listed() -> None:
+    every = range(1_000_000, 1_300_000)
+    answers: dict[str, Answer] = {
+        "EXAMINE": f"* {len(every)} EXISTS\nOK",
+        "UID SEARCH": f"* SEARCH {' '.join(map(str, every))}\nOK",
+    }
+    async with speaking(answers) as (_, mailbox):
+        assert list(await (await inbox(mailbox)).uids()) == list(every)
+
+
 async def test_an_empty_folder_is_not_searched() -> None:
     async with speaking({"EXAMINE": "* 0 EXISTS\nOK"}) as (fake, mailbox):
         assert list(await (await inbox(mailbox)).uids()) == []
@@ -301,3 +311,26 @@ async def test_a_folder_known_by_its_raw_name_is_opened_by_it() -> None:
         await mailbox.open(odd)
 
     assert 'EXAMINE "&2D3e- \\"quoted\\"\\\\"' in fake.said
+
+
+async def test_a_shared_mailbox_is_asked_for_by_login() -> None:
+    answers: dict[str, Answer] = {"AUTHENTICATE": "NO no such user"}
+    async with speaking(answers, capabilities="AUTH=PLAIN SASL-IR", username="ann@example.org\\team") as (
+        fake,
+        _,
+    ):
+        pass
+
+    assert any(command.startswith("LOGIN") for command in fake.said)
+
+
+async def test_we_say_who_we_are_where_a_server_wants_to_know() -> None:
+    async with speaking({"ID": "* ID NIL\nOK"}, capabilities="ID") as (fake, _):
+        pass
+
+    assert any(command.startswith('ID ("name" "postroom" "version"') for command in fake.said)
+
+
+async def test_extensions_that_are_refused_are_done_without() -> None:
+    async with speaking({"ID": "BAD", "ENABLE": "BAD"}, capabilities="ID ENABLE QRESYNC") as (_, mailbox):
+        assert (await inbox(mailbox)).status.messages == 3

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import IO, BinaryIO
 
 from postroom.imap.aio import Session
@@ -24,7 +23,7 @@ Keep = Callable[[Response], bool]
 SILENCE = 60  # seconds without a byte while a command runs
 IN_MEMORY = 1 << 20  # bytes of one message; larger ones are in files
 SPOOL_OVER = 1 << 17  # literals above this tell of every piece that arrives
-MOST_KEPT = 2_000_000  # responses that one command may leave in memory
+MOST_KEPT = 500_000  # responses that one command may leave in memory
 
 
 class Patience:
@@ -106,29 +105,34 @@ class Conversation:
         """Whether the server offers any of these."""
         return not self.session.capabilities.isdisjoint(capabilities)
 
-    async def run(self, command: Command, keep: Keep | None = None) -> tuple[Response, ...]:
+    async def run(self, command: Command, keep: Keep | None = None) -> list[Response]:
         """The untagged responses, or those worth keeping. Raises `CommandFailed` for NO and BAD."""
-        (completed,) = await self.run_all([command], keep)
+        seen: list[Response] = []
+
+        def take(response: Response) -> None:
+            if keep is None or keep(response):
+                seen.append(response)
+                if len(seen) > MOST_KEPT:
+                    raise LimitExceeded("number of responses", MOST_KEPT)
+
+        (completed,) = await self.each([command], take)
         if completed.failure:
             raise completed.failure
-        return completed.responses
+        return seen
 
-    async def run_all(self, commands: Iterable[Command], keep: Keep | None = None) -> list[Completed]:
-        """One after the other, several under way at once. NO and BAD are in the `failure` of each."""
+    async def each(self, commands: Iterable[Command], take: Callable[[Response], None]) -> list[Completed]:
+        """Hand over each response as it comes, so that none has to be kept; several commands are under way.
+
+        How each command ended is returned in their order; NO and BAD are in the `failure`.
+        """
         ended: list[Completed] = []
-        seen: list[Response] = []
-        kept = 0
         async with self.patience.waiting(), aclosing(self.session.pipeline(commands)) as events:
             async for event in events:
                 self.patience.heard()
                 if isinstance(event, Completed):
-                    ended.append(replace(event, responses=tuple(seen)))
-                    seen.clear()
-                elif keep is None or keep(event):
-                    seen.append(event)
-                    kept += 1
-                    if kept > MOST_KEPT:
-                        raise LimitExceeded("number of responses", MOST_KEPT)
+                    ended.append(event)
+                else:
+                    take(event)
         return ended
 
     async def events(self, commands: Iterable[Command], window: int) -> AsyncGenerator[Event, None]:

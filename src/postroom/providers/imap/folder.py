@@ -3,12 +3,12 @@
 Only UIDs are used, never sequence numbers: those shift under us while others delete.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from postroom.imap import commands
 from postroom.imap.commands import Command
-from postroom.imap.connection import Completed
 from postroom.imap.errors import CommandFailed
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
@@ -77,21 +77,23 @@ class ImapFolder:
         if start is None:
             return None
         names_removed = "QRESYNC" in self._conversation.session.enabled
+        told = _Told()
         command = commands.uid_fetch("1:*", ["FLAGS"], changed_since=start, vanished=names_removed)
         with translated(self._conversation.settings):
             try:
-                answers = await self._conversation.run(command, _of_changes)
+                await self._taken(command, told.take)
             except CommandFailed as error:
                 if throttled(error):
                     raise
                 return None
-        return _changes(answers, names_removed=names_removed)
+        return told.changes(names_removed=names_removed)
 
     async def fetch(self, items: Sequence[RemoteItem]) -> AsyncIterator[RemoteMessage | Unfetched]:
         """In pipelined windows; what the server will not hand out is `Unfetched`, and the rest arrives."""
         self._still_open()
-        async for message in fetch(self._conversation, items):
-            yield message
+        async with aclosing(fetch(self._conversation, items)) as messages:
+            async for message in messages:
+                yield message
 
     async def sizes(self, low: int, high: int) -> list[int]:
         """RFC822.SIZE of the messages in a range of UIDs, as far as the server says."""
@@ -129,14 +131,9 @@ class ImapFolder:
 
     async def _listed(self, command: Command) -> set[int] | None:
         """The UIDs that this way of asking gives; None where the server refuses it."""
-        try:
-            answers = await self._conversation.run(command, _of_listing)
-        except CommandFailed as error:
-            if throttled(error):
-                raise
-            return None
         found: set[int] = set()
-        for answer in answers:
+
+        def take(answer: Response) -> None:
             match answer:
                 case ESearch(all=UidSet() as uids) if uids.count <= self._exists:
                     found.update(uids)
@@ -144,7 +141,19 @@ class ImapFolder:
                     found.update(number for number in numbers if 0 < number <= LARGEST)
                 case Fetch(uid=int(uid)):
                     found.add(uid)
+
+        try:
+            await self._taken(command, take)
+        except CommandFailed as error:
+            if throttled(error):
+                raise
+            return None
         return found
+
+    async def _taken(self, command: Command, take: Callable[[Response], None]) -> None:
+        (completed,) = await self._conversation.each([command], take)
+        if completed.failure:
+            raise completed.failure
 
     async def _describe(self, uids: Iterable[int], found: dict[int, RemoteItem]) -> None:
         """Add what the server tells of these; a command that fails is halved until one message is left."""
@@ -152,13 +161,17 @@ class ImapFolder:
         if self.status.modseq is not None:
             items.append("MODSEQ")
         wanted = frozenset(uids)
+
+        def take(answer: Response) -> None:
+            if isinstance(answer, Fetch) and answer.uid in wanted:
+                _note(answer, answer.uid, found)
+
         sets, refused = list(UidSet.of(wanted).split()), 0
         while sets:
             asked = [commands.uid_fetch(one, items) for one in sets]
-            ended = await self._conversation.run_all(asked, lambda one: isinstance(one, Fetch))
+            ended = await self._conversation.each(asked, take)
             again: list[UidSet] = []
             for one, done in zip(sets, ended, strict=True):
-                _note(done, wanted, found)
                 if done.failure is not None:
                     refused += 1
                     again += self._halved(one, done.failure, refused, found)
@@ -188,42 +201,39 @@ class ImapFolder:
         return max(since.modseq - (OVERLAP if late else 0), 1)
 
 
-def _of_listing(response: Response) -> bool:
-    return isinstance(response, ESearch | Search | Fetch)
+def _note(answer: Fetch, uid: int, found: dict[int, RemoteItem]) -> None:
+    """Merge what was said: an answer may come in parts."""
+    item = found.get(uid) or RemoteItem(uid, None)
+    found[uid] = replace(
+        item,
+        flags=item.flags if answer.flags is None else lasting(answer.flags),
+        size=item.size if answer.size is None else answer.size,
+        received_at=answer.internal_date or item.received_at,
+        modseq=item.modseq if answer.modseq is None else answer.modseq,
+    )
 
 
-def _of_changes(response: Response) -> bool:
-    return isinstance(response, Fetch | Vanished)
+class _Told:
+    """What the server tells of changes, as it comes."""
 
+    def __init__(self) -> None:
+        self._flags: dict[int, frozenset[str]] = {}
+        self._removed: set[int] = set()
+        self._vague = False  # something changed, and it does not say what
 
-def _note(done: Completed, wanted: frozenset[int], found: dict[int, RemoteItem]) -> None:
-    """Merge what was said: an answer may come in parts, and news of other messages in between."""
-    for one in done.responses:
-        if not isinstance(one, Fetch) or one.uid not in wanted:
-            continue
-        assert one.uid is not None
-        item = found.get(one.uid) or RemoteItem(one.uid, None)
-        found[one.uid] = replace(
-            item,
-            flags=item.flags if one.flags is None else lasting(one.flags),
-            size=item.size if one.size is None else one.size,
-            received_at=one.internal_date or item.received_at,
-            modseq=item.modseq if one.modseq is None else one.modseq,
-        )
-
-
-def _changes(answers: Iterable[Response], *, names_removed: bool) -> Changes | None:
-    flags: dict[int, frozenset[str]] = {}
-    removed: set[int] = set()
-    for answer in answers:
+    def take(self, answer: Response) -> None:
         match answer:
             case Fetch(uid=int(uid), flags=frozenset() as now):
-                flags[uid] = lasting(now)
+                self._flags[uid] = lasting(now)
             case Fetch(uid=int()):
-                return None  # changed, and it does not say how
-            case Vanished(uids=uids):
-                if uids.count + len(removed) > MOST_REMOVED:
-                    return None
-                removed.update(uids)
-    kept = {uid: now for uid, now in flags.items() if uid not in removed}
-    return Changes(kept, frozenset(removed) if names_removed else None)
+                self._vague = True
+            case Vanished(uids=uids) if uids.count + len(self._removed) <= MOST_REMOVED:
+                self._removed.update(uids)
+            case Vanished():
+                self._vague = True
+
+    def changes(self, *, names_removed: bool) -> Changes | None:
+        if self._vague:
+            return None
+        flags = {uid: now for uid, now in self._flags.items() if uid not in self._removed}
+        return Changes(flags, frozenset(self._removed) if names_removed else None)

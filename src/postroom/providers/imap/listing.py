@@ -67,27 +67,27 @@ def _of_list(response: said.Response) -> bool:
 
 def _folders(conversation: Conversation, answers: Sequence[said.Response]) -> list[RemoteFolder]:
     utf8 = "UTF8=ACCEPT" in conversation.session.enabled
-    numbers = {_identity(a.name): a.items for a in answers if isinstance(a, said.FolderStatus)}
+    numbers = {identity(a.name): a.items for a in answers if isinstance(a, said.FolderStatus)}
     found: dict[bytes, tuple[RemoteFolder, frozenset[str]]] = {}
     for one in answers:
         if not isinstance(one, said.Listed) or one.lsub or not one.name:
             continue
-        identity = _identity(one.name)
-        if identity in found:
+        name = identity(one.name)
+        if name in found:
             continue
-        status = numbers.get(identity)
+        status = numbers.get(name)
         folder = RemoteFolder(
-            name=identity,
-            path=names.decode(identity, utf8=utf8),
+            name=name,
+            path=names.decode(name, utf8=utf8),
             delimiter=one.delimiter.decode("utf-8", "replace") if one.delimiter else None,
             selectable=not one.attributes & NOT_SELECTABLE,
             status=status_of(status) if status is not None else None,
         )
-        found[identity] = (folder, one.attributes)
+        found[name] = (folder, one.attributes)
     return with_roles(list(found.values()))
 
 
-def _identity(name: bytes) -> bytes:
+def identity(name: bytes) -> bytes:
     """The raw bytes; only INBOX is the same in any case (RFC 9051, 5.1)."""
     return b"INBOX" if name.upper() == b"INBOX" else name
 

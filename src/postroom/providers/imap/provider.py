@@ -15,13 +15,13 @@ from postroom.imap.errors import CommandFailed, LocalError, NoMechanism
 from postroom.imap.framing import Limits
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import FolderStatus as StatusSaid
-from postroom.imap.responses import ServerId
+from postroom.imap.responses import Response, ServerId
 from postroom.net import egress, tls
 from postroom.net.egress import Egress
 from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
 from postroom.providers.imap.failures import folder_refused, translated
 from postroom.providers.imap.folder import ImapFolder
-from postroom.providers.imap.listing import list_folders, status_items, status_of
+from postroom.providers.imap.listing import identity, list_folders, status_items, status_of
 from postroom.providers.imap.settings import ImapSettings, Security
 from postroom.providers.model import (
     Estimate,
@@ -39,6 +39,8 @@ from postroom.providers.model import (
 GREETING = 20  # seconds from the connection to a session that may log in
 SAMPLE = 100  # UIDs looked at in each of three places of a folder
 MOST_SAMPLED = 10  # folders
+# SEARCH says all its numbers on one line: 16 MB are those of two million messages.
+LIMITS = Limits(line=16 << 20, spool_over=SPOOL_OVER)
 START = {
     Security.TLS: StartTls.OFF,
     Security.PLAIN: StartTls.OFF,
@@ -78,7 +80,7 @@ class ImapProvider:
             tls=context,
             starttls=START[settings.security],
             sock=sock,
-            limits=Limits(spool_over=SPOOL_OVER),
+            limits=LIMITS,
             open_spool=patience.spool,
         )
         try:
@@ -105,13 +107,20 @@ async def _log_in(conversation: Conversation, secret: str) -> None:
     session, settings = conversation.session, conversation.settings
     try:
         async with conversation.patience.waiting():
-            await session.log_in(settings.username, secret)
+            await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
     except NoMechanism:
         raise
     except LocalError as error:  # nothing was sent
         raise WrongPassword(
             "The user name or the password holds a line end or a NUL, which cannot be sent to a server."
         ) from error
+
+
+def _mechanism(conversation: Conversation) -> str | None:
+    """Exchange knows shared mailboxes (`ann@example.org\\team`) by LOGIN only."""
+    settings = conversation.settings
+    shared = "\\" in settings.username and not conversation.offers("LOGINDISABLED")
+    return settings.mechanism or ("LOGIN" if shared else None)
 
 
 async def _introduce(conversation: Conversation) -> None:
@@ -200,13 +209,13 @@ class ImapMailbox:
         """Of each folder, asked for where the list did not tell; a folder that refuses counts as empty."""
         asked = [folder for folder in folders if folder.status is None]
         items = status_items(self._conversation)
-        ended = await self._conversation.run_all(commands.status(folder.name, items) for folder in asked)
-        told = {
-            folder.name: status_of(one.items)
-            for folder, done in zip(asked, ended, strict=True)
-            for one in done.responses
-            if isinstance(one, StatusSaid)
-        }
+        told: dict[bytes, FolderStatus] = {}
+
+        def take(answer: Response) -> None:
+            if isinstance(answer, StatusSaid):
+                told[identity(answer.name)] = status_of(answer.items)
+
+        await self._conversation.each((commands.status(folder.name, items) for folder in asked), take)
         return [folder.status or told.get(folder.name) or FolderStatus() for folder in folders]
 
     async def _sampled(

@@ -33,6 +33,7 @@ class ImapSettings:
     security: Security
     username: str
     ca_file: Path | None = None
+    mechanism: str | None = None  # PLAIN or LOGIN; None: what the server offers
 
     @classmethod
     def of(cls, login: Login) -> "ImapSettings":
@@ -44,6 +45,7 @@ class ImapSettings:
             security=Security(given["security"]),
             username=str(given.get("username") or login.address),
             ca_file=Path(given["ca_file"]) if given.get("ca_file") else None,
+            mechanism=given.get("mechanism"),
         )
 
 
