@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
 
 from postroom.mime.bounds import bounded
-from postroom.mime.html import sanitise, style, to_text
+from postroom.mime.html import NOT_DISPLAYED, NOT_VISIBLE, sanitise, style, to_text
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "dompurify" / "expect.json"
 TAG = re.compile(r"""<[a-z][^\s/>]*(?:\s+[^\s=>]+(?:="[^"]*")?)*\s*>""", re.IGNORECASE)
@@ -150,6 +151,17 @@ def test_text_keeps_the_lines_of_preformatted_text() -> None:
 )
 def test_text_leaves_out_what_no_reader_sees(hidden: str) -> None:
     assert to_text(f"x {hidden} y").split() == ["x", "y"]
+
+
+def test_what_is_hidden_in_several_ways_is_found_once_and_outer_elements_first() -> None:
+    """Taking an element out twice, or after the one around it, would touch freed memory."""
+    inner = "<p hidden style='display:none; visibility: hidden'>a<b style='mso-hide:all'>b</b></p>"
+    inner += "<object><object>c<script>d</script></object></object>"
+    html = f"<div style='display:none;font-size:0px' hidden>{inner}</div>{inner}y" * 20
+    found = LexborHTMLParser(html).css(f":is({NOT_DISPLAYED}, {NOT_VISIBLE})")
+
+    assert len({node.mem_id for node in found}) == len(found) == 20 * 5
+    assert to_text(html).split() == ["y"] * 20
 
 
 def test_upper_case_tags_break_as_well() -> None:

@@ -157,7 +157,7 @@ OF_NO_SIZE = _selectors(
         for size in ("0;", "0px", "0pt", "0%")
     )
 )
-NEVER_TEXT = ["script", "style", "noscript", "template", "title", "textarea", "select", "object"]
+NEVER_TEXT = "script, style, noscript, template, title, textarea, select, object"
 PARAGRAPH = re.compile(f"{BREAK * 3}+")
 
 
@@ -171,7 +171,6 @@ def to_text(html: str) -> str:
     block = BLOCK_IN_ANY_CASE if UPPER_CASE_TAG.search(html) else BLOCK
     html = (MARK + "<").join(block.split(html)).replace("</td>", " </td>")
     tree = LexborHTMLParser(html)
-    tree.strip_tags(NEVER_TEXT)
     _remove_hidden(tree, html)
     body = tree.body
     return _tidy(body.text()) if body else ""
@@ -179,16 +178,16 @@ def to_text(html: str) -> str:
 
 def _remove_hidden(tree: LexborHTMLParser, html: str) -> None:
     """Take out what no reader sees; `html` tells what to look for."""
-    selectors = []
+    selectors = [NEVER_TEXT]
     if "none" in html or "NONE" in html:
         selectors.append(NOT_DISPLAYED)
     if "hid" in html or "HID" in html:
         selectors.append(NOT_VISIBLE)
     if NOTHING.search(html):
         selectors.append(OF_NO_SIZE)
-    if not selectors:
-        return
-    for node in reversed(tree.css(", ".join(selectors))):  # inner ones first: an outer one takes them along
+    # Through `:is` each is found once, in document order. From the last to the first, because an outer one
+    # takes its inner ones along, and touching a node that is gone would crash the process.
+    for node in reversed(tree.css(f":is({', '.join(selectors)})")):
         if node.tag not in ("html", "body"):
             node.decompose()
 
