@@ -35,7 +35,7 @@ def test_four_times_the_bytes_take_about_four_times_as_long(name: str) -> None:
 
     once, four_times = seconds(lambda: parse(small)), seconds(lambda: parse(large))
 
-    assert four_times < max(once, 0.02) * 6
+    assert four_times < max(once, 0.05) * 6
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_sanitising_is_linear_too(name: str) -> None:
 
     once, four_times = seconds(lambda: sanitised(small)), seconds(lambda: sanitised(large))
 
-    assert four_times < max(once, 0.02) * 6
+    assert four_times < max(once, 0.05) * 6
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -66,7 +66,7 @@ def test_each_limit_is_named_in_the_defects() -> None:
     assert "parts.too_many" in parse(BOMBS["parts"](100_000)).defects
     assert "parts.too_deep" in parse(BOMBS["nested"](100_000)).defects
     assert "addresses.too_many" in parse(BOMBS["addresses"](100_000)).defects
-    assert "ids.too_many" in parse(BOMBS["references"](100_000)).defects or parse(BOMBS["references"](9_000))
+    assert "ids.too_many" in parse(b"References: " + b" ".join(b"<%d@x>" % n for n in range(1_200))).defects
     assert "text.truncated" in parse(BOMBS["quotes"](TEXT_CHARS + 10)).defects
     assert "html.truncated" in parse(BOMBS["html entities"](HTML_CHARS + 10)).defects
     assert "calendar.too_many" in parse(BOMBS["calendar"](2_000)).defects

@@ -7,7 +7,7 @@ declarations and what is never text (scripts, styles) are gone. What remains mea
 
 import re
 
-MOST = 2_000_000  # characters
+MOST = 1_000_000  # characters
 DEPTH = 100
 ATTRIBUTES = 60
 LONG_TAG = 600  # characters; shorter ones cannot hold enough attributes to matter
