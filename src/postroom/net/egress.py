@@ -9,6 +9,7 @@ that answers differently the second time gains nothing. One forbidden address am
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -160,18 +161,16 @@ def _won(attempts: Sequence[asyncio.Task[socket.socket | OSError]]) -> socket.so
 
 async def _attempt(target: Target) -> socket.socket | OSError:
     family, where = target
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        await asyncio.get_running_loop().sock_connect(sock, where)
-    except OSError as error:
-        sock.close()
-        return error
-    except BaseException:
-        sock.close()
-        raise
+    with ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        try:
+            sock.settimeout(0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        except OSError as error:
+            return error
+        stack.pop_all()
     return sock
 
 
