@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.providers.files import maildir, names
@@ -78,6 +78,7 @@ def test_a_cruel_name_stays_below_the_root(tmp_path: Path, path: str, delimiter:
     assert list(tmp_path.iterdir()) == [root]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_a_name_can_be_read_back(level: str) -> None:
     encoded = names.encode(level)
@@ -86,6 +87,7 @@ def test_a_name_can_be_read_back(level: str) -> None:
     assert not set(encoded) & set("./\0\n\\:*~")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=400), unique=True, max_size=5))
 def test_names_stay_apart_and_fit_a_file_system(levels: list[str]) -> None:
     encoded = {names.encode(level) for level in levels}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from postroom.errors import PostroomError
+from postroom.imap.framing import Spool
 from postroom.lab.certificate import make_certificate
 from postroom.lab.server import LabServer, serve
 from postroom.net.egress import Egress
@@ -308,3 +309,53 @@ async def test_a_folder_is_worthless_once_another_is_open() -> None:
         await opened.open(next(f for f in await opened.folders() if f.selectable and f.path != "INBOX"))
         with pytest.raises((Unreachable, Incomplete)):
             await first.uids()
+
+
+async def test_every_piece_of_a_message_that_arrives_begins_our_patience_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation, "GRAIN", 0)
+    patience = conversation.Patience()
+    for size in (1 << 18, 1 << 22):
+        with patience.spool(size) as arriving:
+            async with patience.waiting():
+                assert patience._limit is not None
+                before = patience._limit.when()
+                arriving.write(b"piece")
+                after = patience._limit.when()
+
+        assert before is not None
+        assert after is not None
+        assert after > before
+
+
+async def test_a_piece_that_comes_too_late_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "GRAIN", 0)
+    monkeypatch.setattr(conversation, "SILENCE", 0)
+    patience = conversation.Patience()
+
+    async def wait() -> None:
+        async with patience.waiting():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                patience.heard()
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+
+@pytest.mark.parametrize("size", [1 << 18, 1 << 22])
+async def test_a_large_message_is_handed_over_whole_from_memory_or_from_a_file(size: int) -> None:
+    spool = Spool(conversation.Patience().spool(size), size)
+    spool.file.write(b"x" * size)
+
+    content = conversation.taken(spool)
+
+    if isinstance(content, bytes):
+        assert content == b"x" * size
+    else:
+        with content:
+            assert content.read() == b"x" * size
+    assert isinstance(content, bytes) is (size <= conversation.IN_MEMORY)
+    assert spool.file.closed

@@ -20,7 +20,8 @@ from postroom.providers.imap.settings import ImapSettings
 RECENT = frozenset({"\\Recent"})
 Keep = Callable[[Response], bool]
 
-SILENCE = 60  # seconds without a byte while a command runs
+SILENCE = 60.0  # seconds without a byte while a command runs
+GRAIN = 1.0  # seconds within which several signs of life count as one
 IN_MEMORY = 1 << 20  # bytes of one message; larger ones are in files
 SPOOL_OVER = 1 << 17  # literals above this tell of every piece that arrives
 MOST_KEPT = 500_000  # responses that one command may leave in memory
@@ -36,7 +37,8 @@ class Patience:
     def heard(self) -> None:
         """The server said something."""
         now = asyncio.get_running_loop().time()
-        if self._limit is not None and now - self._heard > 1:
+        # Bytes may still arrive between the end of our patience and the end of the block.
+        if self._limit is not None and now - self._heard > GRAIN and not self._limit.expired():
             self._heard = now
             self._limit.reschedule(now + SILENCE)
 

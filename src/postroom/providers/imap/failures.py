@@ -161,7 +161,7 @@ def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomEr
         return AppPassword(f"{settings.host} does not accept passwords here: {said}", **facts)
     if known and known.advice:
         kind = WrongPassword if known.rule is LoginRule.PASSWORD else AppPassword
-        return kind(_advice(known, settings), **facts)
+        return kind(_advice(known, settings, said), **facts)
     if APP_PASSWORD_SAID.search(said):
         return AppPassword(f"{settings.host} wants an app password instead of your own one: {said}", **facts)
     return WrongPassword(
@@ -171,8 +171,9 @@ def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomEr
     )
 
 
-def _advice(known: Known, settings: ImapSettings) -> str:
-    return f"{known.name} does not accept this password for {settings.username}. {known.advice}"
+def _advice(known: Known, settings: ImapSettings, said: str) -> str:
+    words = f" (It said: {said})" if said else ""
+    return f"{known.name} does not accept this password for {settings.username}. {known.advice}{words}"
 
 
 def _no_mechanism(settings: ImapSettings) -> str:
