@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from uuid import UUID
 
 import pytest
 
 from postroom.blobs import store as blobs
-from postroom.blobs.pack import pack
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
-from postroom.mail.model import Added, Folder, Incoming
+from postroom.mail.model import Added, Folder
 from postroom.mail.store import folders, write
-from postroom.mime.parse import parse
-from postroom.providers.model import FolderRole, RemoteFolder
+from postroom.providers.model import FolderRole, RemoteFolder, RemoteItem, RemoteMessage
+from postroom.search import store as search
+from postroom.sync.prepare import prepare
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -41,18 +40,18 @@ class Copy:
         self, *contents: bytes, path: str = "INBOX", flags: tuple[str, ...] = (), at: datetime | None = None
     ) -> list[Added]:
         folder = await self.folder(path, FolderRole.INBOX if path == "INBOX" else None)
-        incoming = []
+        remote = []
         for raw in contents:
             self.uid += 1
             received = at or START + timedelta(minutes=self.uid)
-            digest = sha256(raw).digest()
-            incoming.append(
-                Incoming(folder.id, self.uid, frozenset(flags), received, digest, len(raw), parse(raw))
-            )
+            item = RemoteItem(self.uid, frozenset(flags), len(raw), received)
+            remote.append((RemoteMessage(self.uid, raw, len(raw)), item))
+        mails = prepare(self.tenant, folder, remote)
         async with self.database.transaction(self.tenant) as conn:
-            added = await write.add(conn, self.tenant, self.account, incoming)
-            fresh = [pack(raw) for raw, mail in zip(contents, added, strict=True) if mail.is_new]
-            await blobs.keep(conn, self.tenant, fresh)
+            added = await write.add(conn, self.tenant, self.account, [mail.incoming for mail in mails])
+            new = [(row, mail) for row, mail in zip(added, mails, strict=True) if row.is_new]
+            await blobs.keep(conn, self.tenant, [mail.packed for _, mail in new])
+            await search.index(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
         return added
 
     async def id(self) -> UUID:

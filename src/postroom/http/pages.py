@@ -17,8 +17,8 @@ from postroom.vault.model import Damaged, Slot, WrongKey
 from postroom.vault.seal import Vault
 
 LARGEST_PAGE = 100
-DEEPEST = 100_000
-"""Rows that page numbers reach; cursors go to the end of any list."""
+DEEPEST = 50_000
+"""Rows that page numbers and totals reach; cursors go to the end of any list."""
 
 
 class BadCursor(Invalid):

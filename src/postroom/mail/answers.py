@@ -81,7 +81,7 @@ class MessagePage(BaseModel):
     has_next: bool
     has_prev: bool
     next: str | None = Field(description="The `cursor` of the next page.")
-    total: int | None = Field(description="Up to 100,000. Null when asked with a cursor.")
+    total: int | None = Field(description="Up to 50,000. Null when asked with a cursor.")
     total_is_exact: bool | None = Field(description="False when there are more than `total`.")
 
 
@@ -156,14 +156,18 @@ def message_out(row: Row) -> MessageOut:
     return MessageOut.model_validate(row)
 
 
+def fields_of(row: Row) -> dict[str, object]:
+    """What a model that adds to `MessageOut` begins with."""
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+
+
 def detail_out(row: Row, content: Content, shown: Shown, conversation: Sequence[Row]) -> MessageDetail:
     """`row` and `content` are what was stored, `shown` what the raw message says now."""
     parsed, html = shown.parsed, shown.html
     headers = [HeaderOut(name=name, value=value) for name, value in parsed.headers if name.lower() in TOLD]
-    fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     return MessageDetail.model_validate(
         {
-            **fields,
+            **fields_of(row),
             "in_reply_to": parsed.in_reply_to,
             "references": parsed.references,
             "headers": headers[:MANY],

@@ -5,9 +5,7 @@ under its digest; if it is deleted between two pieces, `NoSuchBlob` ends the rea
 """
 
 import asyncio
-import mmap
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import BinaryIO, cast
@@ -63,26 +61,15 @@ def _next(pieces: Iterator[bytes]) -> bytes | None:
 
 async def shown(database: Database, tenant: TenantId, digest: bytes, size: int) -> Shown:
     """A raw message, parsed and made safe to look at, off the loop: strangers decide how much work it is."""
-    async with _mapped(database, tenant, digest, size) as raw:
-        return await asyncio.to_thread(_show, raw, size)
-
-
-def _show(raw: bytes | mmap.mmap, size: int) -> Shown:
-    parsed = parse.parse(raw) if isinstance(raw, bytes) else parse.read(raw, size)
-    return Shown(parsed, sanitise(parsed.html) if parsed.html else None)
-
-
-@asynccontextmanager
-async def _mapped(
-    database: Database, tenant: TenantId, digest: bytes, size: int
-) -> AsyncIterator[bytes | mmap.mmap]:
-    """A raw message in memory or, if it is large, in a file that looks like memory."""
+    pieces = read(database, tenant, digest, 0, size)
     if size <= IN_MEMORY:
-        yield b"".join([piece async for piece in read(database, tenant, digest, 0, size)])
-        return
+        raw = b"".join([piece async for piece in pieces])
+        return await asyncio.to_thread(lambda: _show(parse.parse(raw)))
     with TemporaryFile() as file:
-        async for piece in read(database, tenant, digest, 0, size):
+        async for piece in pieces:
             await asyncio.to_thread(file.write, piece)
-        file.flush()
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            yield raw
+        return await asyncio.to_thread(lambda: _show(parse.parse_large(file, size)))
+
+
+def _show(parsed: ParsedMessage) -> Shown:
+    return Shown(parsed, sanitise(parsed.html) if parsed.html else None)

@@ -163,7 +163,7 @@ async def _narrow(conn: Connection, tenant: TenantId, where: Where, filters: Fil
         await _in_folders(conn, tenant, where, filters.folders)
 
 
-FEW = 20_000
+FEW = 100_000
 LIE_THERE = """
     SELECT count(*) FROM (
         SELECT FROM mail_placement WHERE tenant_id = $1 AND folder_id = ANY($2::bigint[]) LIMIT $3
