@@ -11,7 +11,9 @@ from postroom.api.app import create_app
 from postroom.db.pool import Database
 from postroom.http.caller import Scope
 from postroom.ids import TenantId
+from postroom.net.egress import Egress
 from postroom.people import keys
+from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.vault.seal import Key, Vault
 
@@ -28,7 +30,8 @@ def vault() -> Vault:
 
 @pytest.fixture
 def app(db: Database, vault: Vault) -> FastAPI:
-    return create_app(db, Settings(cors_origins=[ORIGIN]), vault)
+    providers = Registry(Egress(private_allowed=True))
+    return create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers)
 
 
 @pytest.fixture

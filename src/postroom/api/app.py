@@ -1,5 +1,6 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from fastapi import FastAPI
@@ -8,21 +9,28 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from postroom import __version__
+from postroom.accounts.routes import Desk
+from postroom.accounts.routes import router as accounts
 from postroom.api import docs, health
-from postroom.db.pool import Database
+from postroom.db import leases
+from postroom.db.pool import Connection, Database
 from postroom.http import problems
 from postroom.http.deps import Door
 from postroom.http.limits import BodyLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
 from postroom.http.requests import Requests
+from postroom.ids import AccountId, TenantId
 from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
+from postroom.providers.model import Provider
+from postroom.search.routes import router as search
 from postroom.settings import Settings
+from postroom.sync.remove import remove_account
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, mail)
+ROUTERS = (people, accounts, mail, search)
 AS_IT_IS = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "application/octet-stream",
@@ -32,8 +40,10 @@ AS_IT_IS = (
 """Types of answers that are not compressed: large, on their way in pieces, and mostly compressed inside."""
 
 
-def create_app(database: Database, settings: Settings, vault: Vault) -> FastAPI:
-    """The HTTP API on a pool that the caller opens and closes."""
+def create_app(
+    database: Database, settings: Settings, vault: Vault, providers: Mapping[str, Provider]
+) -> FastAPI:
+    """The HTTP API, on a pool that the caller opens and closes."""
     app = docs.Documented(
         title="Postroom",
         version=__version__,
@@ -44,6 +54,7 @@ def create_app(database: Database, settings: Settings, vault: Vault) -> FastAPI:
         generate_unique_id_function=_name,
     )
     app.state.door = Door(database, partial(keys.find, database), Cursors(vault))
+    app.state.desk = Desk(vault, providers, settings.sync_interval, remove_account, _is_syncing)
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
@@ -63,6 +74,10 @@ def create_app(database: Database, settings: Settings, vault: Vault) -> FastAPI:
     app.include_router(health.router)
     app.include_router(docs.router)
     return app
+
+
+async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
+    return await leases.is_held(conn, tenant, f"sync.account:{account}")
 
 
 def _name(route: APIRoute) -> str:

@@ -82,6 +82,11 @@ async def release(db: Database, lease: Lease) -> None:
         await conn.execute(RELEASE, lease.tenant, lease.name, lease.token)
 
 
+async def is_held(conn: Connection, tenant: TenantId, name: str) -> bool:
+    """Whether anybody holds it now, or died holding it a moment ago."""
+    return await conn.fetchval(HELD, tenant, name) is not None
+
+
 async def fence(conn: Connection, lease: Lease) -> None:
     """Let this transaction write only while the lease is ours: until it ends, nobody can take over.
 

@@ -1,0 +1,219 @@
+"""/v1/accounts: connect mailboxes, see how they are doing, pause and remove them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field, SecretStr
+
+from postroom.accounts import store
+from postroom.accounts.connect import Wish, connect
+from postroom.accounts.model import Account, AccountState, Scope
+from postroom.accounts.status import SyncStatus, status
+from postroom.db.pool import Connection, Database
+from postroom.errors import TryLater
+from postroom.http.asked import Text
+from postroom.http.deps import Admin, AtDoor, Reader, Tx
+from postroom.ids import AccountId, TenantId
+from postroom.providers.imap.settings import from_url
+from postroom.providers.model import Provider
+from postroom.vault.seal import Vault
+
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+
+PATIENCE = 60
+"""Seconds that a server may take to be connected."""
+LIST = "accounts"
+
+
+class TooSlow(TryLater):
+    code = "accounts.too_slow"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the application lends to these routes: what rooms above this one do, too."""
+
+    vault: Vault
+    providers: Mapping[str, Provider]
+    interval: timedelta  # between polls, for accounts without their own
+    remove: Callable[[Database, Account], Awaitable[None]]
+    is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between polls.")]
+
+
+class ScopeOut(BaseModel, from_attributes=True):
+    folders: str | None
+    since: date | None
+    largest: int | None
+
+
+class ErrorOut(BaseModel):
+    code: str
+    message: str
+
+
+class AccountOut(BaseModel):
+    id: UUID
+    address: str
+    provider: str
+    state: AccountState
+    reason: str | None = Field(description="Why it is in this state, and what to do.")
+    scope: ScopeOut
+    poll_every_minutes: float | None = Field(description="Null: the installation's default.")
+    is_syncing: bool
+    last_sync_at: datetime | None
+    last_sync_status: SyncStatus | None
+    last_sync_error: ErrorOut | None
+    sync_count: int
+    verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
+    next_sync_at: datetime | None
+    created_at: datetime
+
+
+class AccountPage(BaseModel):
+    items: list[AccountOut]
+    has_next: bool
+    next: str | None = Field(description="The `cursor` of the next page.")
+
+
+class EstimateOut(BaseModel, from_attributes=True):
+    folders: int
+    messages: int
+    bytes: int | None
+
+
+class ConnectedOut(BaseModel):
+    account: AccountOut
+    estimate: EstimateOut = Field(description="What the first sync copies.")
+
+
+class ConnectIn(BaseModel, extra="forbid"):
+    address: Annotated[str, Field(min_length=1, max_length=254)]
+    password: SecretStr = Field(min_length=1, max_length=1000)
+    server: Text | None = Field(
+        None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is guessed."
+    )
+    starttls: Literal["require", "auto", "off"] = Field("require", description="For `imap://`.")
+    username: Text | None = Field(None, description="Where it is not the address.")
+    folders: Text | None = Field(None, description="A pattern such as `INBOX*`; everything by default.")
+    since: date | None = Field(None, description="Older mail stays on the server.")
+    largest: int | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
+    poll_every_minutes: Minutes | None = None
+
+
+class ChangeIn(BaseModel, extra="forbid"):
+    paused: bool | None = Field(None, description="True pauses, false resumes.")
+    poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
+
+
+@router.get("")
+async def accounts(
+    caller: Reader,
+    conn: Tx,
+    door: AtDoor,
+    desk: AtDesk,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 100,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> AccountPage:
+    """Connected mailboxes, in the order in which they were connected."""
+    after = AccountId(door.cursors.open(caller.tenant, LIST, cursor)[0]) if cursor is not None else None
+    found = await store.list_after(conn, caller.tenant, after, page_size + 1)
+    following = None
+    if len(found) > page_size:
+        following = door.cursors.seal(caller.tenant, LIST, [found[page_size - 1].id])
+    items = [await _out(conn, desk, account) for account in found[:page_size]]
+    return AccountPage(items=items, has_next=following is not None, next=following)
+
+
+@router.post("", status_code=201)
+async def connect_account(
+    caller: Admin, door: AtDoor, desk: AtDesk, wanted: ConnectIn, response: Response
+) -> ConnectedOut:
+    """Connect a mailbox: its server is tried first, and nothing is stored unless that works."""
+    wish = Wish(
+        address=wanted.address,
+        secret=wanted.password.get_secret_value(),
+        settings=from_url(wanted.server, starttls=wanted.starttls) if wanted.server else None,
+        username=wanted.username,
+        scope=Scope(wanted.folders, wanted.since, wanted.largest),
+        poll_every=_every(wanted.poll_every_minutes),
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            connected = await connect(door.database, desk.vault, desk.providers, caller.tenant, wish)
+    except TimeoutError as error:
+        raise TooSlow("The mail server takes too long to answer.") from error
+    account = connected.account
+    response.headers["Location"] = f"{router.prefix}/{account.public_id}"
+    async with door.database.transaction(caller.tenant) as conn:
+        return ConnectedOut(
+            account=await _out(conn, desk, account), estimate=EstimateOut.model_validate(connected.estimate)
+        )
+
+
+@router.get("/{id}")
+async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOut:
+    """How a mailbox is doing."""
+    return await _out(conn, desk, await store.get(conn, caller.tenant, id))
+
+
+@router.patch("/{id}")
+async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
+    """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
+    found = await store.get(conn, caller.tenant, id)
+    if wanted.paused and found.state is not AccountState.PAUSED:
+        await store.set_state(conn, caller.tenant, found.id, AccountState.PAUSED)
+    if wanted.paused is False and found.state is AccountState.PAUSED:
+        await store.set_state(conn, caller.tenant, found.id, AccountState.ACTIVE)
+    if "poll_every_minutes" in wanted.model_fields_set:
+        every = _every(wanted.poll_every_minutes)
+        await store.set_interval(conn, caller.tenant, found.id, every, desk.interval)
+    return await _out(conn, desk, await store.get(conn, caller.tenant, id))
+
+
+@router.delete("/{id}", status_code=204)
+async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) -> None:
+    """Forget a mailbox and everything copied from it. The mailbox itself is not touched."""
+    async with door.database.transaction(caller.tenant) as conn:
+        found = await store.get(conn, caller.tenant, id)
+    await desk.remove(door.database, found)
+
+
+def _every(minutes: float | None) -> timedelta | None:
+    return None if minutes is None else timedelta(minutes=minutes)
+
+
+async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
+    marked = account.sync_started_at is not None
+    leased = marked and await desk.is_syncing(conn, account.tenant_id, account.id)
+    now, error = status(account, leased=leased), account.last_sync_error
+    return AccountOut(
+        id=account.public_id,
+        address=account.address,
+        provider=account.provider,
+        state=now.state,
+        reason=now.reason,
+        scope=ScopeOut.model_validate(account.scope),
+        poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
+        is_syncing=now.is_syncing,
+        last_sync_at=now.last_sync_at,
+        last_sync_status=now.last_sync_status,
+        last_sync_error=ErrorOut(code=error["code"], message=error["message"]) if error else None,
+        sync_count=now.sync_count,
+        verified_fresh_at=now.verified_fresh_at,
+        next_sync_at=now.next_sync_at,
+        created_at=account.created_at,
+    )
