@@ -8,11 +8,9 @@
 Everything is decided from what is stored: a copy that was interrupted leaves a shorter list to the next.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from postroom.db.beside import beside
 from postroom.mail.model import Folder
 from postroom.mail.store import folders
 from postroom.providers.model import (
@@ -26,8 +24,8 @@ from postroom.providers.model import (
 )
 
 from .model import Cursor, Parked
+from .pipeline import Pipeline
 from .plan import Way, changed, compare, is_doubtful, plan, way
-from .prepare import Prepared
 from .workshop import MANY
 from .write import Writer
 
@@ -95,16 +93,16 @@ async def look(
     return copy
 
 
-async def look_again(mailbox: Mailbox, writer: Writer, copy: FolderCopy) -> None:
-    """Fetch and store what has arrived in a folder since it was last listed."""
+async def look_again(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
+    """Fetch, to be stored, what has arrived in a folder since it was last listed."""
     opened = await mailbox.open(copy.remote)
     if opened.status.validity != copy.validity or (opened.status.uid_next or 0) <= copy.seen_next:
         return
     fresh = [uid for uid in await opened.uids() if uid >= copy.seen_next]
     if fresh:
         copy.seen_next = fresh[-1] + 1
-        writer.counts.total += len(fresh)
-        await _window(opened, writer, copy, fresh, backfill=False)
+        pipeline.writer.counts.total += len(fresh)
+        await _window(opened, pipeline, copy, fresh, backfill=False)
 
 
 async def _listed(opened: OpenFolder, stored: Sequence[int]) -> Sequence[int]:
@@ -116,8 +114,8 @@ async def _listed(opened: OpenFolder, stored: Sequence[int]) -> Sequence[int]:
     return sorted({*listed, *await opened.uids()})
 
 
-async def copy_newest(mailbox: Mailbox, writer: Writer, copy: FolderCopy, most: int) -> None:
-    """Fetch and store the newest `most` messages of what is left to do in a folder."""
+async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:
+    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder."""
     opened = await mailbox.open(copy.remote)
     if opened.status.validity != copy.validity:
         copy.todo, copy.after, copy.removed = [], copy.before, ()  # the next sync begins it afresh
@@ -126,35 +124,19 @@ async def copy_newest(mailbox: Mailbox, writer: Writer, copy: FolderCopy, most: 
         size = min(WINDOW, most)
         uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
         most -= size
-        await _window(opened, writer, copy, uids, backfill=copy.backfill)
+        await _window(opened, pipeline, copy, uids, backfill=copy.backfill)
 
 
 async def _window(
-    opened: OpenFolder, writer: Writer, copy: FolderCopy, uids: Sequence[int], *, backfill: bool
+    opened: OpenFolder, pipeline: Pipeline, copy: FolderCopy, uids: Sequence[int], *, backfill: bool
 ) -> None:
+    counts = pipeline.writer.counts
+    many = counts.total - counts.done > MANY
     seen = await opened.scan(uids)
     wanted = plan({}, seen).fetch
-    writer.counts.done += len(uids) - len(wanted)  # gone since they were listed
-    reading: asyncio.Queue[asyncio.Future[list[Prepared]] | None] = asyncio.Queue(maxsize=2)
-
-    async def store() -> None:
-        while (future := await reading.get()) is not None:
-            batch = await future
-            try:
-                await writer.messages(copy.folder, copy.validity, batch, backfill=backfill)
-            finally:
-                for mail in batch:
-                    if mail.file is not None:
-                        mail.file.close()
-            reading.task_done()
-        reading.task_done()
-
-    many = writer.counts.total - writer.counts.done > MANY
-    async with beside(store()):
-        async for batch in _batches(opened, writer, copy, wanted):
-            await reading.put(writer.workshop.prepare(writer.tenant, copy.folder, batch, many=many))
-        await reading.put(None)
-        await reading.join()
+    counts.done += len(uids) - len(wanted)  # gone since they were listed
+    async for batch in _batches(opened, pipeline.writer, copy, wanted):
+        await pipeline.store(copy.folder, copy.validity, batch, many=many, backfill=backfill)
 
 
 async def _batches(

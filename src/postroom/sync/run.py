@@ -7,6 +7,7 @@ The connection is one conversation, so folders take turns. Nothing here is kept 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 
 import structlog
 
@@ -29,6 +30,7 @@ from postroom.providers.model import (
 from . import store
 from .folder import FolderCopy, copy_newest, look, look_again, unchanged
 from .model import Counts, Cursor, Parked
+from .pipeline import Pipeline
 from .plan import Way, way
 from .workshop import Workshop
 from .write import Writer
@@ -64,6 +66,7 @@ class _Run:
 
     def __init__(self, mailbox: Mailbox, writer: Writer, scope: Scope) -> None:
         self._mailbox, self._writer, self._scope = mailbox, writer, scope
+        self._pipeline = Pipeline(writer)
         self._counts = writer.counts
         self._copies: list[FolderCopy] = []
 
@@ -76,7 +79,9 @@ class _Run:
         for remote in chosen:
             folder = await self._save(remote, known.get(remote.name))
             await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
-        await self._copy()
+        async with self._pipeline.running():
+            await self._copy()
+            await self._pipeline.drain()
         await self._forget_folders(known, listed)
         for copy in self._copies:
             await self._finish(copy)
@@ -124,15 +129,15 @@ class _Run:
                 await self._turn(copy, TURN)
                 if inbox is not None:
                     with self._skipping(inbox.remote):
-                        await look_again(self._mailbox, self._writer, inbox)
+                        await look_again(self._mailbox, self._pipeline, inbox)
 
     async def _turn(self, copy: FolderCopy, most: int) -> None:
         if not copy.todo:
             return
         with self._skipping(copy.remote):
-            await copy_newest(self._mailbox, self._writer, copy, most)
+            await copy_newest(self._mailbox, self._pipeline, copy, most)
             if not copy.todo and not copy.removed:
-                await self._finish(copy)
+                await self._pipeline.then(partial(self._finish, copy))
             return
         copy.todo, copy.after, copy.removed = [], copy.before, ()
 

@@ -8,7 +8,7 @@ import asyncio
 import ctypes
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -34,19 +34,27 @@ class Workshop:
 
     def __init__(self, processes: ProcessPoolExecutor | None = None) -> None:
         self._processes = processes
+        self._started: Future[None] | None = None
 
     def prepare(
         self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool
     ) -> asyncio.Future[list[Prepared]]:
         """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
         loop = asyncio.get_running_loop()
-        if many and self._processes and all(isinstance(message.content, bytes) for message, _ in batch):
+        if many and all(isinstance(message.content, bytes) for message, _ in batch):
             try:
-                return loop.run_in_executor(self._processes, prepare, tenant, folder, batch)
-            except BrokenProcessPool:  # it was killed; what it read then is read again, here
+                if self._processes and self._is_ready(self._processes):
+                    return loop.run_in_executor(self._processes, prepare, tenant, folder, batch)
+            except BrokenProcessPool:  # somebody killed it; we can do its work
                 logger.warning("sync.workshop_lost")
                 self._processes = None
         return loop.run_in_executor(None, prepare, tenant, folder, batch)
+
+    def _is_ready(self, processes: ProcessPoolExecutor) -> bool:
+        """Whether a process has started; begins to start one when none has: a thread bridges the time."""
+        if self._started is None:
+            self._started = processes.submit(_nothing)
+        return self._started.done()
 
 
 @contextmanager
@@ -57,6 +65,10 @@ def workshop(processes: int = 1) -> Iterator[Workshop]:
         yield Workshop(pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _nothing() -> None:
+    """A process that has done it has imported all that reading takes."""
 
 
 def _follow_parent() -> None:

@@ -22,7 +22,7 @@ Keep = Callable[[Response], bool]
 
 SILENCE = 60.0  # seconds without a byte while a command runs
 GRAIN = 1.0  # seconds within which several signs of life count as one
-IN_MEMORY = 1 << 20  # bytes of one message; larger ones are in files
+IN_MEMORY = 4 << 20  # bytes of one message; larger ones are in files
 SPOOL_OVER = 1 << 17  # literals above this tell of every piece that arrives
 MOST_KEPT = 500_000  # responses that one command may leave in memory
 

@@ -1,0 +1,65 @@
+"""What follows the fetching: batches are read, then stored, in order, while the next are being fetched.
+
+    fetch ──> read (workshop) ──> store ──> fetch ...
+               at most MOST batches here; the server waits when they are full
+
+A folder's cursor moves through here as well, behind the batches that it covers.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from postroom.db.beside import beside
+from postroom.mail.model import Folder
+
+from .prepare import Prepared
+from .workshop import Batch
+from .write import Writer
+
+MOST = 2
+
+Step = Callable[[], Awaitable[None]]
+
+
+class Pipeline:
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self._steps: asyncio.Queue[Step] = asyncio.Queue(maxsize=MOST)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Carry out steps for as long as the block runs. A step's failure cancels the block and is raised."""
+        async with beside(self._carry_out()):
+            yield
+
+    async def store(self, folder: Folder, validity: int, batch: Batch, *, many: bool, backfill: bool) -> None:
+        """Begin to read a batch, to be stored in its turn. Waits when enough is under way."""
+        read = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
+        await self._steps.put(partial(self._store, folder, validity, read, backfill))
+
+    async def then(self, step: Step) -> None:
+        """Do this when everything before it is stored."""
+        await self._steps.put(step)
+
+    async def drain(self) -> None:
+        """Wait until everything is stored."""
+        await self._steps.join()
+
+    async def _carry_out(self) -> None:
+        while True:
+            step = await self._steps.get()
+            await step()
+            self._steps.task_done()
+
+    async def _store(
+        self, folder: Folder, validity: int, read: asyncio.Future[list[Prepared]], backfill: bool
+    ) -> None:
+        batch = await read
+        try:
+            await self.writer.messages(folder, validity, batch, backfill=backfill)
+        finally:
+            for mail in batch:
+                if mail.file is not None:
+                    mail.file.close()
