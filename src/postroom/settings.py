@@ -1,5 +1,6 @@
 """Every setting: its name, default and meaning. Read from `POSTROOM_*` in the environment."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +9,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def default_data() -> Path:
-    """Where data lives when nobody says otherwise; `db/embedded` explains root's special place."""
+    """Where data lives when nobody says otherwise.
+
+    Root's is a place of the machine: with `sudo`, HOME may be a person's, and would hold files that are not
+    that person's.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/postroom/data")
     return Path.home() / ".local" / "share" / "postroom"
 
 
