@@ -1,0 +1,5 @@
+"""`python -m postroom.cli`: the same as `postroom`."""
+
+from postroom.cli.main import main
+
+main()

@@ -1,0 +1,71 @@
+"""`postroom lab imap`: a scriptable mail server for demonstrations and tests."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from postroom.cli import screen
+from postroom.cli.options import command
+from postroom.cli.run import carry_out
+from postroom.lab.faults import FAULTS
+from postroom.lab.run import run
+from postroom.lab.server import LabServer
+
+app = command("A mail server on loopback, with realistic mail in it, that can misbehave on demand.")
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
+SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def span(text: str) -> timedelta:
+    """`20s`, `500ms`, `2min`; a number alone is seconds."""
+    found = SPAN.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text} is not a length of time such as 20s or 2min.")
+    return timedelta(seconds=float(found[1]) * SECONDS[found[2]])
+
+
+def fault(name: str) -> str:
+    if name not in FAULTS:
+        raise typer.BadParameter(f"there is no fault {name}; see `postroom lab faults`.")
+    return name
+
+
+@app.command()
+def imap(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    messages: Annotated[int, typer.Option(min=0, help="How many there are at first.")] = 300,
+    arrive_every: Annotated[
+        timedelta | None,
+        typer.Option(parser=span, metavar="TIME", help="How often a new mail arrives, such as 20s."),
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", parser=fault, metavar="NAME", help="How to misbehave; may be given again."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same mail.")] = 1,
+) -> None:
+    """Serve a generated mailbox over IMAP until Ctrl-C."""
+    carry_out(
+        lambda _settings: run(
+            port=port,
+            messages=messages,
+            arrive_every=arrive_every,
+            faults=faults or [],
+            seed=seed,
+            when_ready=_ready,
+        )
+    )
+
+
+@app.command()
+def faults() -> None:
+    """List the ways to misbehave."""
+    for each in sorted(FAULTS.values(), key=lambda known: known.name):
+        screen.say(f"{each.name:28}{each.does}")
+
+
+def _ready(server: LabServer) -> None:
+    screen.say(f"imap://{server.host}:{server.port}  {server.address}  password: {server.password}")

@@ -1,0 +1,121 @@
+"""How a command runs and ends.
+
+0     it did what was asked
+1     it could not: one sentence on standard error, the code of the error in brackets; with --json also
+      `{"error": {"code", "message"}}` on standard output
+2     it was called in a way that makes no sense
+130   Ctrl-C
+
+What nobody foresaw is a bug: one sentence, and the traceback in the log, or on the screen where
+POSTROOM_DEBUG is set.
+"""
+
+import asyncio
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import typer
+import uvloop
+
+from postroom.cli import screen
+from postroom.cli.installation import log_file, read_settings
+from postroom.errors import PostroomError
+from postroom.settings import Settings
+
+T = TypeVar("T")
+
+DEBUG = "POSTROOM_DEBUG"
+
+
+def carry_out(
+    begin: Callable[[Settings], Coroutine[Any, Any, T]],
+    data: Path | None = None,
+    database_url: str | None = None,
+    *,
+    as_json: bool = False,
+    **more: Any,
+) -> T:
+    """Run a command's work in an event loop of its own; leaves the process when it fails.
+
+    `begin` gets the settings and may ask a person before it returns the work. `more` are further settings.
+    """
+    sys.excepthook = partial(_unforeseen, data, as_json)
+    try:
+        work = begin(read_settings(data, database_url, **more))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    except PostroomError as error:
+        fail(error.code, error.message, as_json=as_json)
+    except BaseExceptionGroup as group:
+        known = next((each for each in _leaves(group) if isinstance(each, PostroomError)), None)
+        if known is None:
+            raise
+        fail(known.code, known.message, as_json=as_json)
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough
+    except OSError as error:
+        _keep(data, error)
+        fail("cli.system", _reason(error), as_json=as_json)
+
+
+def fail(code: str, message: str, *, as_json: bool) -> NoReturn:
+    """Say why, and end with status 1."""
+    screen.warn(f"postroom: {screen.line(message)} [{code}]")
+    if as_json:
+        screen.document({"error": {"code": code, "message": message}})
+    raise typer.Exit(1)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "The disk is full; make room, then try again."
+    what = f"{error.filename}: " if error.filename else ""
+    return f"{what}{error.strerror or error}."
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+def _unforeseen(
+    data: Path | None,
+    as_json: bool,
+    _kind: type[BaseException],
+    error: BaseException,
+    _traceback: TracebackType | None,
+) -> None:
+    """Installed as `sys.excepthook`: Python then ends with status 1."""
+    place = _keep(data, error)
+    where = f"; the details are in {place}" if place else f"; call it again with {DEBUG}=1 for the details"
+    message = f"This is a bug in postroom ({type(error).__name__}){where}."
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    screen.warn(f"postroom: {message} [cli.bug]")
+    if as_json:
+        screen.document({"error": {"code": "cli.bug", "message": message}})
+
+
+def _keep(data: Path | None, error: BaseException) -> Path | None:
+    """Write the traceback into the log; where that is, or None where there is none to write to."""
+    path = log_file(data)
+    if path is None:
+        return None
+    try:
+        with path.open("a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {' '.join(sys.argv[:2])}\n")
+            traceback.print_exception(error, file=log)
+    except OSError:
+        return None
+    return path

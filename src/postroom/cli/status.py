@@ -1,0 +1,82 @@
+"""`postroom status`: how accounts are doing."""
+
+from typing import Annotated, Any
+
+import typer
+
+from postroom.accounts.model import Account
+from postroom.accounts.status import AccountStatus, status
+from postroom.cli import screen
+from postroom.cli.installation import Installation, account_named, all_accounts, opened
+from postroom.cli.options import AsJson, Data, DatabaseUrl, command
+from postroom.cli.run import carry_out
+from postroom.mail.reading import Filters
+from postroom.mail.store import browse, read
+from postroom.settings import Settings
+
+app = command()
+
+COUNTED = 10**9
+MARKS = {"success": "in order", "failed": "failed", "in_progress": "syncing", None: "not synced yet"}
+
+
+@app.command()
+def main(
+    address: Annotated[str | None, typer.Argument(help="One account; all of them by default.")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how accounts are doing: state, last sync, next sync, how much is stored."""
+    found = carry_out(lambda settings: _status(settings, address), data, database_url, as_json=as_json)
+    if as_json:
+        screen.document({"accounts": found})
+        return
+    if not found:
+        screen.say("No mailbox is connected yet; connect one: postroom connect you@example.com")
+    for entry in found:
+        _show(entry)
+
+
+async def _status(settings: Settings, address: str | None) -> list[dict[str, Any]]:
+    async with opened(settings) as house:
+        chosen = [await account_named(house, address)] if address else await all_accounts(house)
+        return [await _entry(house, account) for account in chosen]
+
+
+async def _entry(house: Installation, account: Account) -> dict[str, Any]:
+    async with house.database.transaction(house.tenant) as conn:
+        folders = await browse.folders(conn, house.tenant, account.id, counted=True)
+        messages = await read.count(conn, house.tenant, Filters(account=account.id), COUNTED)
+    state: AccountStatus = status(account)
+    return {
+        "id": account.public_id,
+        "address": account.address,
+        "provider": account.provider,
+        "state": state.state,
+        "reason": state.reason,
+        "is_syncing": state.is_syncing,
+        "last_sync_at": state.last_sync_at,
+        "last_sync_status": state.last_sync_status,
+        "last_sync_error": state.last_sync_error,
+        "sync_count": state.sync_count,
+        "verified_fresh_at": state.verified_fresh_at,
+        "next_sync_at": state.next_sync_at,
+        "messages": messages,
+        "folders": [
+            {"path": folder.path, "role": folder.role, "messages": folder.messages} for folder in folders
+        ],
+    }
+
+
+def _show(entry: dict[str, Any]) -> None:
+    folders = [folder for folder in entry["folders"] if folder["messages"]]
+    screen.say(f"{screen.line(entry['address'])}: {entry['state']}")
+    if entry["reason"]:
+        screen.say(f"  reason     {screen.line(entry['reason'])}")
+    screen.say(f"  stored     {entry['messages']:,} messages in {len(folders)} folders")
+    last = entry["last_sync_at"]
+    when = f", {screen.ago(last)}" if last else ""
+    screen.say(f"  last sync  {MARKS[entry['last_sync_status']]}{when}")
+    if entry["next_sync_at"]:
+        screen.say(f"  next sync  {screen.ago(entry['next_sync_at'])}, while `postroom up` runs")
