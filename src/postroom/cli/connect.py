@@ -1,0 +1,172 @@
+"""`postroom connect`: log in to a mailbox, say how much is in it, and remember it."""
+
+import os
+import sys
+from collections.abc import Coroutine, Mapping
+from datetime import datetime
+from enum import StrEnum
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from postroom.accounts.connect import Connected, Wish
+from postroom.accounts.connect import connect as connect_account
+from postroom.accounts.guess import guess, normal_address
+from postroom.accounts.model import Scope
+from postroom.cli import screen
+from postroom.cli.installation import opened
+from postroom.cli.options import AsJson, Data, DatabaseUrl, command
+from postroom.cli.run import carry_out
+from postroom.errors import Invalid
+from postroom.providers.imap.settings import from_url
+from postroom.providers.known import LoginRule, by_address
+from postroom.providers.model import Estimate
+from postroom.settings import Settings
+
+app = command()
+
+PASSWORD = "POSTROOM_PASSWORD"
+LONGEST = 1 << 16
+BYTES_PER_SECOND = 10_000_000
+MESSAGES_PER_SECOND = 500
+
+
+class Starttls(StrEnum):
+    REQUIRE = "require"
+    AUTO = "auto"
+    OFF = "off"
+
+
+class NoPassword(Invalid):
+    code = "cli.no_password"
+
+
+@app.command()
+def main(
+    address: Annotated[str, typer.Argument(help="The mailbox's address.")],
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="imaps://HOST:PORT or imap://HOST:PORT; guessed from the address without it."
+        ),
+    ] = None,
+    starttls: Annotated[
+        Starttls,
+        typer.Option(help="For imap://: whether the connection must, may or shall not be encrypted."),
+    ] = Starttls.REQUIRE,
+    username: Annotated[str | None, typer.Option(help="Where it is not the address.")] = None,
+    password_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-", help=f"Its first line is the password.  Else {PASSWORD}, else you are asked."
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Certificates to trust beside the usual ones (PEM)."),
+    ] = None,
+    folders: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Such as 'INBOX,Archive*,-Spam'; everything without it."),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
+    ] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Connect a mailbox: log in, show how much a first sync would copy, and remember it."""
+    scope = Scope(folders=folders, since=since.date() if since else None)
+    trusted = str(ca_file.absolute()) if ca_file else None
+
+    def begin(settings: Settings) -> Coroutine[Any, Any, Connected]:
+        at = _server(address, server, starttls)
+        secret = _password(address, password_file, is_asking=not as_json)
+        return _connect(settings, Wish(address, secret, "imap", at, username, trusted, scope))
+
+    made = carry_out(begin, data, database_url, as_json=as_json)
+    if as_json:
+        screen.document(_document(made))
+    else:
+        _show(made)
+
+
+async def _connect(settings: Settings, wish: Wish) -> Connected:
+    async with opened(settings) as house:
+        return await connect_account(house.database, house.vault, house.providers, house.tenant, wish)
+
+
+def _server(address: str, server: str | None, starttls: Starttls) -> Mapping[str, Any] | None:
+    """None: to be guessed; what can be said against that is said before a password is asked for."""
+    if server is not None:
+        return from_url(server, starttls=starttls)
+    guess(normal_address(address))
+    return None
+
+
+def _password(address: str, file: str | None, *, is_asking: bool) -> str:
+    """From a file, the environment or a person; never from the command line, where others could read it."""
+    if file is not None:
+        return _first_line(file)
+    if given := os.environ.get(PASSWORD):
+        return given
+    if not is_asking or not sys.stdin.isatty():
+        raise NoPassword(
+            f"There is nobody to ask for a password; give it with --password-file or {PASSWORD}."
+        )
+    known = by_address(address)
+    if known and known.rule is LoginRule.APP_PASSWORD:
+        screen.warn(known.advice)
+    return getpass(f"Password of {screen.line(address)}: ")
+
+
+def _first_line(file: str) -> str:
+    try:
+        if file == "-":
+            raw = sys.stdin.buffer.readline(LONGEST)
+        else:
+            with open(file, "rb") as opened_file:
+                raw = opened_file.readline(LONGEST)
+        password = raw.rstrip(b"\r\n").decode()
+    except OSError as error:
+        raise NoPassword(f"The password file {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise NoPassword(f"The password file {file} is not text in UTF-8.") from error
+    if not password:
+        raise NoPassword(f"The first line of {'standard input' if file == '-' else file} holds no password.")
+    return password
+
+
+def _seconds(estimate: Estimate) -> float:
+    """About how long a first sync takes on a good line."""
+    return max(estimate.messages / MESSAGES_PER_SECOND, (estimate.bytes or 0) / BYTES_PER_SECOND)
+
+
+def _show(made: Connected) -> None:
+    account, estimate = made.account, made.estimate
+    size = "" if estimate.bytes is None else f", about {screen.amount(estimate.bytes)}"
+    address = screen.line(account.address)
+    screen.say(
+        f"{address} is connected: {estimate.messages:,} messages in {estimate.folders} folders{size}; "
+        f"the first sync takes about {screen.duration(_seconds(estimate))}."
+    )
+    screen.say(f"Copy it now: postroom sync {address}   (`postroom up` keeps it up to date)")
+
+
+def _document(made: Connected) -> dict[str, Any]:
+    account, estimate = made.account, made.estimate
+    return {
+        "id": account.public_id,
+        "address": account.address,
+        "provider": account.provider,
+        "server": {key: account.settings[key] for key in ("host", "port", "security")},
+        "estimate": {
+            "folders": estimate.folders,
+            "messages": estimate.messages,
+            "bytes": estimate.bytes,
+            "seconds": round(_seconds(estimate), 1),
+        },
+    }

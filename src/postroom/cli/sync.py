@@ -1,0 +1,117 @@
+"""`postroom sync`: bring the copies of mailboxes up to date, in the foreground."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from postroom.accounts.model import Account, AccountState
+from postroom.cli import progress, screen
+from postroom.cli.installation import Installation, account_named, all_accounts, opened
+from postroom.cli.options import AsJson, Data, DatabaseUrl, command
+from postroom.cli.run import carry_out
+from postroom.settings import Settings
+from postroom.sync.model import Counts
+from postroom.sync.perform import Outcome, perform
+
+app = command()
+
+
+@app.command()
+def main(
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="Which accounts; all but paused ones.")
+    ] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the copies of mailboxes up to date, in the foreground. Status 1 if any account could not be."""
+    outcomes = carry_out(
+        lambda settings: _sync(settings, addresses or [], quiet=as_json),
+        data,
+        database_url,
+        as_json=as_json,
+    )
+    if as_json:
+        screen.document({"accounts": [described(outcome) for outcome in outcomes]})
+    elif not outcomes:
+        screen.say("No mailbox is connected yet; connect one: postroom connect you@example.com")
+    else:
+        for outcome in outcomes:
+            report(outcome)
+    if any(outcome.status != "success" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+async def _sync(settings: Settings, addresses: list[str], *, quiet: bool) -> list[Outcome]:
+    async with opened(settings) as house:
+        if addresses:
+            chosen = [await account_named(house, address) for address in dict.fromkeys(addresses)]
+        else:
+            chosen = [a for a in await all_accounts(house) if a.state is not AccountState.PAUSED]
+        return await sync_accounts(house, chosen, quiet=quiet)
+
+
+async def sync_accounts(house: Installation, accounts: list[Account], *, quiet: bool) -> list[Outcome]:
+    """Sync these, some at a time, showing how far they are unless `quiet`."""
+    watched = {account.address: Counts() for account in accounts}
+    places = asyncio.Semaphore(house.settings.sync_parallel)
+
+    async def one(account: Account) -> Outcome:
+        async with places:
+            return await perform(
+                house.means,
+                account,
+                every=house.settings.sync_interval,
+                counts=watched[account.address],
+            )
+
+    async with progress.shown(watched, quiet=quiet), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(account)) for account in accounts]
+    return [task.result() for task in tasks]
+
+
+def described(outcome: Outcome) -> dict[str, Any]:
+    """One account of the JSON document; `error` only where there is one."""
+    counts = outcome.counts
+    entry = {
+        "address": outcome.account.address,
+        "status": outcome.status,
+        "messages": counts.total,
+        "added": counts.added,
+        "removed": counts.removed,
+        "flags_changed": counts.flags_changed,
+        "parked": counts.parked,
+        "skipped": counts.skipped,
+        "bytes": counts.bytes,
+        "seconds": round(outcome.seconds, 3),
+    }
+    if outcome.error is not None:
+        entry["error"] = {"code": outcome.error.code, "message": outcome.error.message}
+    return entry
+
+
+def report(outcome: Outcome) -> None:
+    """What came of it, for people: results on standard output, reasons on standard error."""
+    address, counts = screen.line(outcome.account.address), outcome.counts
+    if outcome.error is not None:
+        screen.warn(f"{address}: {screen.line(outcome.error.message)} [{outcome.error.code}]")
+        return
+    changed = [
+        f"{number:,} {what}"
+        for number, what in (
+            (counts.added, "new"),
+            (counts.removed, "removed"),
+            (counts.flags_changed, "with other flags"),
+            (counts.parked, "set aside because they cannot be copied"),
+        )
+        if number
+    ]
+    size = f" ({screen.amount(counts.bytes)})" if counts.bytes else ""
+    rate = counts.added / outcome.seconds if outcome.seconds else 0
+    pace = f", {rate:,.0f} messages/s" if counts.added >= 100 else ""
+    told = ", ".join(changed) or "nothing new"
+    screen.say(f"{address}: {told}{size} in {outcome.seconds:.1f} s{pace}")
+    for skipped in counts.skipped:
+        screen.warn(f"{address}: skipped {screen.line(skipped)}")
