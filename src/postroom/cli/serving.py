@@ -1,0 +1,77 @@
+"""The API inside `up`: the port is taken first, open requests end soon after the stop."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from postroom.db.beside import beside
+from postroom.errors import Broken
+
+GRACE_SECONDS = 1
+BACKLOG = 512
+REASONS = {
+    errno.EADDRINUSE: "is taken, perhaps by another `postroom up`; stop that one, or choose another port "
+    "with --port or POSTROOM_PORT",
+    errno.EACCES: "may only be used by root; choose one above 1023 with --port or POSTROOM_PORT",
+    errno.EADDRNOTAVAIL: "cannot be used, as that is no address of this machine; choose one with --host",
+}
+
+
+class PortNotFree(Broken):
+    """The API cannot listen where it should."""
+
+    code = "cli.port_not_free"
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `up`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there and nowhere else. Raises `PortNotFree`."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise PortNotFree(f"There is no address {host} to listen on; choose another with --host.") from error
+    except OSError as error:
+        why = REASONS.get(error.errno or 0, f"cannot be used: {error.strerror}")
+        raise PortNotFree(f"Port {port} of {host} {why}.", host=host, port=port) from error
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer requests on the socket while the block runs."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+    )
+    server, ended = _Server(config), asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            ended.set()
+
+    async with beside(serve()):
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await ended.wait()
