@@ -33,6 +33,7 @@ from postroom.people import keys
 from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.sync.perform import Means
+from postroom.sync.workshop import Workshop, workshop
 from postroom.vault import keys as vault_keys
 from postroom.vault.model import Secret
 from postroom.vault.seal import Vault
@@ -55,12 +56,13 @@ class Installation:
     database: Database
     vault: Vault
     providers: Registry
+    workshop: Workshop
     tenant: TenantId
     key: keys.FirstKey
 
     @property
     def means(self) -> Means:
-        return Means(self.database, self.vault, self.providers)
+        return Means(self.database, self.vault, self.providers, self.workshop)
 
 
 def read_settings(data: Path | None, database_url: str | None, **more: Any) -> Settings:
@@ -92,7 +94,8 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         providers = Registry(Egress(private_allowed=True))
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
-        yield Installation(settings, settings.data, database, vault, providers, tenant, key)
+        reading = stack.enter_context(workshop())
+        yield Installation(settings, settings.data, database, vault, providers, reading, tenant, key)
 
 
 def log_file(data: Path | None) -> Path | None:

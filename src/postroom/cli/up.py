@@ -57,7 +57,7 @@ async def up(settings: Settings, *, demo: bool) -> None:
                     account = await stack.enter_async_context(demonstration(house))
                     for outcome in await sync_accounts(house, [account], quiet=False):
                         report(outcome)
-                application = create_app(house.database, settings, house.vault)
+                application = create_app(house.database, settings, house.vault, house.providers)
                 await stack.enter_async_context(serving(application, listener))
                 if settings.email_sync_enabled:
                     await stack.enter_async_context(beside(_polling(house)))
