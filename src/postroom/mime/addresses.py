@@ -7,11 +7,13 @@ nobody builds trust on it.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from postroom.mime.limits import ADDRESSES
 from postroom.mime.model import Address
 from postroom.mime.words import decode_words
 
+SHORT = 200  # characters; longer lists are not remembered
 PLAIN = r'[^\s<>@,:;()"\\\[\]]++'
 # `Name <a@b>` or `a@b`, and the comma after it: nearly all of real mail.
 SIMPLE = re.compile(
@@ -27,6 +29,21 @@ LOOKS_LIKE_ADDRESS = re.compile(r"[^\s@<>\"']++@[^\s@<>\"']++")
 
 def parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]:
     """All mailboxes of `value`; `ambiguous` is the defect to report when it can be read in two ways."""
+    if len(value) > SHORT:
+        return _parse(value, ambiguous, defects)
+    found, problems = _remembered(value, ambiguous)
+    defects |= problems
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _remembered(value: str, ambiguous: str) -> tuple[tuple[Address, ...], frozenset[str]]:
+    """The same few people write most of a mailbox, and one owns it."""
+    defects: set[str] = set()
+    return _parse(value, ambiguous, defects), frozenset(defects)
+
+
+def _parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]:
     found: list[Address] = []
     at, end = 0, len(value)
     while at < end:

@@ -6,12 +6,14 @@ from postroom.mime.charsets import guess
 from postroom.mime.limits import HEADER_BYTES, HEADERS
 from postroom.mime.source import Source
 
-HEADER = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*)$", re.MULTILINE)
+# The value without the spaces behind it.
+HEADER = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*[^\n ]|) *+$", re.MULTILINE)
 HEADER_LINE = re.compile(rb"[!-9;-~]++[ \t]*+:")
 MBOX_LINE = re.compile(rb">?From ")
 FOLD = re.compile(rb"\n[ \t]+")
-TRAILING_SPACE = re.compile(rb"(?<! ) ++\n")
+EMPTY_LINE = re.compile(rb"\n\r?\n")
 BLANK_LINES = re.compile(rb"(?:\r?\n)*")
+NEAR = 4 << 10  # most header blocks are shorter
 # Everything below space, but for the line feeds that separate headers and the tabs that RFC 5322 allows.
 VISIBLE = bytes(byte if byte >= 32 or byte in b"\t\n" else 32 for byte in range(256))
 
@@ -23,18 +25,26 @@ def extent(source: Source, start: int, limit: int) -> tuple[int, int] | None:
 
     None without an empty line before `limit`. Lines end in CRLF or LF, sometimes both in one mail.
     """
-    first = source[start : min(start + 2, limit)]
-    if first[:1] == b"\n":
+    near = source[start : min(start + NEAR, limit)]
+    if near[:1] == b"\n":
         return start, start + 1
-    if first == b"\r\n":
+    if near[:2] == b"\r\n":
         return start, start + 2
+    found = EMPTY_LINE.search(near)
+    if found is not None:
+        return start + found.start(), start + found.end()
+    at = start + max(len(near) - 2, 0)
+    return _far(source, at, limit) if start + NEAR < limit else None
+
+
+def _far(source: Source, start: int, limit: int) -> tuple[int, int] | None:
     newline = source.find(b"\n", start, limit)
     if newline < 0:
         return None
-    dos = source[max(newline - 1, start) : newline] == b"\r"
+    dos = newline > start and source[newline - 1 : newline] == b"\r"
     usual, other = (b"\n\r\n", b"\n\n") if dos else (b"\n\n", b"\n\r\n")
     at = source.find(usual, start, limit)
-    rare = source.find(other, start, at if at >= 0 else limit)
+    rare = source.find(other, start, at + 1 if at >= 0 else limit)
     if rare >= 0:
         at, usual = rare, other
     return (at, at + len(usual)) if at >= 0 else None
@@ -61,12 +71,10 @@ def read(source: Source, start: int, stop: int, defects: set[str]) -> tuple[Head
 
 def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:
     """The headers of a block, and how many there should be: one for each line that is not folded."""
-    block = block.replace(b"\r\n", b"\n").translate(VISIBLE)
-    if b"\n " in block or b"\n\t" in block:
-        block = FOLD.sub(b" ", block)
-    if b" \n" in block:
-        block = TRAILING_SPACE.sub(b"\n", block)
-    block = block.rstrip(b" ")
+    visible = block.translate(VISIBLE, b"\r")
+    if len(visible) < len(block) and len(block) - len(visible) != block.count(b"\r\n"):
+        visible = block.replace(b"\r\n", b"\n").translate(VISIBLE)
+    block = FOLD.sub(b" ", visible)
     lines = block.count(b"\n") + 1
     if block.isascii():
         return HEADER.findall(block.decode("ascii")), lines

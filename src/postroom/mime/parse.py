@@ -54,7 +54,7 @@ def read(source: Source, size: int) -> ParsedMessage:
     content.finish()
     text = content.body.text()
     html = content.body.html()
-    fields, found, names = walk.root.fields, walk.root.headers, walk.root.names
+    fields, found, names = walk.root.fields, walk.root.head.headers, walk.root.head.names
     senders = _senders(fields, names, defects)
     return ParsedMessage(
         message_id=_message_id(fields, names, defects),

@@ -7,15 +7,16 @@ Open multiparts lie on a stack. Every line that starts with `--` is compared wit
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from postroom.mime import headers, parameters
-from postroom.mime.headers import Headers
+from postroom.mime.headers import NEAR, Headers
 from postroom.mime.limits import BOUNDARY_BYTES, DEPTH, HEADER_BYTES, PARTS
 from postroom.mime.parameters import Parameters
 from postroom.mime.source import Source
 
 FIRST_DELIMITER = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n")
-NEAR = 4 << 10  # most header blocks are shorter
+SMALL = 200  # bytes; header blocks of texts, which many mails have in common
 GUESS_WITHIN = 16 << 10
 
 
@@ -28,11 +29,36 @@ def _common_start(boundaries: Iterable[bytes]) -> bytes:
 
 
 @dataclass(slots=True)
-class Part:
-    """One entity: raw[start:end] is its encoded body; `fields` the first header of each name, lower case."""
+class Head:
+    """A header block that was read; shared between parts, so nobody changes it."""
 
     headers: Headers
     names: list[str]  # of the headers, in lower case
+    fields: dict[str, str]  # the first of each name
+    content_type: str | None  # None where it is not said
+    parameters: Parameters
+    body: int | None  # where the body begins after all, if that is inside the block
+    defects: set[str]
+
+
+def _head(block: bytes) -> Head:
+    defects: set[str] = set()
+    found, body = headers.read(block, 0, len(block), defects)
+    names = [name.lower() for name, _value in found]
+    fields = dict(zip(reversed(names), [value for _name, value in reversed(found)], strict=True))
+    declared = fields.get("content-type")
+    kind, values = (None, parameters.NONE) if declared is None else parameters.content_type(declared)
+    return Head(found, names, fields, kind, values, body, defects)
+
+
+_small_head = lru_cache(maxsize=512)(_head)
+
+
+@dataclass(slots=True)
+class Part:
+    """One entity: raw[start:end] is its encoded body; `fields` the first header of each name, lower case."""
+
+    head: Head
     fields: dict[str, str]
     content_type: str
     parameters: Parameters
@@ -104,21 +130,19 @@ class Walk:
 
     def _read(self, start: int) -> Part:
         stop, body = self._header_block(start)
-        found, early_body = headers.read(self.source, start, stop, self.defects)
-        body = body if early_body is None else early_body
-        names = [name.lower() for name, _value in found]
-        fields = dict(zip(reversed(names), (value for _name, value in reversed(found)), strict=True))
+        block = self.source[start : min(stop, start + HEADER_BYTES + 1)]
+        head = _small_head(block) if len(block) <= SMALL else _head(block)
+        self.defects |= head.defects
+        if head.body is not None:
+            body = start + head.body
         parent = self._stack[-1] if self._stack else None
-        declared = fields.get("content-type")
-        if declared is not None:
-            kind, values = parameters.content_type(declared)
-        else:
-            kind, values = "text/plain", parameters.NONE
-            if parent is not None and parent.kind == "multipart/digest":
-                kind = "message/rfc822"
+        kind = head.content_type
+        if kind is None:
+            digest = parent is not None and parent.kind == "multipart/digest"
+            kind = "message/rfc822" if digest else "text/plain"
         related = parent is not None and parent.kind == "multipart/related" and parent.children > 1
         alternative = parent.alternative if parent else 0
-        return Part(found, names, fields, kind, values, body, self.size, alternative, related)
+        return Part(head, head.fields, kind, head.parameters, body, self.size, alternative, related)
 
     def _header_block(self, start: int) -> tuple[int, int]:
         """Where a part's headers end and where its body starts; no later than at the next delimiter."""
@@ -145,7 +169,8 @@ class Walk:
     def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
         """The next delimiter of an open multipart: (offset of its newline, end of line, level, is last)."""
         levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
-        needle = b"\n--" + _common_start(levels)  # the longer, the faster the search
+        common = _common_start(levels) if len(levels) > 1 else self._stack[0].boundary
+        needle = b"\n--" + common  # the longer, the faster the search
         find, source = self.source.find, self.source
         if self._leaf is not None and self._leaf.fields.get("content-transfer-encoding") == "base64":
             at = max(at, find(b"-", at, end) - 2)  # no digit of base64; a single byte is found fastest

@@ -71,11 +71,13 @@ def base64_size(pieces: Iterable[bytes]) -> int:
     """The length of what `base64` makes of the pieces together, without decoding them."""
     size = digits = 0
     for piece in pieces:
-        *runs, last = piece.split(b"=") if b"=" in piece else (piece,)
-        for run in runs:
-            size += _run_size(digits + len(run.translate(None, NOT_BASE64)))
-            digits = 0
-        digits += len(last.translate(None, NOT_BASE64))
+        kept = piece.translate(None, NOT_BASE64_OR_PAD)
+        if b"=" in kept:
+            first, *runs = map(len, kept.split(b"="))
+            size += _run_size(digits + first) + sum(map(_run_size, runs[:-1]))
+            digits = runs[-1]
+        else:
+            digits += len(kept)
     return size + _run_size(digits)
 
 

@@ -2,12 +2,18 @@
 
 import binascii
 import re
+from functools import lru_cache
 
 from postroom.mime.charsets import codec, decode
 
+SHORT = 300  # characters; longer values are not remembered
 MAX_WORD = 4_000  # characters; the RFC says 75, senders do as they like
 PREFIX = re.compile(r"=\?([^?*\s]{1,40}+)(?:\*[^?\s]{0,40})?\?([bBqQ])\?")
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+# As the RFC wants them. In base64 padding comes last, so that it needs no cleaning.
+USUAL = re.compile(
+    r"=\?([^?*\s]{1,40}+)\?(?:([qQ])\?([!->@-~]{0,1000}+)|[bB]\?([A-Za-z0-9+/]{0,1000}+={0,2}+))\?="
+)
 UNSAFE = re.compile("[\x00-\x1f\x7f]+")
 
 
@@ -17,6 +23,21 @@ def decode_words(value: str, defects: set[str]) -> str:
     White space between two words goes away (RFC 2047, 6.2), and neighbours in one charset are decoded
     together: many senders cut in the middle of a character.
     """
+    if len(value) > SHORT:
+        return _decode(value, defects)
+    text, found = _remembered(value)
+    defects |= found
+    return text
+
+
+@lru_cache(maxsize=512)
+def _remembered(value: str) -> tuple[str, frozenset[str]]:
+    """People and subjects come again and again, in one mail and in the next."""
+    defects: set[str] = set()
+    return _decode(value, defects), frozenset(defects)
+
+
+def _decode(value: str, defects: set[str]) -> str:
     out: list[str] = []
     pending, charset = b"", ""
     at = copied = 0
@@ -27,19 +48,33 @@ def decode_words(value: str, defects: set[str]) -> str:
             continue
         data, word_charset, end = found
         between = value[copied:at]
-        if between.strip() or (between and not pending) or (pending and word_charset != charset):
-            out.append(decode(pending, charset, defects) if pending else "")
+        blank = not between or between.isspace()
+        if pending and (not blank or word_charset != charset):
+            out.append(decode(pending, charset, defects))
+            if not blank or not out[-1]:
+                out.append(between)
             pending = b""
-            out.append(between if between.strip() or not out[-1] else "")
+        elif not pending:
+            out.append(between)
         pending, charset = pending + data, word_charset
         at = copied = end
     if pending:
         out.append(decode(pending, charset, defects))
     out.append(value[copied:])
-    return UNSAFE.sub(" ", "".join(out))
+    text = "".join(out)
+    return text if text.isprintable() else UNSAFE.sub(" ", text)
 
 
 def _word(value: str, at: int) -> tuple[bytes, str, int] | None:
+    usual = USUAL.match(value, at)
+    if usual is not None:
+        charset, quoted, quoted_text, text = usual.groups()
+        if quoted is not None:
+            return binascii.a2b_qp(quoted_text, header=True), charset.lower(), usual.end()
+        try:
+            return binascii.a2b_base64(text), charset.lower(), usual.end()
+        except binascii.Error:
+            pass
     prefix = PREFIX.match(value, at)
     if prefix is None:
         return None
