@@ -6,6 +6,7 @@ core. A process costs a third of a second to start, so a few new messages never 
 
 import asyncio
 import ctypes
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -53,25 +54,39 @@ class Workshop:
     def _is_ready(self, processes: ProcessPoolExecutor) -> bool:
         """Whether a process has started; begins to start one when none has: a thread bridges the time."""
         if self._started is None:
-            self._started = processes.submit(_nothing)
+            with _deaf():
+                self._started = processes.submit(_nothing)
         return self._started.done()
 
 
 @contextmanager
 def workshop(processes: int = 1) -> Iterator[Workshop]:
     """A workshop whose processes start when first needed and end with the block, or with us."""
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_follow_parent, initargs=(os.getpid(),)
+    )
     try:
         yield Workshop(pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started in the block never hears a terminal's Ctrl-C, not even while it imports."""
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
 def _nothing() -> None:
     """A process that has done it has imported all that reading takes."""
 
 
-def _follow_parent() -> None:
-    """Die with the parent, however it dies, and leave the terminal's Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _follow_parent(parent: int) -> None:
+    """Die with the parent, however it dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died while we were starting; nobody will tell us
