@@ -1,9 +1,11 @@
 """Whatever is wrong out there: one sentence, a code of its own, status 1, nothing stored, no secret shown."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from servers.dovecot import Dovecot
 
@@ -24,7 +26,16 @@ def refused(cli: Cli, done: Ended, code: str) -> None:
     assert done.status == 1
     assert done.json["error"]["code"] == code
     assert done.json["error"]["message"] in done.err
-    assert cli("status", "--json").json == {"accounts": []}
+    assert asyncio.run(_accounts(cli.options["POSTROOM_DATABASE_URL"])) == 0
+
+
+async def _accounts(dsn: str) -> int:
+    conn = await asyncpg.connect(dsn)
+    try:
+        found: int = await conn.fetchval("SELECT count(*) FROM postroom.accounts_account")
+        return found
+    finally:
+        await conn.close()
 
 
 @pytest.fixture

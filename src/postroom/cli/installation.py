@@ -33,11 +33,12 @@ from postroom.people import keys
 from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.sync.perform import Means
-from postroom.sync.workshop import Workshop, workshop
+from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
 from postroom.vault.model import Secret
 from postroom.vault.seal import Vault
 
+DEBUG = "POSTROOM_DEBUG"
 LOG = "postroom.log"
 LARGEST_LOG = 10 << 20
 PAGE = 1000
@@ -56,13 +57,12 @@ class Installation:
     database: Database
     vault: Vault
     providers: Registry
-    workshop: Workshop
     tenant: TenantId
     key: keys.FirstKey
 
-    @property
-    def means(self) -> Means:
-        return Means(self.database, self.vault, self.providers, self.workshop)
+    def means(self, shop: Workshop | None = None) -> Means:
+        """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
+        return Means(self.database, self.vault, self.providers, shop or Workshop())
 
 
 def read_settings(data: Path | None, database_url: str | None, **more: Any) -> Settings:
@@ -94,8 +94,7 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         providers = Registry(Egress(private_allowed=True))
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
-        reading = stack.enter_context(workshop())
-        yield Installation(settings, settings.data, database, vault, providers, reading, tenant, key)
+        yield Installation(settings, settings.data, database, vault, providers, tenant, key)
 
 
 def log_file(data: Path | None) -> Path | None:
@@ -105,7 +104,10 @@ def log_file(data: Path | None) -> Path | None:
 
 
 def _log_to(data: Path, stack: AsyncExitStack) -> None:
-    """Log into the folder, not onto the screen of somebody who reads results there."""
+    """Log into the folder, not onto the screen of somebody who reads results there; unless asked for."""
+    if os.environ.get(DEBUG):
+        telemetry.set_up(level=logging.DEBUG)
+        return
     path = data / LOG
     if path.exists() and path.stat().st_size > LARGEST_LOG:
         path.replace(path.with_name(f"{LOG}.1"))

@@ -26,13 +26,11 @@ import typer
 import uvloop
 
 from postroom.cli import screen
-from postroom.cli.installation import log_file, read_settings
+from postroom.cli.installation import DEBUG, log_file, read_settings
 from postroom.errors import PostroomError
 from postroom.settings import Settings
 
 T = TypeVar("T")
-
-DEBUG = "POSTROOM_DEBUG"
 
 
 def carry_out(

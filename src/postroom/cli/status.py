@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from postroom.accounts.model import Account
-from postroom.accounts.status import AccountStatus, status
+from postroom.accounts.status import status
 from postroom.cli import screen
 from postroom.cli.installation import Installation, account_named, all_accounts, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
+from postroom.db import leases
 from postroom.mail.reading import Filters
 from postroom.mail.store import browse, read
 from postroom.settings import Settings
@@ -48,7 +49,8 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
     async with house.database.transaction(house.tenant) as conn:
         folders = await browse.folders(conn, house.tenant, account.id, counted=True)
         messages = await read.count(conn, house.tenant, Filters(account=account.id), COUNTED)
-    state: AccountStatus = status(account)
+        leased = await leases.is_held(conn, house.tenant, f"sync.account:{account.id}")
+    state = status(account, leased=leased)
     return {
         "id": account.public_id,
         "address": account.address,

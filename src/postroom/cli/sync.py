@@ -1,6 +1,7 @@
 """`postroom sync`: bring the copies of mailboxes up to date, in the foreground."""
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +13,13 @@ from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.settings import Settings
 from postroom.sync.model import Counts
-from postroom.sync.perform import Outcome, perform
+from postroom.sync.perform import Means, Outcome, perform
+from postroom.sync.workshop import workshop
 
 app = command()
+
+PATIENCE_SECONDS = 120
+AGAIN_SECONDS = 0.25
 
 
 @app.command()
@@ -60,16 +65,24 @@ async def sync_accounts(house: Installation, accounts: list[Account], *, quiet: 
 
     async def one(account: Account) -> Outcome:
         async with places:
-            return await perform(
-                house.means,
-                account,
-                every=house.settings.sync_interval,
-                counts=watched[account.address],
-            )
+            return await _patiently(means, account, house.settings.sync_interval, watched[account.address])
 
-    async with progress.shown(watched, quiet=quiet), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(account)) for account in accounts]
+    with workshop() as shop:
+        means = house.means(shop)
+        async with progress.shown(watched, quiet=quiet), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(account)) for account in accounts]
     return [task.result() for task in tasks]
+
+
+async def _patiently(means: Means, account: Account, every: timedelta, counts: Counts) -> Outcome:
+    """Sync an account. While another process is at it, such as `up`, wait for the turn."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE_SECONDS
+    while True:
+        outcome = await perform(means, account, every=every, counts=counts)
+        if outcome.status != "busy" or loop.time() > until:
+            return outcome
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def described(outcome: Outcome) -> dict[str, Any]:

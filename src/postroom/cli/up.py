@@ -25,6 +25,7 @@ from postroom.cli.sync import report, sync_accounts
 from postroom.db.beside import beside
 from postroom.settings import Settings, default_data
 from postroom.sync.due import sync_due
+from postroom.sync.workshop import workshop
 
 app = command()
 
@@ -94,13 +95,14 @@ async def _until_stopped() -> AsyncIterator[None]:
 async def _polling(house: Installation) -> None:
     """Sync accounts as they fall due, and say what arrives."""
     announcer = Announcer(house)
-    async with beside(announcer.run()):
-        await sync_due(
-            house.means,
-            every=house.settings.sync_interval,
-            parallel=house.settings.sync_parallel,
-            told=announcer.hear,
-        )
+    with workshop() as shop:
+        async with beside(announcer.run()):
+            await sync_due(
+                house.means(shop),
+                every=house.settings.sync_interval,
+                parallel=house.settings.sync_parallel,
+                told=announcer.hear,
+            )
 
 
 async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
@@ -108,15 +110,13 @@ async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
     command = f"{_program()}{_where(settings)}"
-    connected = demo or await all_accounts(house)
+    key, question = f"-H 'Authorization: Bearer {house.key.text}'", f"'{url}/v1/search?q={WORD}&limit=3'"
     screen.say(f"Postroom {__version__} is running{f' with the mailbox {ADDRESS}' if demo else ''}.")
     screen.say()
     screen.say(f"  API            {url}/v1")
     screen.say(f"  documentation  {url}/docs")
-    screen.say(
-        f"  try            curl -H 'Authorization: Bearer {house.key.text}' '{url}/v1/search?q={WORD}'"
-    )
-    if connected:
+    screen.say(f"  try            curl {key} {question}")
+    if demo or await all_accounts(house):
         screen.say(f"  in another terminal: {command.format('search')} {WORD}")
     else:
         screen.say(f"  connect a mailbox, in another terminal: {command.format('connect')} you@example.com")
@@ -128,6 +128,8 @@ async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
 def _program() -> str:
     """How another terminal in this folder calls us."""
     here = Path(sys.argv[0])
+    if here.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m postroom.cli {{}}"
     if shutil.which("postroom") and Path(str(shutil.which("postroom"))).resolve() == here.resolve():
         return "postroom {}"
     shown = here.resolve()

@@ -40,7 +40,7 @@ def main(
 async def _verify(settings: Settings, address: str) -> list[FolderDifference]:
     async with opened(settings) as house:
         account = await account_named(house, address)
-        return await verify(house.means, account)
+        return await verify(house.means(), account)
 
 
 def _show(folder: FolderDifference) -> None:
