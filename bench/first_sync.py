@@ -84,7 +84,7 @@ def _times(theirs: Sequence[float], ours: Sequence[Timed], goal: float) -> str:
 def _ours(server: Dovecot, user: str, messages: int) -> Timed:
     """Connect outside the clock, as mbsync's configuration is; then `postroom sync`, server start and all."""
     home = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
-    postroom = [sys.executable, "-m", "postroom.cli.main"]
+    postroom = [sys.executable, "-m", "postroom.cli"]
     environment = os.environ | {"POSTROOM_DATA": str(home / "data")}
     try:
         connect = ["connect", f"{user}@example.org", "--username", user, "--password-file", "-"]
