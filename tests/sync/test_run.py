@@ -2,7 +2,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -170,6 +170,36 @@ async def test_only_the_folders_asked_for_are_copied(db: Database, dovecot: Dove
     await synced(db, account)
 
     assert {name for name, _ in await copied(db, account)} == {"INBOX", "&BB8EQAQ4BDIENQRC-"}
+
+
+async def test_mail_from_before_a_day_stays_on_the_server(db: Database, dovecot: Dovecot) -> None:
+    user = dovecot.user("since")
+    days = [datetime(2024, month, 15, 12, tzinfo=UTC) for month in range(1, 13)]
+    dovecot.append(user, "INBOX", (mail(7, number) for number in range(12)), received=days)
+    account = await connected(db, dovecot, user, Scope(since=date(2024, 9, 15)))
+
+    outcome = await synced(db, account)
+
+    assert outcome.counts.added == 4
+    [inbox] = [folder for folder in await verify(means(db), account) if folder.path == "INBOX"]
+    assert (inbox.server, inbox.stored, inbox.is_equal) == (4, 4, True)
+    assert (await synced(db, account)).counts.added == 0
+
+
+async def test_mail_that_is_too_large_is_parked_and_named(db: Database, dovecot: Dovecot) -> None:
+    user = dovecot.user("large")
+    with other_client(dovecot, user) as client:
+        client.append("INBOX", b"Subject: small\r\n\r\nhi")
+        client.append("INBOX", b"Subject: large\r\n\r\n" + b"x" * 5000)
+    account = await connected(db, dovecot, user, Scope(largest=1000))
+
+    first, again = await synced(db, account), await synced(db, account)
+
+    assert (first.counts.added, first.counts.parked) == (1, 1)
+    assert (again.counts.added, again.counts.parked) == (0, 0)
+    parked = [entry for entry in await told(db, account) if entry.kind == "sync.parked"]
+    assert len(parked) == 1
+    assert "sync.too_large" in parked[0].body
 
 
 async def test_a_wrong_password_needs_the_owner(db: Database, dovecot: Dovecot, user: str) -> None:

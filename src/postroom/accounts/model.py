@@ -24,7 +24,7 @@ class Scope:
 
     folders: str | None = None  # a pattern such as `INBOX*`; several with commas; `-` in front leaves out
     since: date | None = None  # older mail stays on the server
-    largest: int | None = None  # bytes; of larger messages only the headers are kept
+    largest: int | None = None  # bytes; larger messages are parked
 
 
 @dataclass(frozen=True, slots=True)

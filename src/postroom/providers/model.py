@@ -7,6 +7,7 @@
                             open(folder)  ->  OpenFolder
                                                 status     as the server just said it
                                                 uids()     a complete listing, or an error
+                                                received_since()   the UIDs of newer mail
                                                 scan()     flags, size and date of given messages
                                                 changes()  what changed since a cursor, if it can tell
                                                 fetch()    whole messages, in any order, as they come
@@ -32,10 +33,10 @@ NotFound
 └── FolderGone       the folder vanished
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
@@ -129,6 +130,10 @@ class OpenFolder(Protocol):
 
     async def uids(self) -> Sequence[int]:
         """Every UID, ascending. Raises `Incomplete` rather than returning a partial list."""
+        ...
+
+    async def received_since(self, day: date) -> Collection[int]:
+        """The UIDs of what the server took in on that day or later, as far as it says."""
         ...
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:

@@ -11,6 +11,7 @@ Everything is decided from what is stored: a copy that was interrupted leaves a 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from postroom.accounts.model import Scope
 from postroom.mail.model import Folder
 from postroom.mail.store import folders
 from postroom.providers.model import (
@@ -49,6 +50,7 @@ class FolderCopy:
     todo: list[int] = field(default_factory=list)  # uids to be fetched, ascending: the newest leaves first
     removed: Sequence[int] = ()
     backfill: bool = False
+    largest: int | None = None  # bytes; larger messages are parked
 
 
 def unchanged(folder: Folder, remote: RemoteFolder, cursor: Cursor) -> FolderCopy:
@@ -63,6 +65,7 @@ async def look(
     remote: RemoteFolder,
     cursor: Cursor | None,
     parked: Sequence[Parked],
+    scope: Scope,
 ) -> FolderCopy:
     """Open a folder and find out what it needs. Changed flags are applied at once, in bounded pieces."""
     opened = await mailbox.open(remote)
@@ -76,6 +79,7 @@ async def look(
     listed = await _listed(opened, stored)
     difference = compare(stored, listed)
     waiting = {entry.uid for entry in parked if not entry.is_due and entry.validity == status.validity}
+    missing = await in_scope(opened, scope, difference.missing)
     copy = FolderCopy(
         folder,
         remote,
@@ -83,14 +87,23 @@ async def look(
         after=Cursor.of(status),
         validity=status.validity or 0,
         seen_next=listed[-1] + 1 if listed else 1,
-        todo=[uid for uid in difference.missing if uid not in waiting],
+        todo=[uid for uid in missing if uid not in waiting],
         # A server that gives its folder no validity cannot prove a removal.
         removed=difference.extra if status.validity else (),
         backfill=needs is Way.AFRESH,
+        largest=scope.largest,
     )
     if kept := sorted(set(stored) - set(difference.extra)):
         await _flags(opened, writer, copy, kept, cursor if needs is Way.CHANGES else None)
     return copy
+
+
+async def in_scope(opened: OpenFolder, scope: Scope, uids: Sequence[int]) -> Sequence[int]:
+    """Those of the uids whose mail is new enough to be copied."""
+    if scope.since is None or not uids:
+        return uids
+    recent = await opened.received_since(scope.since)
+    return [uid for uid in uids if uid in recent]
 
 
 async def look_again(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
@@ -135,6 +148,8 @@ async def _window(
     seen = await opened.scan(uids)
     wanted = plan({}, seen).fetch
     counts.done += len(uids) - len(wanted)  # gone since they were listed
+    if copy.largest is not None:
+        wanted = await _park_large(pipeline.writer, copy, wanted, copy.largest)
     async for batch in _batches(opened, pipeline.writer, copy, wanted):
         await pipeline.store(copy.folder, copy.validity, batch, many=many, backfill=backfill)
 
@@ -164,6 +179,16 @@ async def _batches(
         yield batch
     if items:
         raise Incomplete(f"The server answered for {len(wanted) - len(items)} of {len(wanted)} messages.")
+
+
+async def _park_large(
+    writer: Writer, copy: FolderCopy, wanted: Sequence[RemoteItem], largest: int
+) -> Sequence[RemoteItem]:
+    for item in wanted:
+        if item.size is not None and item.size > largest:
+            reason = f"It has {item.size:,} bytes, and no more than {largest:,} are to be copied."
+            await writer.park(copy.folder, copy.validity, item.uid, "sync.too_large", reason)
+    return [item for item in wanted if item.size is None or item.size <= largest]
 
 
 async def _unfetched(writer: Writer, copy: FolderCopy, answer: Unfetched) -> None:

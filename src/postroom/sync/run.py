@@ -115,7 +115,7 @@ class _Run:
             self._copies.append(unchanged(folder, remote, cursor))
             return
         with self._skipping(remote):
-            copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked)
+            copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._scope)
             self._copies.append(copy)
             self._counts.total += len(copy.todo)
 

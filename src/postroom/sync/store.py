@@ -29,6 +29,7 @@ PARK = """
        SET validity = excluded.validity, code = excluded.code, reason = excluded.reason,
            attempts = sync_parked.attempts + 1, last_at = now(),
            retry_at = now() + $8::interval * 2 ^ least(sync_parked.attempts, 8)
+    RETURNING attempts
 """
 RELEASE = """
     DELETE FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY($3) RETURNING digest
@@ -66,9 +67,10 @@ async def park(
     reason: str,
     digest: bytes | None,
     retry: timedelta,
-) -> None:
-    """Set a message aside. Each further failure doubles the wait for the next attempt, up to 256 times."""
-    await conn.execute(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
+) -> int:
+    """Set a message aside; return how often it has failed. Each failure doubles the wait, up to 256 times."""
+    attempts: int = await conn.fetchval(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
+    return attempts
 
 
 async def release(conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int]) -> list[bytes]:

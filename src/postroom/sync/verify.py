@@ -11,14 +11,17 @@ from postroom.mail.store import folders
 from postroom.providers.model import Mailbox, OpenFolder, RemoteFolder
 
 from . import store
-from .folder import WINDOW
+from .folder import WINDOW, in_scope
 from .perform import Means
 from .plan import changed, compare
 
 
 @dataclass(frozen=True, slots=True)
 class FolderDifference:
-    """One folder, counted on both sides. Parked messages are missing: the copy has them not."""
+    """One folder, counted on both sides, as far as the account's owner wants it copied.
+
+    Parked messages are missing: the copy has them not.
+    """
 
     path: str
     server: int
@@ -51,10 +54,11 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
     if cursor is not None and cursor.validity != opened.status.validity:
         return FolderDifference(remote.path, len(listed), len(stored), len(listed), len(stored), 0)
     difference = compare(stored, listed)
+    missing = await in_scope(opened, account.scope, difference.missing)
     both = sorted(set(stored) & set(listed))
     differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
     return FolderDifference(
-        remote.path, len(listed), len(stored), len(difference.missing), len(difference.extra), differ
+        remote.path, len(both) + len(missing), len(stored), len(missing), len(difference.extra), differ
     )
 
 

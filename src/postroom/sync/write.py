@@ -100,7 +100,7 @@ class Writer:
         async with self._writing() as (conn, events):
             if mail is not None and mail.file is None:
                 await blobs.keep(conn, self.tenant, [mail.packed])
-            await store.park(
+            attempts = await store.park(
                 conn,
                 self.tenant,
                 folder.id,
@@ -111,7 +111,9 @@ class Writer:
                 digest=mail.packed.digest if mail is not None and mail.file is None else None,
                 retry=RETRY,
             )
-            events.append(Event("sync.parked", {"folder": str(folder.public_id), "uid": uid, "code": code}))
+            if attempts == 1:
+                parked = {"folder": str(folder.public_id), "uid": uid, "code": code}
+                events.append(Event("sync.parked", parked))
         self.counts.parked += 1
         self.counts.done += 1
         logger.warning("sync.parked", account=self.account, folder=folder.id, uid=uid, code=code)

@@ -6,10 +6,10 @@ then the validity changes, and what is known is found again by its content.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -111,6 +111,10 @@ class _Numbered:
 
     async def uids(self) -> Sequence[int]:
         return range(1, (self.status.messages or 0) + 1)
+
+    async def received_since(self, day: date) -> Collection[int]:
+        items = await self.scan(await self.uids())
+        return [item.uid for item in items if item.received_at is None or item.received_at.date() >= day]
 
     async def changes(self, since: FolderStatus) -> Changes | None:
         del since

@@ -3,9 +3,10 @@
 Only UIDs are used, never sequence numbers: those shift under us while others delete.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import date
 
 from postroom.imap import commands
 from postroom.imap.commands import Command
@@ -27,6 +28,7 @@ from postroom.providers.model import (
     Unreachable,
 )
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 OVERLAP = 1000  # modseqs that are asked for again where they rise before their change can be seen
 MOST_REMOVED = 1_000_000  # UIDs that an answer may name as gone; a server that forgot its history names all
 MOST_REFUSED = 300  # commands of one scan; after that it is the server and not a message
@@ -58,6 +60,16 @@ class ImapFolder:
             messages=self._exists,
             listed=max(counted),
         )
+
+    async def received_since(self, day: date) -> Collection[int]:
+        """By UID SEARCH SINCE, which compares days and disregards time zones (RFC 9051, 6.4.4)."""
+        self._still_open()
+        key = ("SINCE", f"{day.day}-{MONTHS[day.month - 1]}-{day.year:04}")
+        with translated(self._conversation.settings):
+            found = await self._listed(commands.uid_search(*key))
+        if found is None:
+            raise Incomplete(f"{self._host} cannot search {self.folder.path} by date.", path=self.folder.path)
+        return found
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:
         """Flags, size, date; items that the server leaves out even when asked again are None."""
