@@ -207,8 +207,9 @@ class ImapMailbox:
 
     async def _statuses(self, folders: Sequence[RemoteFolder]) -> list[FolderStatus]:
         """Of each folder, asked for where the list did not tell; a folder that refuses counts as empty."""
-        asked = [folder for folder in folders if folder.status is None]
-        items = status_items(self._conversation)
+        sizes = self._conversation.offers("STATUS=SIZE", "IMAP4REV2")
+        asked = [folder for folder in folders if sizes or folder.status is None]
+        items = [*status_items(self._conversation), *(["SIZE"] if sizes else [])]
         told: dict[bytes, FolderStatus] = {}
 
         def take(answer: Response) -> None:
@@ -216,7 +217,7 @@ class ImapMailbox:
                 told[identity(answer.name)] = status_of(answer.items)
 
         await self._conversation.each((commands.status(folder.name, items) for folder in asked), take)
-        return [folder.status or told.get(folder.name) or FolderStatus() for folder in folders]
+        return [told.get(folder.name) or folder.status or FolderStatus() for folder in folders]
 
     async def _sampled(
         self, folders: Sequence[RemoteFolder], statuses: Sequence[FolderStatus], messages: int
