@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from postroom.imap import auth, commands
-from postroom.imap.errors import AuthRefused, CommandFailed, NoMechanism, ServerBusy
+from postroom.imap.connection import Connection
+from postroom.imap.errors import AuthRefused, CommandFailed, Disconnected, NoMechanism, ServerBusy
 from postroom.imap.responses import Code, Status
 
 
@@ -81,3 +82,37 @@ def test_a_server_that_repeats_the_password_is_not_quoted() -> None:
     shown = auth.redacted(command, Status("P1", "BAD", None, "what is AGFubgBodW50ZXIy or hunter2?"))
 
     assert shown.text == "what is *** or ***?"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        r'LOGIN "ann" "hun\"ter\\2"',
+        r'LOGIN ANN HUN"TER\2',
+        "second answer aHVuInRlclwy",
+        'ann\0hun"ter\\2',
+    ],
+)
+def test_a_password_is_known_again_however_the_server_spells_it(said: str) -> None:
+    command = auth.login("ann", 'hun"ter\\2')
+    shown = auth.redacted(command, Status("P1", "NO", None, said)).text
+
+    assert "***" in shown
+    assert "ter" not in shown.lower()
+    assert "aHVu" not in shown
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [b"* BYE what is hunter2?\r\n", b"P1 NO no\r\n* BYE you sent hunter2\r\n"],
+    ids=["at once", "later"],
+)
+def test_a_goodbye_that_repeats_the_password_is_not_quoted(replies: bytes) -> None:
+    connection = Connection()
+    connection.receive(b"* OK ready\r\n")
+    connection.send(auth.login("ann", "hunter2"))
+    events = connection.receive(replies)
+
+    assert isinstance(connection.failure, Disconnected)
+    assert "***" in str(connection.failure.said)
+    assert "hunter2" not in f"{connection.failure} {events}"

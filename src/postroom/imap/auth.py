@@ -5,7 +5,7 @@ Secrets live in `Command.pieces`, `answers` and `secrets`, which no repr shows. 
 
 import re
 from binascii import b2a_base64
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -61,11 +61,20 @@ def choose(
 
 
 def redacted(command: Command, status: Status) -> Status:
-    """`status` as it may be shown: some servers repeat the line that they did not like."""
-    text = status.text
-    for secret in filter(None, command.secrets):
-        text = text.replace(secret.decode(), "***")
+    """`status` as it may be shown: some servers repeat the line that they did not like, as they read it."""
+    spellings = {spelling for secret in filter(None, command.secrets) for spelling in _spellings(secret)}
+    if not spellings:
+        return status
+    longest_first = sorted(spellings, key=len, reverse=True)
+    text = re.sub("|".join(map(re.escape, longest_first)), "***", status.text, flags=re.IGNORECASE)
     return replace(status, text=text) if text != status.text else status
+
+
+def _spellings(secret: bytes) -> Iterator[str]:
+    """A secret as it is, inside a quoted string, and in base64."""
+    quoted = secret.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    for spelling in (secret, quoted, b2a_base64(secret, newline=False)):
+        yield spelling.decode()
 
 
 def failure(command: Command, status: Status) -> CommandFailed:

@@ -95,6 +95,7 @@ class Connection:
         self._opening: Selected | None = None  # the folder that a SELECT under way opens
         self._upgrading = False  # STARTTLS was granted, the handshake has not begun
         self._enabled_said = False
+        self._login: Command | None = None  # the last one sent: its secrets are kept out of what is said
 
     @property
     def idle(self) -> bool:
@@ -194,6 +195,7 @@ class Connection:
         if command.folder is not None:
             self._opening = Selected(command.folder)
         if command.secrets:
+            self._login = command
             self.capabilities = None  # the server may tell them with its answer; else it must be asked
         self._enabled_said = False
 
@@ -204,6 +206,8 @@ class Connection:
         return LITERAL_MINUS_LIMIT if known & {"LITERAL-", "IMAP4REV2"} else -1
 
     def _take(self, response: Response, events: list[Event]) -> None:
+        if self._login is not None and type(response) is Status and response.kind != "OK":
+            response = auth.redacted(self._login, response)
         match response:
             case _ if self.state is State.GREETING:
                 self._greet(response)
@@ -252,8 +256,6 @@ class Connection:
             self._opened(succeeded=status.kind == "OK")
         elif status.kind == "OK":
             self._succeeded(command)
-        if command.secrets:
-            status = auth.redacted(command, status)
         events.append(Completed(command, status))
         self._pump()
 
