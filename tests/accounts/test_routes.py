@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,8 +64,10 @@ async def test_a_mailbox_is_connected_with_an_estimate(api: Client, lab: LabServ
     ("change", "status", "code"),
     [
         ({"password": "canary"}, 422, "providers.wrong_password"),
+        ({"password": "can\ud800ary"}, 422, "providers.wrong_password"),
         ({"server": "imap://127.0.0.1:1"}, 503, "providers.port_closed"),
         ({"starttls": "require"}, 422, "providers.tls_refused"),
+        ({"server": "imap://127.0.0.1:0"}, 400, "providers.bad_server"),
         ({"server": "https://x/y"}, 400, "providers.bad_server"),
         ({"folders": "nothing-like-this"}, 400, "accounts.nothing_to_copy"),
         ({"address": "two words@x.org"}, 400, "accounts.bad_address"),
@@ -83,7 +86,8 @@ async def test_what_cannot_be_connected_says_why_and_leaves_nothing(
     api: Client, lab: LabServer, change: dict[str, Any], status: int, code: str
 ) -> None:
     before = (await api.get("/v1/accounts")).json()
-    answer = await api.post("/v1/accounts", json=wish(lab) | change)
+    body = json.dumps(wish(lab) | change)
+    answer = await api.post("/v1/accounts", content=body, headers={"Content-Type": "application/json"})
 
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert lab.password not in answer.text

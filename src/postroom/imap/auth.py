@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from .commands import Command, string
+from .commands import Command, octets, string
 from .errors import AuthRefused, CommandFailed, LocalError, NoMechanism, ServerBusy
 from .responses import Status
 
@@ -26,16 +26,16 @@ LOGIN_COMMANDS = {"LOGIN", "AUTHENTICATE"}
 
 def login(user: str, password: str) -> Command:
     """LOGIN. User and password always travel as strings, whatever they hold."""
-    raw = password.encode()
+    raw = octets(password)
     return Command("LOGIN", (string(user), b" ", string(raw)), secrets=(raw,), alone=True)
 
 
 def plain(user: str, password: str, *, initial_response: bool) -> Command:
     """AUTHENTICATE PLAIN (RFC 4616); `initial_response` needs SASL-IR and saves a round trip."""
-    raw = password.encode()
-    if b"\x00" in user.encode() + raw:
+    name, raw = octets(user), octets(password)
+    if b"\x00" in name + raw:
         raise LocalError("user and password cannot hold a NUL")
-    answer = b2a_base64(b"\x00" + user.encode() + b"\x00" + raw, newline=False)
+    answer = b2a_base64(b"\x00" + name + b"\x00" + raw, newline=False)
     secrets = (answer, raw)
     if initial_response:
         return Command("AUTHENTICATE", (b"PLAIN " + answer,), secrets=secrets, alone=True)

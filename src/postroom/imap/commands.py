@@ -238,14 +238,22 @@ def append(
 def string(value: bytes | str) -> Piece:
     """`value` quoted where the grammar allows it, otherwise a literal.
 
-    :raises LocalError: it holds CR, LF or NUL; the message does not repeat it.
+    :raises LocalError: it holds CR, LF, NUL or half a character; the message does not repeat it.
     """
-    raw = value.encode() if isinstance(value, str) else value
+    raw = octets(value) if isinstance(value, str) else value
     if FORBIDDEN.search(raw):
         raise LocalError("an argument holds a line end or a NUL")
     if QUOTABLE.match(raw):
         return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
     return Literal(raw)
+
+
+def octets(text: str) -> bytes:
+    """In UTF-8. A lone surrogate, which JSON can hold, has none there: LocalError."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise LocalError("an argument holds half a character") from None
 
 
 def encode(command: Command, tag: bytes, non_sync: int) -> list[bytes]:

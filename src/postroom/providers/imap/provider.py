@@ -112,7 +112,8 @@ async def _log_in(conversation: Conversation, secret: str) -> None:
         raise
     except LocalError as error:  # nothing was sent
         raise WrongPassword(
-            "The user name or the password holds a line end or a NUL, which cannot be sent to a server."
+            "The user name or the password holds a line end, a NUL or half a character, which cannot be sent "
+            "to a server."
         ) from error
 
 
