@@ -193,6 +193,7 @@ async def test_a_large_folder_is_listed_as_a_small_one(
         ("from=%00", 422, "http.invalid_request"),
         ("after=0001-01-01T00:00:00%2B14:00", 422, "http.invalid_request"),
         ("before=9999-12-31T23:59:59-14:00", 422, "http.invalid_request"),
+        ("after=2024", 422, "http.invalid_request"),
         ("folder=nowhere", 404, "mail.folder_not_found"),
         (f"account={uuid4()}", 404, "mail.account_not_found"),
         (f"thread={uuid4()}", 404, "mail.thread_not_found"),

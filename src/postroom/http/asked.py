@@ -1,12 +1,22 @@
 """Kinds of values that callers give in a query, with their bounds."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 """PostgreSQL has no NUL in texts."""
+
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _begins_with_a_day(text: str) -> str:
+    """A mere number would be taken for seconds since 1970: `after=2024` would mean 00:33 of that year."""
+    if not DAY.match(text):
+        raise ValueError("write it as YYYY-MM-DD, or as YYYY-MM-DDTHH:MM:SSZ")
+    return text
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -16,5 +26,5 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("a time that far away means nothing") from error
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_begins_with_a_day), AfterValidator(_in_utc)]
 """A date (its midnight) or a time; in UTC where no offset is given."""
