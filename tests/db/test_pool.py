@@ -159,7 +159,10 @@ async def test_no_more_connections_than_places(dsn: str) -> None:
 
 async def fail_with(db: Database, sqlstate: str) -> None:
     async with db.transaction(ANN) as conn:
-        await conn.execute(f"DO $$ BEGIN RAISE EXCEPTION 'told so' USING ERRCODE = '{sqlstate}'; END $$")
+        await conn.execute(
+            "DO $$ BEGIN RAISE EXCEPTION 'told so' "
+            f"USING ERRCODE = '{sqlstate}', DETAIL = 'More lines.', HINT = 'And more.'; END $$"
+        )
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,7 @@ async def test_trouble_of_the_server_is_one_sentence(db: Database, sqlstate: str
 
     assert error.value.code == code
     assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
 
 
 async def test_a_connection_lost_in_the_middle_is_one_sentence_and_the_next_works(db: Database) -> None:

@@ -39,12 +39,17 @@ def translated(error: BaseException, *, lost: bool) -> PostroomError | None:
     if isinstance(error, asyncpg.DiskFullError):
         return DiskFull("The disk of the database is full; make room, then try again.")
     if isinstance(error, NOT_NOW):
-        return Busy(f"The database is busy ({error}); try again.", wait=timedelta(seconds=5))
+        return Busy(f"The database is busy ({_said(error)}); try again.", wait=timedelta(seconds=5))
     if isinstance(error, UNWELCOME):
-        return Refused(f"PostgreSQL refuses the connection: {error}.")
+        return Refused(f"PostgreSQL refuses the connection: {_said(error)}.")
     if isinstance(error, GONE) or (lost and isinstance(error, asyncpg.InterfaceError | OSError)):
         return Unreachable("The connection to PostgreSQL was lost; see that it runs, then try again.")
     return None
+
+
+def _said(error: BaseException) -> str:
+    """The sentence of PostgreSQL, without the lines of particulars below it."""
+    return str(error).partition("\n")[0]
 
 
 @contextmanager
