@@ -180,6 +180,16 @@ async def test_what_leads_to_no_route_is_a_problem_too(
     assert answer.headers["content-type"] == problems.MEDIA_TYPE
 
 
+async def test_a_wrong_method_is_told_the_right_ones(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    @app.get("/echo")
+    async def ask() -> None:
+        """Beside the POST of the same path."""
+
+    answer = await client.delete("/echo")
+
+    assert answer.headers["Allow"] == "GET, POST"
+
+
 async def test_the_log_has_the_template_of_a_path_and_not_the_path(client: httpx2.AsyncClient) -> None:
     with capture_logs() as logs:
         await client.get("/raise/7?q=canary", headers={"Authorization": "Bearer canary"})

@@ -114,9 +114,16 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     )
 
 
-async def _routing(_request: Request, error: Exception) -> Response:
+async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return routing(error.status_code, dict(error.headers or {}))
+    return routing(error.status_code, {**(error.headers or {}), **_allowed(request, error.status_code)})
+
+
+def _allowed(request: Request, status: int) -> dict[str, str]:
+    """The methods of this path. The router names those of one function only, and each method has its own."""
+    path = getattr(request.scope.get("route"), "path", None)
+    operations = request.app.openapi()["paths"].get(path) if status == 405 else None
+    return {"Allow": ", ".join(sorted(operations)).upper()} if operations else {}
 
 
 def routing(status: int, headers: dict[str, str] | None = None) -> Response:
