@@ -152,7 +152,7 @@ async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
 @router.get(
     "/messages/{id}/attachments/{number}",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def attachment(
     caller: Reader,
@@ -234,4 +234,5 @@ async def _streamed(pieces: AsyncGenerator[bytes], media_type: str, headers: dic
             async for piece in pieces:
                 yield piece
 
-    return StreamingResponse(whole(), media_type=media_type, headers=headers)
+    # As a header, lest every text be called UTF-8.
+    return StreamingResponse(whole(), headers=headers | {"Content-Type": media_type})

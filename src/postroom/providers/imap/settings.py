@@ -60,7 +60,14 @@ def from_url(server: str, *, starttls: str = "require") -> Mapping[str, Any]:
         port = usual if parts.port is None else parts.port
     except (ValueError, KeyError) as error:
         raise BadServer(f"{server} is not a server; write imaps://HOST:PORT or imap://HOST:PORT.") from error
-    if not host or not port or parts.username or parts.path.strip("/") or parts.query or starttls not in STARTTLS:
+    if (
+        not host
+        or not port
+        or parts.username
+        or parts.path.strip("/")
+        or parts.query
+        or starttls not in STARTTLS
+    ):
         raise BadServer("Write the server as imaps://HOST:PORT or imap://HOST:PORT, without user or path.")
     security = Security.TLS if parts.scheme == "imaps" else STARTTLS[starttls]
     return {"host": host, "port": port, "security": str(security)}
