@@ -16,8 +16,8 @@ from .conftest import COMMAND, Cli, Lab
 pytestmark = pytest.mark.slow
 
 ADDRESS = "robin@lab.example"
-MESSAGES = 3000
-UNDER_WAY = re.compile(rb"(?<![\d,])(?!3,000)[1-9][\d,]*/3,000 messages")
+MESSAGES = 2000
+UNDER_WAY = re.compile(rb"(?<![\d,])(?!2,000)[1-9][\d,]*/2,000 messages")
 
 
 @pytest.fixture

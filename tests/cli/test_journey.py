@@ -119,6 +119,7 @@ def test_a_mailbox_is_connected_once(cli: Cli, connected: str) -> None:
     assert done.json["error"]["code"] == "accounts.already_connected"
 
 
+@pytest.mark.slow
 def test_a_difference_is_found_and_mended(cli: Cli, connected: str, dovecot: Dovecot, user: str) -> None:
     cli("sync")
     dovecot.append(user, "INBOX", [mail(3, 900)])
@@ -132,6 +133,7 @@ def test_a_difference_is_found_and_mended(cli: Cli, connected: str, dovecot: Dov
     assert "equal to the server" in after.out
 
 
+@pytest.mark.slow
 def test_one_account_in_trouble_leaves_the_others_alone(cli: Cli, connected: str, lab: Lab) -> None:
     server = lab("--messages", "1")
     cli(
