@@ -13,7 +13,7 @@ from postroom.cli import screen
 from postroom.cli.installation import Installation, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
-from postroom.cli.sync import described, report, sync_accounts
+from postroom.cli.sync import described, report, stored, sync_accounts
 from postroom.settings import Settings
 from postroom.sync.perform import Outcome
 
@@ -40,25 +40,25 @@ def main(
     """Copy mail from a Maildir or mbox. Called again, it copies what has been added since."""
     source = path.absolute()
     address = name or f"{source.name.removesuffix('.mbox') or 'mail'}@{DOMAIN}"
-    outcome = carry_out(
+    outcome, messages = carry_out(
         lambda settings: _import(settings, source, address, quiet=as_json),
         data,
         database_url,
         as_json=as_json,
     )
     if as_json:
-        screen.document({"accounts": [described(outcome)]})
+        screen.document({"accounts": [described(outcome, messages)]})
     else:
         report(outcome)
     if outcome.status != "success":
         raise typer.Exit(1)
 
 
-async def _import(settings: Settings, source: Path, address: str, *, quiet: bool) -> Outcome:
+async def _import(settings: Settings, source: Path, address: str, *, quiet: bool) -> tuple[Outcome, int]:
     async with opened(settings) as house:
         account = await _account(house, source, address)
         [outcome] = await sync_accounts(house, [account], quiet=quiet)
-        return outcome
+        return outcome, await stored(house, account)
 
 
 async def _account(house: Installation, source: Path, address: str) -> Account:

@@ -11,6 +11,7 @@ from postroom.cli import progress, screen
 from postroom.cli.installation import Installation, account_named, all_accounts, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
+from postroom.mail.store import browse
 from postroom.settings import Settings
 from postroom.sync.model import Counts
 from postroom.sync.perform import Means, Outcome, perform
@@ -32,14 +33,14 @@ def main(
     as_json: AsJson = False,
 ) -> None:
     """Bring the copies of mailboxes up to date, in the foreground. Status 1 if any account could not be."""
-    outcomes = carry_out(
+    outcomes, messages = carry_out(
         lambda settings: _sync(settings, addresses or [], quiet=as_json),
         data,
         database_url,
         as_json=as_json,
     )
     if as_json:
-        screen.document({"accounts": [described(outcome) for outcome in outcomes]})
+        screen.document({"accounts": [described(*one) for one in zip(outcomes, messages, strict=True)]})
     elif not outcomes:
         screen.say("No mailbox is connected yet; connect one: postroom connect you@example.com")
     else:
@@ -49,13 +50,22 @@ def main(
         raise typer.Exit(1)
 
 
-async def _sync(settings: Settings, addresses: list[str], *, quiet: bool) -> list[Outcome]:
+async def _sync(settings: Settings, addresses: list[str], *, quiet: bool) -> tuple[list[Outcome], list[int]]:
+    """The outcomes, and how many messages each account's copy now holds."""
     async with opened(settings) as house:
         if addresses:
             chosen = [await account_named(house, address) for address in dict.fromkeys(addresses)]
         else:
             chosen = [a for a in await all_accounts(house) if a.state is not AccountState.PAUSED]
-        return await sync_accounts(house, chosen, quiet=quiet)
+        outcomes = await sync_accounts(house, chosen, quiet=quiet)
+        return outcomes, [await stored(house, account) for account in chosen]
+
+
+async def stored(house: Installation, account: Account) -> int:
+    """Counted as servers count: a message in two folders is two."""
+    async with house.database.transaction(house.tenant) as conn:
+        folders = await browse.folders(conn, house.tenant, account.id, counted=True)
+    return sum(folder.messages or 0 for folder in folders)
 
 
 async def sync_accounts(house: Installation, accounts: list[Account], *, quiet: bool) -> list[Outcome]:
@@ -85,13 +95,13 @@ async def _patiently(means: Means, account: Account, every: timedelta, counts: C
         await asyncio.sleep(AGAIN_SECONDS)
 
 
-def described(outcome: Outcome) -> dict[str, Any]:
+def described(outcome: Outcome, messages: int) -> dict[str, Any]:
     """One account of the JSON document; `error` only where there is one."""
     counts = outcome.counts
     entry = {
         "address": outcome.account.address,
         "status": outcome.status,
-        "messages": counts.total,
+        "messages": messages,
         "added": counts.added,
         "removed": counts.removed,
         "flags_changed": counts.flags_changed,
