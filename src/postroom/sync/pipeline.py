@@ -8,6 +8,7 @@ A folder's cursor moves through here as well, behind the batches that it covers.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -19,7 +20,9 @@ from .workshop import Batch
 from .write import Writer
 
 MOST = 2
+NOT_READABLE = "Reading it ended the process that reads mail."
 
+Reading = asyncio.Future[list[Prepared]]
 Step = Callable[[], Awaitable[None]]
 
 
@@ -37,7 +40,7 @@ class Pipeline:
     async def store(self, folder: Folder, validity: int, batch: Batch, *, many: bool, backfill: bool) -> None:
         """Begin to read a batch, to be stored in its turn. Waits when enough is under way."""
         read = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
-        await self._steps.put(partial(self._store, folder, validity, read, backfill))
+        await self._steps.put(partial(self._store, folder, validity, batch, read, backfill))
 
     async def then(self, step: Step) -> None:
         """Do this when everything before it is stored."""
@@ -54,12 +57,19 @@ class Pipeline:
             self._steps.task_done()
 
     async def _store(
-        self, folder: Folder, validity: int, read: asyncio.Future[list[Prepared]], backfill: bool
+        self, folder: Folder, validity: int, batch: Batch, read: Reading, backfill: bool
     ) -> None:
-        batch = await read
+        writer, fatal = self.writer, list[int]()
         try:
-            await self.writer.messages(folder, validity, batch, backfill=backfill)
+            try:
+                prepared = await read
+            except BrokenProcessPool:
+                prepared, fatal = await writer.workshop.prepare_singly(writer.tenant, folder, batch)
+            for uid in fatal:
+                await writer.park(folder, validity, uid, "sync.not_readable", NOT_READABLE)
+            if prepared:
+                await writer.messages(folder, validity, prepared, backfill=backfill)
         finally:
-            for mail in batch:
-                if mail.file is not None:
-                    mail.file.close()
+            for message, _ in batch:
+                if not isinstance(message.content, bytes):
+                    message.content.close()

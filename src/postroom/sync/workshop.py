@@ -8,10 +8,11 @@ import asyncio
 import ctypes
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 
 import structlog
@@ -30,45 +31,86 @@ Batch = Sequence[tuple[RemoteMessage, RemoteItem]]
 logger = structlog.get_logger()
 
 
+Pools = Callable[[], ProcessPoolExecutor]
+
+
 class Workshop:
     """Reads batches off the event loop. Shared by all accounts of a process."""
 
-    def __init__(self, processes: ProcessPoolExecutor | None = None) -> None:
-        self._processes = processes
+    def __init__(self, pools: Pools | None = None) -> None:
+        self._pools = pools
+        self._processes: ProcessPoolExecutor | None = None
         self._started: Future[None] | None = None
 
     def prepare(
         self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool
     ) -> asyncio.Future[list[Prepared]]:
-        """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
+        """Begin to read a batch, one of `many` to come or not. What is in files stays in this process.
+
+        The future raises `BrokenProcessPool` when the process died; then `prepare_singly` goes on.
+        """
         loop = asyncio.get_running_loop()
         if many and all(isinstance(message.content, bytes) for message, _ in batch):
             try:
-                if self._processes and self._is_ready(self._processes):
-                    return loop.run_in_executor(self._processes, prepare, tenant, folder, batch)
-            except BrokenProcessPool:  # somebody killed it; we can do its work
-                logger.warning("sync.workshop_lost")
-                self._processes = None
+                if processes := self._ready():
+                    return loop.run_in_executor(processes, prepare, tenant, folder, batch)
+            except BrokenProcessPool:
+                self._lost()
         return loop.run_in_executor(None, prepare, tenant, folder, batch)
 
-    def _is_ready(self, processes: ProcessPoolExecutor) -> bool:
-        """Whether a process has started; begins to start one when none has: a thread bridges the time."""
-        if self._started is None:
+    async def prepare_singly(
+        self, tenant: TenantId, folder: Folder, batch: Batch
+    ) -> tuple[list[Prepared], list[int]]:
+        """Read a batch whose process has died, and give the uids of those whose reading kills another.
+
+        Somebody may have killed it, or the kernel for want of memory, or one message by a fault of a parser.
+        To find that one, each is read in a process that nobody else uses.
+        """
+        assert self._pools is not None
+        loop = asyncio.get_running_loop()
+        alone, read, fatal = self._pools(), list[Prepared](), list[int]()
+        try:
+            for pair in batch:
+                try:
+                    with _deaf():
+                        reading = loop.run_in_executor(alone, prepare, tenant, folder, [pair])
+                    read += await reading
+                except BrokenProcessPool:
+                    fatal.append(pair[0].uid)
+                    alone = self._pools()
+        finally:
+            alone.shutdown(wait=False, cancel_futures=True)
+        return read, fatal
+
+    def close(self) -> None:
+        if self._processes is not None:
+            self._processes.shutdown(wait=True, cancel_futures=True)
+
+    def _ready(self) -> ProcessPoolExecutor | None:
+        """A process that has started; begins to start one when there is none: a thread bridges the time."""
+        if self._processes is None or self._started is None:
+            if self._pools is None:
+                return None
+            self._processes = self._pools()
             with _deaf():
-                self._started = processes.submit(_nothing)
-        return self._started.done()
+                self._started = self._processes.submit(_nothing)
+        return self._processes if self._started.done() else None
+
+    def _lost(self) -> None:
+        """The next batch starts another."""
+        logger.warning("sync.workshop_lost")
+        self._processes = None
 
 
 @contextmanager
 def workshop(processes: int = 1) -> Iterator[Workshop]:
     """A workshop whose processes start when first needed and end with the block, or with us."""
-    pool = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_follow_parent, initargs=(os.getpid(),)
-    )
+    context, us = get_context("spawn"), (os.getpid(),)
+    shop = Workshop(partial(ProcessPoolExecutor, processes, context, _follow_parent, us))
     try:
-        yield Workshop(pool)
+        yield shop
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        shop.close()
 
 
 @contextmanager
@@ -88,5 +130,5 @@ def _nothing() -> None:
 def _follow_parent(parent: int) -> None:
     """Die with the parent, however it dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died while we were starting; nobody will tell us
+    if os.getppid() != parent:  # it died before it could be followed
+        os._exit(1)

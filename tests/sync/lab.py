@@ -1,0 +1,89 @@
+"""An account of tenant ONE on a lab server, and whether its copy is right."""
+
+from collections import Counter
+from datetime import timedelta
+
+from servers.tenants import ONE
+from sync.mailboxes import VAULT, copied, means
+
+from postroom.accounts import credentials
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account, Scope
+from postroom.db.pool import Database
+from postroom.ids import new_public_id
+from postroom.lab.server import LabServer
+from postroom.sync.perform import Outcome, perform
+from postroom.sync.verify import verify
+
+MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
+PARKED = "SELECT count(*) FROM sync_parked WHERE tenant_id = $1"
+RETRY_NOW = "UPDATE sync_parked SET retry_at = now() WHERE tenant_id = $1"
+
+
+async def connected(db: Database, server: LabServer, **settings: str | None) -> Account:
+    public_id = new_public_id()
+    where = {"host": server.host, "port": server.port, "security": "plain", **settings}
+    async with db.transaction(ONE) as conn:
+        account = await accounts.add(
+            conn,
+            ONE,
+            public_id,
+            address=server.address,
+            provider="imap",
+            settings=where,
+            secret=credentials.seal(VAULT, ONE, public_id, server.password),
+            scope=Scope(),
+        )
+    assert account is not None
+    return account
+
+
+async def sync(db: Database, account: Account) -> Outcome:
+    return await perform(means(db), account, every=timedelta(minutes=15))
+
+
+async def messages(db: Database, account: Account) -> set[str]:
+    """The public ids of all messages of the account, those that lie in no folder included."""
+    async with db.transaction(ONE) as conn:
+        return {row[0] for row in await conn.fetch(MESSAGES, account.id)}
+
+
+async def retry_parked(db: Database) -> None:
+    """As if their wait were over."""
+    async with db.transaction(ONE) as conn:
+        await conn.execute(RETRY_NOW, ONE)
+
+
+async def assert_nothing_wrong(db: Database, account: Account, server: LabServer) -> None:
+    """Whatever the copy holds are whole messages of their folders, none more often than there."""
+    theirs = {
+        name: Counter(m.raw() for m in f.messages.values()) for name, f in server.mailbox.folders.items()
+    }
+    ours: dict[str, Counter[bytes]] = {}
+    for (name, _), copy in (await copied(db, account)).items():
+        ours.setdefault(name, Counter())[copy.raw] += 1
+    for name, held in ours.items():
+        assert held <= theirs.get(name, held), name
+
+
+async def assert_no_silence(db: Database, account: Account, server: LabServer, outcome: Outcome) -> None:
+    """What a sync that names no trouble has not copied is not there."""
+    async with db.transaction(ONE) as conn:
+        parked = await conn.fetchval(PARKED, ONE)
+    if outcome.status == "success" and not outcome.counts.skipped and not parked:
+        held = Counter((name, copy.raw) for (name, _), copy in (await copied(db, account)).items())
+        theirs = ((f.name, m.raw()) for f in server.mailbox.folders.values() for m in f.messages.values())
+        assert held == Counter(theirs)
+
+
+async def assert_equal(db: Database, account: Account, server: LabServer) -> None:
+    """The copy holds what the mailbox holds: places, flags and bytes, each message once."""
+    theirs = {
+        (name, uid): (message.flags, message.raw())
+        for name, folder in server.mailbox.folders.items()
+        for uid, message in folder.messages.items()
+    }
+    ours = await copied(db, account)
+    assert {where: (copy.flags, copy.raw) for where, copy in ours.items()} == theirs
+    assert await messages(db, account) == {copy.public_id for copy in ours.values()}
+    assert all(folder.is_equal for folder in await verify(means(db), account))

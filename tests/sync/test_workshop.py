@@ -1,0 +1,96 @@
+"""The processes that read mail, killed while they read."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from sync.lab import assert_equal, connected, retry_parked, sync
+from sync.mailboxes import copied, means
+
+from postroom.db.pool import Database
+from postroom.ids import TenantId
+from postroom.lab.server import serve
+from postroom.mail.model import Folder
+from postroom.sync import folder, workshop
+from postroom.sync.perform import perform
+from postroom.sync.prepare import Prepared, prepare
+from postroom.sync.workshop import Batch, Workshop
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+FATAL = b"Subject: fatal\r\n\r\nNobody survives reading this.\r\n"
+EVERY = timedelta(minutes=15)
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """One that uses its process from the first message on."""
+    monkeypatch.setattr(folder, "MANY", -1)
+    made = Workshop(partial(ProcessPoolExecutor, 1, get_context("fork")))
+    made._ready()
+    assert made._started is not None
+    made._started.result()
+    yield made
+    made.close()
+
+
+def dies_once(marker: Path, tenant: TenantId, place: Folder, batch: Batch) -> list[Prepared]:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare(tenant, place, batch)
+
+
+def dies_of_one(tenant: TenantId, place: Folder, batch: Batch) -> list[Prepared]:
+    if any(message.content == FATAL for message, _ in batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare(tenant, place, batch)
+
+
+async def test_a_process_that_is_killed_costs_no_message(
+    db: Database, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "prepare", partial(dies_once, tmp_path / "died"))
+    async with serve(messages=60, folder_count=3) as server:
+        account = await connected(db, server)
+
+        outcome = await perform(replace(means(db), workshop=shop), account, every=EVERY)
+
+        assert (outcome.status, outcome.counts.added, outcome.counts.parked) == ("success", 60, 0)
+        assert (tmp_path / "died").exists()
+        await assert_equal(db, account, server)
+
+
+async def test_a_message_that_kills_its_reader_waits_and_all_others_are_stored(
+    db: Database, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "prepare", dies_of_one)
+    async with serve(messages=20, folder_count=1) as server:
+        server.mailbox.deliver(FATAL)
+        account = await connected(db, server)
+
+        outcome = await perform(replace(means(db), workshop=shop), account, every=EVERY)
+
+        assert (outcome.status, outcome.counts.added, outcome.counts.parked) == ("success", 20, 1)
+        assert len(await copied(db, account)) == 20
+        monkeypatch.undo()
+        await retry_parked(db)
+        await sync(db, account)
+        await assert_equal(db, account, server)
+
+
+def test_a_process_whose_parent_is_gone_ends_at_once() -> None:
+    code = "from postroom.sync.workshop import _follow_parent; _follow_parent(0); print('alive')"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
