@@ -203,6 +203,10 @@ class ServerRefused(errors.TryLater):
     code = "providers.refused"
 
 
+class SentAway(ServerRefused):
+    """It wants less of all of us: another folder would be refused as well, and asking makes it worse."""
+
+
 class Incomplete(errors.TryLater):
     code = "providers.incomplete"
 

@@ -24,6 +24,7 @@ from postroom.providers.model import (
     OpenFolder,
     RemoteItem,
     RemoteMessage,
+    SentAway,
     ServerRefused,
     TlsRefused,
     Unfetchable,
@@ -79,7 +80,7 @@ async def failure(server: LabServer, **changes: object) -> PostroomError:
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("greeting-bye", ServerRefused, "ended the conversation"),
+        ("greeting-bye", SentAway, "ended the conversation"),
         ("login-no", WrongPassword, "does not accept this password for robin@lab.example"),
         ("authenticated-not-connected", ServerRefused, "opens no mailbox"),
     ],

@@ -26,6 +26,7 @@ from postroom.providers.model import (
     NoRoom,
     NotTrusted,
     PortClosed,
+    SentAway,
     ServerRefused,
     TlsRefused,
     UnknownHost,
@@ -109,9 +110,8 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
             return refused_login(error, settings)
         case imap.ServerBusy():
             wait = error.wait or _wait(f"{error.code} {error.text}")
-            return ServerRefused(
-                f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host
-            )
+            kind = SentAway if throttled(error) else ServerRefused
+            return kind(f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host)
         case imap.CommandFailed():
             return _of_command(error, host)
         case imap.NoMechanism():
@@ -123,7 +123,7 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
                 host=host,
             )
         case imap.Disconnected(said=str(said)):
-            return ServerRefused(f"{host} ended the conversation: {shown(said)}", wait=_wait(said), host=host)
+            return SentAway(f"{host} ended the conversation: {shown(said)}", wait=_wait(said), host=host)
         case imap.Disconnected():
             return Unreachable(f"The connection to {host} was lost.", host=host)
     return Incomplete(f"{host} does not keep to the IMAP protocol: {shown(str(error))}.", host=host)
