@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from postroom.mime import parameters, transfer, uuencode
-from postroom.mime.charsets import decode
+from postroom.mime.charsets import decode, holds_ascii
 from postroom.mime.flowed import unflow
 from postroom.mime.html import to_text
 from postroom.mime.limits import HTML_CHARS, PREVIEW_CHARS, TEXT_BYTES, TEXT_CHARS
@@ -17,9 +17,7 @@ META_CHARSET = re.compile(
     rb"<meta[^>]{1,200}?charset\s{0,3}=\s{0,3}[\"']?([a-z0-9_:.-]{2,40})", re.IGNORECASE
 )
 PREVIEW_FROM = (600, 6_000)  # characters of the text that a preview is made from; more if they do not suffice
-QUOTED_LINES = re.compile(
-    r"^(?:>.*|On .{1,200} wrote:|Am .{1,200} schrieb.{0,100}:|Le .{1,200} a écrit ?:)$", re.MULTILINE
-)
+ATTRIBUTION = re.compile(r"(?:On .{1,200} wrote|Am .{1,200} schrieb.{0,100}|Le .{1,200} a écrit ?):\Z")
 SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 # Newsletters fill what an inbox shows with characters that nobody sees.
 INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffc]+")
@@ -61,26 +59,13 @@ class Body:
 
     def read(self, part: Part, is_html: bool = False) -> str:
         """A part's text in Unicode without NUL; lines of plain text end in LF."""
-        end = min(part.end, part.start + self._left)
-        if end < part.end:
-            self.defects.add("html.truncated" if is_html else "text.truncated")
-        raw = self.source[part.start : end]
-        self._left -= len(raw)
-        encoding = transfer.name(part.fields.get("content-transfer-encoding", ""), self.defects)
-        if encoding:
-            if encoding == "base64" and transfer.base64_damaged(raw):
-                self.defects.add("text.damaged")
-            raw = transfer.decode(raw, encoding)
-        elif b"begin " in raw and not is_html:
-            files = uuencode.find(raw)
-            self.embedded += [
-                Embedded(file.name, part.start + file.start, part.start + file.end) for file in files
-            ]
-            raw = uuencode.without(raw, files)
+        raw = self._decoded(part, is_html)
         charset = parameters.token(part.parameters, "charset")
         if is_html and charset is None and not raw.isascii():
             meta = META_CHARSET.search(raw[:2000])
             charset = meta[1].decode("ascii") if meta else None
+        if b"\r" in raw and not is_html and holds_ascii(charset):
+            raw = b"\n".join((raw + b"|").splitlines())[:-1]  # `replace` takes twice as long
         text = decode(raw, charset, self.defects)
         if "\r" in text and not is_html:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -90,6 +75,28 @@ class Body:
         if part.parameters.get("format", "").lower() == "flowed" and not is_html:
             text = unflow(text, part.parameters.get("delsp", "").lower() == "yes")
         return text
+
+    def _decoded(self, part: Part, is_html: bool) -> bytes:
+        """Its bytes, as far as they are read, without transfer encoding and files inside the text."""
+        end = min(part.end, part.start + self._left)
+        if end < part.end:
+            self.defects.add("html.truncated" if is_html else "text.truncated")
+        raw = self.source[part.start : end]
+        self._left -= len(raw)
+        encoding = transfer.name(part.fields.get("content-transfer-encoding", ""), self.defects)
+        if encoding == "base64":
+            raw, damaged = transfer.base64_text(raw)
+            if damaged:
+                self.defects.add("text.damaged")
+        elif encoding:
+            raw = transfer.decode(raw, encoding)
+        elif b"begin " in raw and not is_html:
+            files = uuencode.find(raw)
+            self.embedded += [
+                Embedded(file.name, part.start + file.start, part.start + file.end) for file in files
+            ]
+            raw = uuencode.without(raw, files)
+        return raw
 
     def text(self) -> str:
         """Everything as plain text."""
@@ -131,13 +138,26 @@ def preview(text: str) -> str:
     for length in PREVIEW_FROM:
         start = text[:length]
         own = SIGNATURE.split(start, 1)[0] if "\n--" in start else start
-        own = _one_line(QUOTED_LINES.sub("", own) if ">" in own or ":\n" in own else own)
+        own = _one_line(_without_quotes(own) if ">" in own or ":\n" in own else own)
         if len(own) > PREVIEW_CHARS * 3 // 4 or length >= len(text):
             break
     return own or _one_line(start)
 
 
+def _without_quotes(text: str) -> str:
+    return "\n".join(
+        [
+            line
+            for line in text.split("\n")
+            if line[:1] != ">" and not (line[-1:] == ":" and ATTRIBUTION.match(line))
+        ]
+    )
+
+
 def _one_line(text: str) -> str:
-    if not text.isascii():
-        text = INVISIBLE.sub("", text)
-    return " ".join(text.split())[:PREVIEW_CHARS].rstrip()
+    """The beginning of `text`, of which a little more than that is mostly enough."""
+    for piece in (text[: PREVIEW_CHARS + 100], text):
+        shown = " ".join((piece if piece.isascii() else INVISIBLE.sub("", piece)).split())
+        if len(shown) >= PREVIEW_CHARS:
+            break
+    return shown[:PREVIEW_CHARS].rstrip()

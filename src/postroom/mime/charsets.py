@@ -97,6 +97,12 @@ def codec(name: str) -> tuple[Decode, bool] | None:
     return known.decode, not NOT_ASCII.match(known.name)
 
 
+def holds_ascii(declared: str | None) -> bool:
+    """Whether bytes below 0x80 are ASCII in text that is declared so."""
+    known = codec(declared) if declared else None
+    return known is None or known[1]
+
+
 def decode(data: bytes, declared: str | None, defects: set[str]) -> str:
     """`data` as text, along the ladder above."""
     known = codec(declared) if declared else None

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import nh3
 from selectolax.lexbor import LexborHTMLParser
 
+from postroom.mime import flat
 from postroom.mime.bounds import MOST, bounded, is_harmless
+from postroom.mime.flat import BREAK
 
 FORMATTING = """
     a abbr acronym address article aside b bdi bdo big blockquote br caption center cite code col
@@ -129,9 +131,6 @@ def style(value: str) -> str:
     return "; ".join(kept)
 
 
-# White space to an HTML parser, so that it may stand between the rows of a table; mail has none.
-MARK = "\f"
-BREAK = "\x01"
 BLOCKS = (
     r"<(?=(?:p|div|br|tr|li|h[1-6]|table|[uod]l|d[td]|blockquote|pre|hr|section|article|header|footer|address"
     r"|center|caption|figure|main|nav|aside|/p|/div|/table|/h[1-6]|/[uod]l|/blockquote|/pre)[\s/>])"
@@ -164,16 +163,22 @@ PARAGRAPH = re.compile(f"{BREAK * 3}+")
 def to_text(html: str) -> str:
     """The words of `html` that a reader sees, with line breaks where a browser would break."""
     html = html[:MOST]
+    simple = flat.words(html)
+    return tidy(parsed(html) if simple is None else simple)
+
+
+def parsed(html: str) -> str:
+    """The text of the tree that a browser makes of `html`, without what is hidden."""
     if not is_harmless(html):
         html = bounded(html)
     if PREFORMATTED.search(html):
         html = _keep_lines(html)
     block = BLOCK_IN_ANY_CASE if UPPER_CASE_TAG.search(html) else BLOCK
-    html = (MARK + "<").join(block.split(html)).replace("</td>", " </td>")
+    html = (BREAK + "<").join(block.split(html)).replace("</td>", " </td>").replace("</TD>", " </TD>")
     tree = LexborHTMLParser(html)
     _remove_hidden(tree, html)
     body = tree.body
-    return _tidy(body.text()) if body else ""
+    return body.text() if body else ""
 
 
 def _remove_hidden(tree: LexborHTMLParser, html: str) -> None:
@@ -192,14 +197,12 @@ def _remove_hidden(tree: LexborHTMLParser, html: str) -> None:
             node.decompose()
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Runs of white space are one space, one or two breaks a new line, more of them an empty line."""
-    text = (
-        text.replace(BREAK, " ").replace("\n", " ").replace("\r", " ").replace("\t", " ").replace("\xa0", " ")
-    )
-    while "  " in text:
-        text = text.replace("  ", " ")
-    text = text.replace(MARK, BREAK).replace(f"{BREAK} ", BREAK).replace(f" {BREAK}", BREAK)
+    for white in "\n\r\t\xa0\x01":
+        text = text.replace(white, " ")
+    text = " ".join(filter(None, text.split(" ")))
+    text = text.replace(f"{BREAK} ", BREAK).replace(f" {BREAK}", BREAK)
     return PARAGRAPH.sub("\n\n", text).replace(BREAK * 2, "\n").replace(BREAK, "\n").strip()
 
 
@@ -210,7 +213,7 @@ def _keep_lines(html: str) -> str:
     at = 0
     for found in PREFORMATTED.finditer(html):
         piece = html[at : found.start()]
-        out.append(piece.replace("\n", MARK) if inside else piece)
+        out.append(piece.replace("\n", BREAK) if inside else piece)
         at, inside = found.start(), not found[1]
     out.append(html[at:])
     return "".join(out)

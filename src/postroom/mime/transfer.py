@@ -92,6 +92,19 @@ def base64_damaged(data: bytes) -> bool:
     return bool(len(kept) % 4) or len(kept) - len(digits) > 2 or bool(digits.translate(None, BASE64_DIGITS))
 
 
+def base64_text(data: bytes) -> tuple[bytes, bool]:
+    """`base64`, and `base64_damaged`."""
+    kept = data.translate(None, WHITE)
+    pads = len(kept) - len(kept.rstrip(b"="))
+    try:
+        found = binascii.a2b_base64(kept)
+    except binascii.Error:
+        return base64(data), True
+    if len(kept) % 4 == 0 and pads <= 2 and len(found) == len(kept) // 4 * 3 - pads:
+        return found, False  # one stray character less than that would be a byte less
+    return base64(data), base64_damaged(data)
+
+
 def stream(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """`decode` for data that comes in pieces; holds about one piece at a time."""
     if encoding == "base64":
