@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search.test_query import NOW
 
-from postroom.search.highlight import find_matches, mark, snippet, terms
+from postroom.search.highlight import MAX_WORDS, find_matches, mark, snippet, terms
 from postroom.search.query import parse
 
 
@@ -85,3 +85,23 @@ def test_highlighting_takes_time_in_proportion(piece: str) -> None:
         return perf_counter() - start
 
     assert seconds(40_000) < 12 * seconds(10_000) + 0.005
+
+
+def test_a_phrase_without_end_costs_no_more_than_a_long_one() -> None:
+    text = "a " * 10_000
+
+    def seconds(words: int) -> float:
+        return min(timed("a " * words + end) for end in "bcd")  # a pattern is built once for each
+
+    def timed(term: str) -> float:
+        start = perf_counter()
+        find_matches(text, (term,))
+        return perf_counter() - start
+
+    assert seconds(900) < 4 * seconds(MAX_WORDS) + 0.005
+
+
+def test_a_long_phrase_is_marked_as_far_as_it_is_looked_for() -> None:
+    words = " ".join(f"w{number}" for number in range(60))
+
+    assert find_matches(f"see {words}.", (words,)) == [(4, 4 + words.index(f" w{MAX_WORDS}"))]

@@ -18,6 +18,8 @@ from .query import Node, Text
 MAX_READ = 50_000
 """Characters of a text looked at."""
 MAX_MATCHES = 500
+MAX_WORDS = 48
+"""Words looked for in one pass, shared among the terms: each makes the pattern dearer to build and to run."""
 WIDTH = 200
 
 _NOT_AFTER_LETTER = rf"(?<![^\W_{SPACELESS}])"
@@ -109,13 +111,14 @@ def _end(offsets: Sequence[int], at: int) -> int:
 
 @lru_cache(maxsize=64)
 def _pattern(terms: tuple[str, ...]) -> re.Pattern[str] | None:
-    patterns = filter(None, map(_term_pattern, sorted(terms, key=len, reverse=True)))
+    most = max(1, MAX_WORDS // max(1, len(terms)))
+    patterns = filter(None, (_term_pattern(term, most) for term in sorted(terms, key=len, reverse=True)))
     choices = [f"(?P<t{number}>{pattern})" for number, pattern in enumerate(patterns)]
     return re.compile("|".join(choices)) if choices else None
 
 
-def _term_pattern(term: str) -> str:
-    """A pattern of bounded length and without nested repetition, hence linear; empty for no word."""
+def _term_pattern(term: str, most: int) -> str:
+    """A pattern without nested repetition, hence linear; of a phrase only the first `most` words."""
     runs = [expand(run) for run in cut(fold(term))]
     parts: list[str] = []
     for run in runs:
@@ -128,7 +131,7 @@ def _term_pattern(term: str) -> str:
             ]
     if parts and term.endswith("*"):
         parts[-1] = parts[-1].removesuffix(_NOT_BEFORE_LETTER) + r"\w{0,64}"
-    return _BETWEEN.join(parts)
+    return _BETWEEN.join(parts[:most])
 
 
 def _best(found: list[tuple[int, int, str]], width: int) -> int:
