@@ -18,6 +18,8 @@ from postroom.mime import attachments, parse
 from postroom.mime.html import Sanitised, sanitise
 from postroom.mime.model import Attachment, ParsedMessage
 
+SLICE = 1 << 18
+"""Bytes handed on at once: whoever stops reading holds up so many in each buffer on the way, and a chunk."""
 IN_MEMORY = 2 * CHUNK
 """Bytes of encoded attachments and of raw mail held in memory; what is larger goes through a file."""
 
@@ -38,8 +40,10 @@ async def read(
         async with database.transaction(tenant) as conn:
             wanted = blobs.read(conn, tenant, digest, max(start, first), min(start + CHUNK, past))
             pieces = [piece async for piece in wanted]
-        for piece in pieces:
-            yield piece
+        while pieces:
+            piece = pieces.pop(0)
+            for at in range(0, len(piece), SLICE):
+                yield piece[at : at + SLICE]
 
 
 async def decoded(
