@@ -67,6 +67,16 @@ def test_base64_in_pieces_is_base64_as_a_whole(data: bytes, step: int) -> None:
     assert transfer.base64_size(pieces) == len(whole)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"QUJD", b"QUJDREVG\r\n", b"QQ", b"=", b"\n", b"*", b"QQ==", b" ", b"A"])).map(
+        b"".join
+    )
+)
+def test_base64_of_a_text_is_decoded_and_judged_at_once(data: bytes) -> None:
+    assert transfer.base64_text(data) == (transfer.base64(data), transfer.base64_damaged(data))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([b"a", b"=41", b"=", b"\n", b"\r\n", b"= \n", b"=\n", b"=4"])).map(b"".join))
 def test_quoted_printable_never_fails(data: bytes) -> None:

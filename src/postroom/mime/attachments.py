@@ -16,6 +16,7 @@ from postroom.mime.words import decode_words
 
 COUNTED = 32 << 10  # bytes; what stays in the processor's cache is counted fastest
 UNKNOWN_TYPE = "application/octet-stream"
+NAMELESS = frozenset(["charset", "format", "delsp", "boundary", "type"])
 UNSAFE_NAME = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]+"
 )
@@ -68,7 +69,7 @@ def file_name(name: str | None) -> str | None:
 def declared_name(part: Part, disposition: parameters.Parameters, defects: set[str]) -> str | None:
     """The file name that the sender gave, from either header."""
     name = parameters.text(disposition, "filename", defects) if disposition else None
-    if not name and part.parameters:
+    if not name and not part.parameters.keys() <= NAMELESS:
         name = parameters.text(part.parameters, "name", defects)
     return file_name(name)
 

@@ -118,7 +118,15 @@ def decode(data: bytes, declared: str | None, defects: set[str]) -> str:
     except (UnicodeDecodeError, UnicodeError):
         defects.add("charset.wrong")
         text = _second_try(data, decoder)
-    return text if over_ascii else SURROGATE.sub("\ufffd", text)
+    return text if over_ascii else _without_surrogates(text)
+
+
+def _without_surrogates(text: str) -> str:
+    try:
+        text.encode()  # takes a tenth of the time of a search
+    except UnicodeEncodeError:
+        return SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def guess(data: bytes, fallback: str | None = None) -> str:

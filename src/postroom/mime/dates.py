@@ -69,13 +69,14 @@ EARLIEST, LATEST = 1970, 2100
 def parse(value: str, defects: set[str]) -> datetime | None:
     """`value` as an instant in UTC, or None and a defect."""
     usual = USUAL.match(value)
-    if usual is not None and (month := MONTHS.get(usual[2].lower())):
-        east = int(usual[8]) * 60 + int(usual[9])
+    if usual is not None:
+        day, name, year, hour, minute, second, sign, hours, minutes = usual.groups()
+        east = int(hours) * 60 + int(minutes)
         try:
             local = datetime(
-                int(usual[3]), month, int(usual[1]), int(usual[4]), int(usual[5]), int(usual[6]), 0, UTC
+                int(year), MONTHS.get(name.lower(), 0), int(day), int(hour), int(minute), int(second), 0, UTC
             )
-            moment = local - timedelta(minutes=-east if usual[7] == "-" else east)
+            moment = local - timedelta(minutes=-east if sign == "-" else east)
         except (ValueError, OverflowError):
             moment = None
         if moment is not None and EARLIEST < moment.year < LATEST and east < 24 * 60:

@@ -71,6 +71,7 @@ def read(source: Source, start: int, stop: int, defects: set[str]) -> tuple[Head
 
 def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:
     """The headers of a block, and how many there should be: one for each line that is not folded."""
+    block = block.rstrip(b"\r")  # of the empty line
     visible = block.translate(VISIBLE, b"\r")
     if len(visible) < len(block) and len(block) - len(visible) != block.count(b"\r\n"):
         visible = block.replace(b"\r\n", b"\n").translate(VISIBLE)

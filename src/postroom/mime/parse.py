@@ -19,7 +19,7 @@ from postroom.mime.limits import (
 )
 from postroom.mime.model import Address, Attachment, ParsedMessage
 from postroom.mime.source import FileSource, Source
-from postroom.mime.structure import Part, Walk
+from postroom.mime.structure import Head, Part, Walk
 from postroom.mime.words import decode_words
 
 ANGLE_ID = re.compile(r"<([^<>]++)>")
@@ -54,7 +54,8 @@ def read(source: Source, size: int) -> ParsedMessage:
     content.finish()
     text = content.body.text()
     html = content.body.html()
-    fields, found, names = walk.root.fields, walk.root.head.headers, walk.root.head.names
+    head = walk.root.head
+    fields, names = head.fields, head.names
     senders = _senders(fields, names, defects)
     return ParsedMessage(
         message_id=_message_id(fields, names, defects),
@@ -62,13 +63,13 @@ def read(source: Source, size: int) -> ParsedMessage:
         references=_ids(fields.get("references"), defects),
         subject=_unstructured(fields.get("subject", ""), defects),
         senders=senders,
-        sender=next(iter(senders or _addresses(found, names, "sender", defects)), None),
-        reply_to=_addresses(found, names, "reply-to", defects),
-        to=_addresses(found, names, "to", defects),
-        cc=_addresses(found, names, "cc", defects),
-        bcc=_addresses(found, names, "bcc", defects),
+        sender=next(iter(senders or _addresses(head, "sender", defects)), None),
+        reply_to=_addresses(head, "reply-to", defects),
+        to=_addresses(head, "to", defects),
+        cc=_addresses(head, "cc", defects),
+        bcc=_addresses(head, "bcc", defects),
         sent_at=_sent_at(fields.get("date"), defects),
-        headers=_decoded(found, defects),
+        headers=_decoded(head.headers, defects),
         list_id=_list_id(fields.get("list-id")),
         list_unsubscribe=_unstructured(fields.get("list-unsubscribe", ""), defects) or None,
         text=text,
@@ -188,13 +189,14 @@ def _senders(fields: dict[str, str], names: list[str], defects: set[str]) -> tup
     return addresses.parse(fields["from"], "from.ambiguous", defects)
 
 
-def _addresses(found: Headers, names: list[str], name: str, defects: set[str]) -> tuple[Address, ...]:
+def _addresses(head: Head, name: str, defects: set[str]) -> tuple[Address, ...]:
     """All headers of that name together: there should be one, but two To headers were both meant."""
-    if name not in names:
+    if name not in head.fields:
         return ()
-    if names.count(name) == 1:
-        return addresses.parse(found[names.index(name)][1], "address.ambiguous", defects)
-    joined = ",".join(value for key, (_name, value) in zip(names, found, strict=True) if key == name)
+    if head.names.count(name) == 1:
+        return addresses.parse(head.fields[name], "address.ambiguous", defects)
+    pairs = zip(head.names, head.headers, strict=True)
+    joined = ",".join(value for key, (_name, value) in pairs if key == name)
     return addresses.parse(joined, "address.ambiguous", defects)
 
 

@@ -45,7 +45,7 @@ def _head(block: bytes) -> Head:
     defects: set[str] = set()
     found, body = headers.read(block, 0, len(block), defects)
     names = [name.lower() for name, _value in found]
-    fields = dict(zip(reversed(names), [value for _name, value in reversed(found)], strict=True))
+    fields = dict(zip(names[::-1], [value for _name, value in found[::-1]], strict=True))
     declared = fields.get("content-type")
     kind, values = (None, parameters.NONE) if declared is None else parameters.content_type(declared)
     return Head(found, names, fields, kind, values, body, defects)
@@ -87,6 +87,7 @@ class Walk:
     root: Part = field(init=False)
     leaves: list[Part] = field(init=False, default_factory=list)
     _stack: list[_Open] = field(init=False, default_factory=list)
+    _levels: tuple[dict[bytes, int], bytes] | None = field(init=False, default=None)
     _leaf: Part | None = field(init=False, default=None)
     _parts: int = field(init=False, default=0)
 
@@ -126,6 +127,7 @@ class Walk:
             if kind == "multipart/alternative" and not alternative:
                 alternative = self._parts
             self._stack.append(_Open(boundary, kind, part, alternative))
+            self._levels = None
         return max(part.start - 1, 0)
 
     def _read(self, start: int) -> Part:
@@ -168,9 +170,7 @@ class Walk:
 
     def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
         """The next delimiter of an open multipart: (offset of its newline, end of line, level, is last)."""
-        levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
-        common = _common_start(levels) if len(levels) > 1 else self._stack[0].boundary
-        needle = b"\n--" + common  # the longer, the faster the search
+        levels, needle = self._levels or self._look_for()
         find, source = self.source.find, self.source
         if self._leaf is not None and self._leaf.fields.get("content-transfer-encoding") == "base64":
             at = max(at, find(b"-", at, end) - 2)  # no digit of base64; a single byte is found fastest
@@ -187,6 +187,13 @@ class Walk:
                 return at, stop, level, last
             at = stop
         return None
+
+    def _look_for(self) -> tuple[dict[bytes, int], bytes]:
+        """Open boundaries with their levels, and what all delimiters begin with: long is found fast."""
+        levels = {multipart.boundary: level for level, multipart in enumerate(self._stack)}
+        common = _common_start(levels) if len(levels) > 1 else self._stack[0].boundary
+        self._levels = levels, b"\n--" + common
+        return self._levels
 
     def _delimiter(self, at: int, line_end: int, level: int, last: bool) -> int:
         self._end_leaf(at)
@@ -213,6 +220,7 @@ class Walk:
     def _close(self, at: int) -> None:
         """Leave the innermost multipart. One without any part is read as text."""
         multipart = self._stack.pop()
+        self._levels = None
         if not multipart.children:
             self.defects.add("boundary.missing")
             multipart.part.content_type = "text/plain"

@@ -94,14 +94,18 @@ def base64_damaged(data: bytes) -> bool:
 
 def base64_text(data: bytes) -> tuple[bytes, bool]:
     """`base64`, and `base64_damaged`."""
-    kept = data.translate(None, WHITE)
-    pads = len(kept) - len(kept.rstrip(b"="))
+    data = data.rstrip(WHITE)
     try:
-        found = binascii.a2b_base64(kept)
+        found = binascii.a2b_base64(data)
     except binascii.Error:
         return base64(data), True
-    if len(kept) % 4 == 0 and pads <= 2 and len(found) == len(kept) // 4 * 3 - pads:
-        return found, False  # one stray character less than that would be a byte less
+    # Lines are of one length; were one not, or held they anything else, a byte or more would be missing.
+    line = data.find(b"\n") + 1
+    breaks = data[line - 1 :: line].count(b"\n") + data[line - 2 :: line].count(b"\r") if line > 1 else 0
+    length = len(data) - breaks
+    pads = len(data) - len(data.rstrip(b"="))
+    if length % 4 == 0 and pads <= 2 and len(found) == length // 4 * 3 - pads:
+        return found, False
     return base64(data), base64_damaged(data)
 
 
