@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from postroom.accounts.model import Scope
+from postroom.errors import PostroomError
 from postroom.mail.model import Folder
 from postroom.mail.store import folders
 from postroom.providers.model import (
@@ -73,24 +74,28 @@ async def look(
     needs = way(cursor, status)
     if cursor is not None and needs is Way.NOTHING and not any(entry.is_due for entry in parked):
         return unchanged(folder, remote, cursor)
-    if cursor is not None and needs is Way.AFRESH:
-        await writer.restart(folder)
+    backfill = cursor is None or cursor.is_begun or needs is Way.AFRESH
+    if needs is Way.AFRESH and status.validity:
+        cursor = await writer.begin(folder, status.validity)
     stored = await _stored(writer, folder)
     listed = await _listed(opened, stored)
     difference = compare(stored, listed)
+    present = frozenset(listed)
+    if gone := [entry.uid for entry in parked if entry.uid not in present]:
+        await writer.unpark(folder, gone)
     waiting = {entry.uid for entry in parked if not entry.is_due and entry.validity == status.validity}
     missing = await in_scope(opened, scope, difference.missing)
     copy = FolderCopy(
         folder,
         remote,
-        before=None if needs is Way.AFRESH else cursor,
+        before=cursor,
         after=Cursor.of(status),
         validity=status.validity or 0,
         seen_next=listed[-1] + 1 if listed else 1,
         todo=[uid for uid in missing if uid not in waiting],
         # A server that gives its folder no validity cannot prove a removal.
         removed=difference.extra if status.validity else (),
-        backfill=needs is Way.AFRESH,
+        backfill=backfill,
         largest=scope.largest,
     )
     if kept := sorted(set(stored) - set(difference.extra)):
@@ -109,7 +114,7 @@ async def in_scope(opened: OpenFolder, scope: Scope, uids: Sequence[int]) -> Seq
 async def look_again(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
     """Fetch, to be stored, what has arrived in a folder since it was last listed."""
     opened = await mailbox.open(copy.remote)
-    if opened.status.validity != copy.validity or (opened.status.uid_next or 0) <= copy.seen_next:
+    if (opened.status.validity or 0) != copy.validity or (opened.status.uid_next or 0) <= copy.seen_next:
         return
     fresh = [uid for uid in await opened.uids() if uid >= copy.seen_next]
     if fresh:
@@ -128,11 +133,13 @@ async def _listed(opened: OpenFolder, stored: Sequence[int]) -> Sequence[int]:
 
 
 async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:
-    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder."""
+    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder.
+
+    Raises `Incomplete` when the folder was numbered anew since we looked; the next sync begins it afresh.
+    """
     opened = await mailbox.open(copy.remote)
-    if opened.status.validity != copy.validity:
-        copy.todo, copy.after, copy.removed = [], copy.before, ()  # the next sync begins it afresh
-        return
+    if (opened.status.validity or 0) != copy.validity:
+        raise Incomplete("The server has just given its messages new numbers; the next sync copies them.")
     while copy.todo and most > 0:
         size = min(WINDOW, most)
         uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
@@ -157,26 +164,34 @@ async def _window(
 async def _batches(
     opened: OpenFolder, writer: Writer, copy: FolderCopy, wanted: Sequence[RemoteItem]
 ) -> AsyncIterator[list[Pair]]:
-    """What arrives, in pieces for one transaction each. What does not arrive is parked, or gone."""
+    """What arrives, in pieces for one transaction each. What does not arrive is parked, or gone.
+
+    When the server breaks off, what had arrived comes first, and then the error: a server that does so every
+    few messages is copied nevertheless.
+    """
     items = {item.uid: item for item in wanted}
     batch: list[Pair] = []
-    size = 0
-    async for answer in opened.fetch(wanted):
-        if isinstance(answer, Unfetched):
-            del items[answer.uid]
-            await _unfetched(writer, copy, answer)
-            continue
-        item = items.pop(answer.uid)
-        if answer.flags is None and item.flags is None:
-            copy.after = copy.before  # unknown is not empty: the next sync asks again
-        batch.append((answer, item))
-        writer.counts.bytes += answer.size
-        size += answer.size
-        if len(batch) == BATCH_MESSAGES or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
+    size, broken = 0, None
+    try:
+        async for answer in opened.fetch(wanted):
+            item = items.pop(answer.uid)
+            if isinstance(answer, Unfetched):
+                await _unfetched(writer, copy, answer)
+                continue
+            if answer.flags is None and item.flags is None:
+                copy.after = copy.before  # unknown is not empty: the next sync asks again
+            batch.append((answer, item))
+            writer.counts.bytes += answer.size
+            size += answer.size
+            if len(batch) == BATCH_MESSAGES or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except PostroomError as error:
+        broken = error
     if batch:
         yield batch
+    if broken is not None:
+        raise broken
     if items:
         raise Incomplete(f"The server answered for {len(wanted) - len(items)} of {len(wanted)} messages.")
 
@@ -207,8 +222,11 @@ async def _flags(
         await _apply(writer, copy, changes.flags)
         return
     for start in range(0, len(kept), WINDOW):
-        seen = await opened.scan(kept[start : start + WINDOW])
-        await _apply(writer, copy, {item.uid: item.flags for item in seen if item.flags is not None})
+        window = kept[start : start + WINDOW]
+        told = {item.uid: item.flags for item in await opened.scan(window) if item.flags is not None}
+        if len(told) < len(window):
+            copy.after = copy.before  # unknown is not unchanged: the next sync asks again
+        await _apply(writer, copy, told)
 
 
 async def _apply(writer: Writer, copy: FolderCopy, now: Mapping[int, frozenset[str]]) -> None:

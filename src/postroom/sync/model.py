@@ -13,7 +13,8 @@ class Cursor:
     """How far the copy of a folder goes.
 
     Every message below `uid_next` that the server had is stored or parked, and as of `modseq` its flags are
-    equal. Moves only in the transaction that stores the last of what it covers.
+    equal. Moves only in the transaction that stores the last of what it covers. A copy that has only begun
+    covers nothing, but says under which validity its numbers were given.
     """
 
     validity: int
@@ -27,6 +28,15 @@ class Cursor:
         if not status.validity or status.messages is None or status.uid_next is None:
             return None
         return cls(status.validity, status.uid_next, status.modseq, status.messages)
+
+    @classmethod
+    def begun(cls, validity: int) -> "Cursor":
+        return cls(validity, 0, None, 0)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the first copy has not been finished yet."""
+        return self.uid_next == 0
 
     def status(self) -> FolderStatus:
         return FolderStatus(self.messages, self.validity, self.uid_next, self.modseq)

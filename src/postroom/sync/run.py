@@ -7,6 +7,7 @@ The connection is one conversation, so folders take turns. Nothing here is kept 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -15,6 +16,7 @@ from postroom.accounts.model import Scope
 from postroom.accounts.scope import wants
 from postroom.db import leases
 from postroom.db.pool import Database
+from postroom.errors import PostroomError
 from postroom.ids import AccountId, FolderId, TenantId
 from postroom.mail.model import Folder
 from postroom.mail.store import folders
@@ -24,6 +26,7 @@ from postroom.providers.model import (
     Incomplete,
     Mailbox,
     RemoteFolder,
+    SentAway,
     ServerRefused,
 )
 
@@ -36,6 +39,7 @@ from .workshop import Workshop
 from .write import Writer
 
 FIRST = 200  # messages of each folder that come before anything older
+PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
 TURN = 1000  # messages of a folder before the inbox is looked at again
 ORDER = (FolderRole.INBOX, FolderRole.SENT, FolderRole.DRAFTS, FolderRole.ARCHIVE)
 
@@ -80,13 +84,18 @@ class _Run:
             folder = await self._save(remote, known.get(remote.name))
             await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
         async with self._pipeline.running():
-            await self._copy()
+            try:
+                await self._copy()
+            except PostroomError:
+                await self._pipeline.drain()  # what has arrived need not be fetched again
+                raise
             await self._pipeline.drain()
         await self._forget_folders(known, listed)
         for copy in self._copies:
             await self._finish(copy)
         if not self._counts.skipped:
-            await self._writer.purge()
+            # What is parked may be mail that we have and that was moved or numbered anew.
+            await self._writer.purge(PATIENCE if parked or self._counts.parked else timedelta())
 
     async def _stored(
         self,
@@ -147,10 +156,13 @@ class _Run:
             copy.removed, copy.before = (), copy.after
 
     async def _forget_folders(self, known: Mapping[bytes, Folder], listed: Sequence[RemoteFolder]) -> None:
-        """Folders that two listings lack are gone. An empty list is a server's mistake, not its mailbox."""
-        gone = known.keys() - {remote.name for remote in listed}
+        """Folders that two listings lack are gone. An empty list is a server's mistake, not its mailbox.
+
+        A folder that is deleted while others lie below it stays in the list as a name that holds no mail.
+        """
+        gone = known.keys() - {remote.name for remote in listed if remote.selectable}
         if gone and listed:
-            gone -= {remote.name for remote in await self._mailbox.folders()}
+            gone -= {remote.name for remote in await self._mailbox.folders() if remote.selectable}
             for name in sorted(gone):
                 await self._writer.forget_folder(known[name])
 
@@ -159,6 +171,8 @@ class _Run:
         """One folder's trouble is not the others': it is named in the counts, and tried again next time."""
         try:
             yield
+        except SentAway:
+            raise
         except (FolderGone, Incomplete, ServerRefused) as error:
             self._counts.skipped.append(f"{remote.path}: {error.message}")
             logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)

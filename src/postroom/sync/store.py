@@ -21,18 +21,22 @@ MOVE = """
        SET validity = excluded.validity, uid_next = excluded.uid_next, modseq = excluded.modseq,
            messages = excluded.messages
 """
-DROP = "DELETE FROM sync_folder WHERE tenant_id = $1 AND folder_id = $2"
 PARK = """
+    WITH before AS (
+        SELECT digest FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND uid = $3
+    )
     INSERT INTO sync_parked (tenant_id, folder_id, uid, validity, code, reason, digest, retry_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
     ON CONFLICT (folder_id, uid) DO UPDATE
        SET validity = excluded.validity, code = excluded.code, reason = excluded.reason,
            attempts = sync_parked.attempts + 1, last_at = now(),
+           digest = coalesce(excluded.digest, sync_parked.digest),
            retry_at = now() + $8::interval * 2 ^ least(sync_parked.attempts, 8)
-    RETURNING attempts
+    RETURNING attempts, CASE WHEN $7 IS NOT NULL THEN (SELECT digest FROM before) END AS replaced
 """
 RELEASE = """
-    DELETE FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY($3) RETURNING digest
+    DELETE FROM sync_parked
+     WHERE tenant_id = $1 AND folder_id = $2 AND ($3::bigint[] IS NULL OR uid = ANY($3)) RETURNING digest
 """
 PARKED = """
     SELECT p.folder_id, p.uid, p.validity, p.code, p.reason, p.attempts, p.retry_at,
@@ -52,10 +56,6 @@ async def move(conn: Connection, tenant: TenantId, folder: FolderId, cursor: Cur
     await conn.execute(MOVE, tenant, folder, cursor.validity, cursor.uid_next, cursor.modseq, cursor.messages)
 
 
-async def drop(conn: Connection, tenant: TenantId, folder: FolderId) -> None:
-    await conn.execute(DROP, tenant, folder)
-
-
 async def park(
     conn: Connection,
     tenant: TenantId,
@@ -67,14 +67,20 @@ async def park(
     reason: str,
     digest: bytes | None,
     retry: timedelta,
-) -> int:
-    """Set a message aside; return how often it has failed. Each failure doubles the wait, up to 256 times."""
-    attempts: int = await conn.fetchval(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
-    return attempts
+) -> tuple[int, list[bytes]]:
+    """Set a message aside. Each failure doubles the wait, up to 256 times.
+
+    Returns how often it has failed, and the digest of content kept before that `digest` takes the place of.
+    """
+    row = await conn.fetchrow(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
+    assert row is not None  # RETURNING after an upsert always yields a row
+    return row["attempts"], [] if row["replaced"] is None else [row["replaced"]]
 
 
-async def release(conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int]) -> list[bytes]:
-    """Forget that these were parked; return the digests whose content was kept."""
+async def release(
+    conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int] | None
+) -> list[bytes]:
+    """Forget that these were parked, None: all of the folder; return the digests whose content was kept."""
     rows = await conn.fetch(RELEASE, tenant, folder, uids)
     return [row["digest"] for row in rows if row["digest"] is not None]
 

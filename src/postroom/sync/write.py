@@ -85,10 +85,7 @@ class Writer:
                 if mail.file is not None:
                     await blobs.keep_file(conn, self.tenant, mail.packed, mail.file)
             await search.index(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
-            released = await store.release(
-                conn, self.tenant, folder.id, [mail.incoming.uid for mail in batch]
-            )
-            await blobs.release(conn, self.tenant, released)
+            await self._unpark(conn, folder, [mail.incoming.uid for mail in batch])
             events += news.of_added(added, folder, backfill=backfill)
         self.counts.added += len(new)
         self.counts.done += len(batch)
@@ -100,7 +97,7 @@ class Writer:
         async with self._writing() as (conn, events):
             if mail is not None and mail.file is None:
                 await blobs.keep(conn, self.tenant, [mail.packed])
-            attempts = await store.park(
+            attempts, replaced = await store.park(
                 conn,
                 self.tenant,
                 folder.id,
@@ -111,6 +108,7 @@ class Writer:
                 digest=mail.packed.digest if mail is not None and mail.file is None else None,
                 retry=RETRY,
             )
+            await blobs.release(conn, self.tenant, replaced)
             if attempts == 1:
                 parked = {"folder": str(folder.public_id), "uid": uid, "code": code}
                 events.append(Event("sync.parked", parked))
@@ -124,13 +122,20 @@ class Writer:
             events += news.of_flags(changed, flags, folder)
         self.counts.flags_changed += len(changed)
 
-    async def restart(self, folder: Folder) -> None:
-        """A folder's numbers have become worthless: its messages lie nowhere until they are found again."""
+    async def begin(self, folder: Folder, validity: int) -> Cursor:
+        """Begin a folder's copy under this validity, known before the first message is stored under it.
+
+        Numbers given under another are worthless: those messages lie nowhere until they are found again.
+        """
+        cursor = Cursor.begun(validity)
         async with self._writing() as (conn, events):
             uids = await folders.uids(conn, self.tenant, folder.id)
             await write.displace(conn, self.tenant, folder.id, uids)
-            await store.drop(conn, self.tenant, folder.id)
-            events.append(news.of_folder("renumbered", folder))
+            await self._unpark(conn, folder, None)
+            await store.move(conn, self.tenant, folder.id, cursor)
+            if uids:
+                events.append(news.of_folder("renumbered", folder))
+        return cursor
 
     async def finish(self, folder: Folder, removed: Sequence[int], cursor: Cursor | None) -> None:
         """Take what is gone out of a folder and move its cursor, together."""
@@ -138,9 +143,6 @@ class Writer:
             if removed:
                 displaced = await write.displace(conn, self.tenant, folder.id, removed)
                 events += news.of_displaced(displaced, folder)
-                await blobs.release(
-                    conn, self.tenant, await store.release(conn, self.tenant, folder.id, removed)
-                )
                 self.counts.removed += len(displaced)
             if cursor is not None:
                 await store.move(conn, self.tenant, folder.id, cursor)
@@ -150,15 +152,25 @@ class Writer:
         async with self._writing() as (conn, events):
             uids = await folders.uids(conn, self.tenant, folder.id)
             displaced = await write.displace(conn, self.tenant, folder.id, uids)
+            await self._unpark(conn, folder, None)
             await folders.remove(conn, self.tenant, folder.id)
             events += news.of_displaced(displaced, folder)
             events.append(news.of_folder("removed", folder))
         self.counts.removed += len(displaced)
 
-    async def purge(self) -> None:
-        """Delete the messages that lie in no folder, now that all folders have been looked at."""
+    async def unpark(self, folder: Folder, uids: Sequence[int]) -> None:
+        """Forget that these wait: the server has them no more."""
+        async with self._writing() as (conn, _):
+            await self._unpark(conn, folder, uids)
+
+    async def _unpark(self, conn: Connection, folder: Folder, uids: Sequence[int] | None) -> None:
+        released = await store.release(conn, self.tenant, folder.id, uids)
+        await blobs.release(conn, self.tenant, released)
+
+    async def purge(self, after: timedelta = timedelta()) -> None:
+        """Delete the messages that have lain in no folder for so long, now that all have been looked at."""
         async with self._writing() as (conn, events):
-            purged = await write.purge(conn, self.tenant, self.account)
+            purged = await write.purge(conn, self.tenant, self.account, after)
             await search.remove(conn, self.tenant, [mail.id for mail in purged])
             await blobs.release(conn, self.tenant, [mail.digest for mail in purged])
             events += news.of_purged(purged)

@@ -1,0 +1,157 @@
+"""What must not be lost, doubled or left over when a sync is cut off or a server changes under it."""
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from servers.tenants import ONE
+from sync.lab import assert_equal, connected, messages, retry_parked, sync
+from sync.mailboxes import copied
+
+from postroom.db.model import Unreachable
+from postroom.db.pool import Connection, Database
+from postroom.ids import FolderId, TenantId
+from postroom.lab.server import serve
+from postroom.mail.store import write
+from postroom.providers.model import SentAway
+from postroom.sync import store
+from postroom.sync.model import Cursor
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+MOVE = store.move
+PARKED = "SELECT count(*) FROM sync_parked WHERE tenant_id = $1"
+BLOBS = """
+    SELECT count(*), sum(refs),
+           (SELECT count(*) FROM mail_message WHERE tenant_id = $1) AS messages
+      FROM blobs_blob WHERE tenant_id = $1
+"""
+
+
+async def parked(db: Database) -> int:
+    async with db.transaction(ONE) as conn:
+        return int(await conn.fetchval(PARKED, ONE))
+
+
+async def test_numbers_of_a_copy_that_was_cut_off_are_not_taken_for_those_of_a_new_validity(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=40, folder_count=1) as server:
+        account = await connected(db, server)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "move", away)
+            await sync(db, account)
+        assert len(await copied(db, account)) == 40
+        inbox = server.mailbox.folder("INBOX")
+        inbox.expunge(*list(inbox.messages)[::2])
+        inbox.change_validity()
+
+        outcome = await sync(db, account)
+
+        assert outcome.status == "success"
+        await assert_equal(db, account, server)
+
+
+async def test_a_server_that_wants_less_is_not_asked_for_the_next_folder(db: Database) -> None:
+    async with serve(messages=40, folder_count=8, faults=["overquota"]) as server:
+        account = await connected(db, server)
+        outcome = await sync(db, account)
+        while outcome.error is None:
+            server.arrive()
+            outcome = await sync(db, account)
+
+        assert isinstance(outcome.error, SentAway)
+        assert outcome.error.wait >= timedelta(hours=1)
+        assert outcome.counts.skipped == []
+
+
+async def test_a_folder_that_is_numbered_anew_at_each_look_is_named_and_loses_nothing(db: Database) -> None:
+    async with serve(messages=20, folder_count=2) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        before = await messages(db, account)
+        server.arrive()
+        server.faults.switch_on("validity-loops")
+
+        outcome = await sync(db, account)
+
+        assert outcome.counts.skipped
+        assert await messages(db, account) == before
+
+
+async def test_mail_that_the_server_will_not_hand_out_again_is_kept(db: Database) -> None:
+    async with serve(messages=20, folder_count=1) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        before = await messages(db, account)
+        server.faults.switch_on("unavailable-uid")
+        server.mailbox.folder("INBOX").change_validity()
+
+        outcome = await sync(db, account)
+
+        assert (outcome.status, outcome.counts.parked) == ("success", 1)
+        assert await messages(db, account) == before
+        server.faults.switch_off("unavailable-uid")
+        await retry_parked(db)
+        await sync(db, account)
+        assert await messages(db, account) == before
+        await assert_equal(db, account, server)
+
+
+async def test_a_folder_that_became_a_mere_name_holds_no_mail(db: Database) -> None:
+    async with serve(messages=40, folder_count=2) as server:
+        parent = server.mailbox.create("Parent")
+        parent.deliver(b"Subject: a\r\n\r\nb\r\n")
+        account = await connected(db, server)
+        await sync(db, account)
+        parent.selectable = False
+        parent.messages.clear()
+
+        outcome = await sync(db, account)
+
+        assert (outcome.status, outcome.counts.removed) == ("success", 1)
+        await assert_equal(db, account, server)
+
+
+async def test_what_waits_is_forgotten_when_the_server_has_it_no_more(db: Database) -> None:
+    async with serve(messages=20, folder_count=1, faults=["unavailable-uid"]) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        assert await parked(db) == 1
+        server.mailbox.folder("INBOX").expunge(3)
+
+        await sync(db, account)
+
+        assert await parked(db) == 0
+
+
+async def test_content_that_is_parked_again_and_again_goes_with_its_message(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=6, folder_count=1) as server:
+        account = await connected(db, server)
+        with monkeypatch.context() as patch:
+            patch.setattr(write, "add", refused)
+            for _ in range(3):
+                await sync(db, account)
+                await retry_parked(db)
+        assert await parked(db) == 6
+
+        await sync(db, account)
+
+        await assert_equal(db, account, server)
+        async with db.transaction(ONE) as conn:
+            row = await conn.fetchrow(BLOBS, ONE)
+        assert row is not None
+        assert list(row) == [6, 6, 6]
+
+
+async def away(conn: Connection, tenant: TenantId, folder: FolderId, cursor: Cursor) -> None:
+    """The connection is lost before the first copy is complete."""
+    if not cursor.is_begun:
+        raise Unreachable("lost")
+    await MOVE(conn, tenant, folder, cursor)
+
+
+async def refused(*_: object) -> None:
+    raise asyncpg.DataError("PostgreSQL does not like this")
