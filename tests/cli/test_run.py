@@ -2,16 +2,18 @@
 
 import errno
 import json
+import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
 from postroom.cli.run import carry_out
-from postroom.db.model import DiskFull
+from postroom.db.model import DiskFull, Unreachable
 from postroom.settings import Settings
 
 Work = Callable[[Settings], Coroutine[Any, Any, None]]
@@ -63,6 +65,18 @@ def test_a_failure_is_one_sentence_and_status_1(
     assert says in said.err.decode()
     assert f"[{code}]" in said.err.decode()
     assert json.loads(said.out)["error"]["code"] == code
+
+
+@pytest.mark.parametrize(("free", "code"), [(1 << 20, "db.disk_full"), (1 << 40, "db.unreachable")])
+def test_a_database_of_ours_that_ended_for_want_of_room_says_so(
+    free: int, code: str, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+    with pytest.raises(typer.Exit):
+        carry_out(raising(Unreachable("The connection to PostgreSQL was lost.")), data)
+
+    assert f"[{code}]" in capsys.readouterr().err
 
 
 def test_a_bug_is_one_sentence_and_its_traceback_is_in_the_log(

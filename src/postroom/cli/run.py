@@ -13,6 +13,7 @@ POSTROOM_DEBUG is set.
 import asyncio
 import errno
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
@@ -27,10 +28,14 @@ import uvloop
 
 from postroom.cli import screen
 from postroom.cli.installation import DEBUG, log_file, read_settings
+from postroom.db.model import Busy, DiskFull, Unreachable
 from postroom.errors import PostroomError
 from postroom.settings import Settings
 
 T = TypeVar("T")
+
+JOURNAL = 16 << 20
+"""Bytes that PostgreSQL's journal grows by."""
 
 
 def carry_out(
@@ -51,12 +56,12 @@ def carry_out(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except PostroomError as error:
-        fail(error.code, error.message, as_json=as_json)
+        _fail(error, data, database_url, as_json=as_json)
     except BaseExceptionGroup as group:
         known = next((each for each in _leaves(group) if isinstance(each, PostroomError)), None)
         if known is None:
             raise
-        fail(known.code, known.message, as_json=as_json)
+        _fail(known, data, database_url, as_json=as_json)
     except BrokenPipeError:
         raise  # whoever read our output has seen enough
     except OSError as error:
@@ -70,6 +75,15 @@ def fail(code: str, message: str, *, as_json: bool) -> NoReturn:
     if as_json:
         screen.document({"error": {"code": code, "message": message}})
     raise typer.Exit(1)
+
+
+def _fail(error: PostroomError, data: Path | None, database_url: str | None, *, as_json: bool) -> NoReturn:
+    """Our own PostgreSQL says nothing of a full disk when it cannot write its journal: it ends, or begins again."""
+    if isinstance(error, Unreachable | Busy):
+        settings = read_settings(data, database_url)
+        if settings.database_url is None and shutil.disk_usage(settings.data).free < JOURNAL:
+            error = DiskFull(f"The disk of {settings.data} is full; make room, then try again.")
+    fail(error.code, error.message, as_json=as_json)
 
 
 def _reason(error: OSError) -> str:
