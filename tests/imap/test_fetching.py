@@ -125,6 +125,11 @@ def test_flags_may_be_eight_bit_numbers_or_anything() -> None:
     )
 
 
+@pytest.mark.parametrize("items", [b"FLAGS (a[b [c d]) UID 7", b"FLAGS (a[b [c d]) UID 7 X-ODD (1)"])
+def test_a_keyword_may_have_a_bracket(items: bytes) -> None:
+    assert fetch(items).flags == frozenset({"a[b", "[c", "d]"})
+
+
 def test_strings_hold_raw_bytes_and_escapes() -> None:
     said = fetch(b'ENVELOPE ("a\\"b\\\\c" "\xfcn\xefcode" "line\nfeed" NIL)')
 

@@ -20,7 +20,8 @@ TOKEN = re.compile(
     rb'|"([^"\\\r]*+(?:(?:\\[^\r]|\r(?!\n))[^"\\\r]*+)*+)"'
     rb"|(~?\{\d+\+?\}\r\n)"
     # An atom may hold a section with spaces in its brackets: BODY[HEADER.FIELDS (DATE FROM)]<0>
-    rb'|([^ ()"\[\r\n][^ ()\[\r\n]*(?:\[[^\[\]\r\n]*\][^ ()\r\n]*)?|\[[^ ()\r\n]*)'
+    # An opening bracket alone is a letter like any other: keywords may have one.
+    rb'|([^ ()"\[\r\n][^ ()\[\r\n]*(?:\[[^\[\]\r\n]*\][^ ()\r\n]*|\[[^ ()\r\n]*)?|\[[^ ()\r\n]*)'
     rb"|(\Z))",
     re.DOTALL,
 )
