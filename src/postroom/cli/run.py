@@ -78,7 +78,7 @@ def fail(code: str, message: str, *, as_json: bool) -> NoReturn:
 
 
 def _fail(error: PostroomError, data: Path | None, database_url: str | None, *, as_json: bool) -> NoReturn:
-    """Our own PostgreSQL says nothing of a full disk when it cannot write its journal: it ends, or begins again."""
+    """Our own PostgreSQL says nothing of a full disk when it cannot write its journal: it just ends."""
     if isinstance(error, Unreachable | Busy):
         settings = read_settings(data, database_url)
         if settings.database_url is None and shutil.disk_usage(settings.data).free < JOURNAL:
