@@ -8,6 +8,7 @@ from servers.tenants import ONE
 from sync.lab import assert_equal, connected, messages, retry_parked, sync
 from sync.mailboxes import copied
 
+from postroom.accounts.model import NoSuchAccount
 from postroom.db.model import Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.ids import FolderId, TenantId
@@ -16,6 +17,7 @@ from postroom.mail.store import write
 from postroom.providers.model import SentAway
 from postroom.sync import store
 from postroom.sync.model import Cursor
+from postroom.sync.remove import remove_account
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -144,6 +146,16 @@ async def test_content_that_is_parked_again_and_again_goes_with_its_message(
             row = await conn.fetchrow(BLOBS, ONE)
         assert row is not None
         assert list(row) == [6, 6, 6]
+
+
+async def test_an_account_that_was_removed_is_the_outcome_of_its_sync(db: Database) -> None:
+    async with serve(messages=6, folder_count=1) as server:
+        account = await connected(db, server)
+        await remove_account(db, account)
+
+        outcome = await sync(db, account)
+
+        assert isinstance(outcome.error, NoSuchAccount)
 
 
 async def away(conn: Connection, tenant: TenantId, folder: FolderId, cursor: Cursor) -> None:

@@ -8,7 +8,7 @@ LeaseHeld                untouched: another process is at it
 
 import random
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -18,7 +18,7 @@ import structlog
 
 from postroom.accounts import credentials, due
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account, AccountState
+from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.model import LeaseHeld
 from postroom.db.pool import Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
@@ -85,7 +85,8 @@ async def perform(
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
     seconds = monotonic() - began
-    await _finished(means.db, account, account.poll_every or every, error)
+    with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
+        await _finished(means.db, account, account.poll_every or every, error)
     status: Literal["success", "failed"] = "failed" if error else "success"
     logger.info(
         "sync.finished",
