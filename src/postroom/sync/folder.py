@@ -25,7 +25,7 @@ from postroom.providers.model import (
     Unfetched,
 )
 
-from .model import Cursor, Parked
+from .model import TOO_LARGE, Cursor, Parked
 from .pipeline import Pipeline
 from .plan import Way, changed, compare, is_doubtful, plan, way
 from .workshop import MANY
@@ -202,7 +202,7 @@ async def _park_large(
     for item in wanted:
         if item.size is not None and item.size > largest:
             reason = f"It has {item.size:,} bytes, and no more than {largest:,} are to be copied."
-            await writer.park(copy.folder, copy.validity, item.uid, "sync.too_large", reason)
+            await writer.park(copy.folder, copy.validity, item.uid, TOO_LARGE, reason)
     return [item for item in wanted if item.size is None or item.size <= largest]
 
 

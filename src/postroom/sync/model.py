@@ -7,6 +7,8 @@ from postroom import errors
 from postroom.ids import FolderId
 from postroom.providers.model import FolderStatus
 
+TOO_LARGE = "sync.too_large"  # the code of what is parked because of its size
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

@@ -32,7 +32,7 @@ from postroom.providers.model import (
 
 from . import store
 from .folder import FolderCopy, copy_newest, look, look_again, unchanged
-from .model import Counts, Cursor, Parked
+from .model import TOO_LARGE, Counts, Cursor, Parked
 from .pipeline import Pipeline
 from .plan import Way, way
 from .workshop import Workshop
@@ -95,7 +95,7 @@ class _Run:
             await self._finish(copy)
         if not self._counts.skipped:
             # What is parked may be mail that we have and that was moved or numbered anew.
-            await self._writer.purge(PATIENCE if parked or self._counts.parked else timedelta())
+            await self._writer.purge(PATIENCE if await self._is_waiting() else timedelta())
 
     async def _stored(
         self,
@@ -108,6 +108,13 @@ class _Run:
             for entry in await store.parked(conn, writer.tenant, writer.account):
                 waiting.setdefault(entry.folder_id, []).append(entry)
         return known, cursors, waiting
+
+    async def _is_waiting(self) -> bool:
+        """Whether some mail could not be had; what is too large was not wanted."""
+        writer = self._writer
+        async with writer.db.transaction(writer.tenant) as conn:
+            entries = await store.parked(conn, writer.tenant, writer.account)
+        return any(entry.code != TOO_LARGE for entry in entries)
 
     async def _save(self, remote: RemoteFolder, known: Folder | None) -> Folder:
         now = (remote.path, remote.role, remote.selectable)
