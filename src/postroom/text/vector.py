@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 from .fold import fold
-from .words import FIRST_SPACELESS, MAX_TOKEN, cut, expand
+from .words import MAX_TOKEN, Run, cut, expand
 
 MAX_POSITION = 16_383
 MAX_PLACES = 255
@@ -29,7 +30,14 @@ MAX_LEXEMES = 40_000
 _SMALL = 20_000  # characters from which no vector of MAX_BYTES can come (32 bytes a character at most)
 _GAP = 2  # between fields, so that no phrase crosses from one into the next
 
+REMEMBERED = 50_000
+REMEMBERED_LENGTH = 32  # characters; what repeats is short
+
 TsVector = dict[str, list[int]]
+T = TypeVar("T")
+
+_PLAIN: dict[str, str] = {}  # words as written, and the one token that each is
+_OTHERS: dict[str, Run] = {}
 
 
 class Weight(IntEnum):
@@ -70,12 +78,7 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
         truncated |= len(field.text) > MAX_HEADER
         runs = cut(fold(field.text[:MAX_HEADER]))
         position = _GAP + _add(vector, runs, position, field.weight << 14, ("", field.mark))
-    folded = fold(body[:MAX_TEXT])
-    # A place takes two characters, and one in scripts without spaces.
-    if position + (len(folded) // 2 if folded.isascii() else len(folded)) < MAX_POSITION:
-        _add_body(vector, cut(folded), position)
-    else:
-        _add(vector, cut(folded), position, 0, ("",))
+    _add_body(vector, body[:MAX_TEXT], position)
     _drop_excess(vector)
     if read > _SMALL:
         truncated |= _drop_overflow(vector)
@@ -83,17 +86,45 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
     return Document(vector, truncated)
 
 
-def _add_body(vector: defaultdict[str, list[int]], runs: list[str], position: int) -> None:
-    """The hot loop of a first sync: weight D, and places enough for every run."""
-    for run in runs:
-        if run < FIRST_SPACELESS and run.isalnum():  # `is_plain`, without the call
-            vector[run].append(position)
+def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> None:
+    """The hot loop of a first sync. Words are folded and cut one by one: most have been met before."""
+    words = iter(pieces := body.split())
+    room = MAX_POSITION - position - len(pieces)
+    for word in words:
+        if (token := _PLAIN.get(word)) is not None:
+            vector[token].append(position)
             position += 1
+            continue
+        run = _OTHERS.get(word) or _met(word)
+        room -= run.width - 1
+        if room < 0:
+            _add(vector, cut(fold(" ".join((word, *words)))), position, 0, ("",))
+            return
+        for token, distance in run.placed:
+            vector[token].append(position + distance)
+        position += run.width
+
+
+def _met(word: str) -> Run:
+    """Fold and cut a word, and remember it if it is one that may come again."""
+    placed: list[tuple[str, int]] = []
+    width = 0
+    for run in map(expand, cut(fold(word))):
+        placed += [(token, width + distance) for token, distance in run.placed]
+        width += run.width
+    made = Run(tuple(placed), width, (), None)
+    if len(word) <= REMEMBERED_LENGTH:
+        if len(placed) == width == 1:
+            _remember(_PLAIN, word, placed[0][0])
         else:
-            expanded = expand(run)
-            for token, distance in expanded.placed:
-                vector[token].append(position + distance)
-            position += expanded.width
+            _remember(_OTHERS, word, made)
+    return made
+
+
+def _remember(words: dict[str, T], word: str, what: T) -> None:
+    if len(words) >= REMEMBERED:
+        words.clear()  # strangers choose the words; those of most mails are back soon
+    words[word] = what
 
 
 def _add(

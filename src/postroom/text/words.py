@@ -42,7 +42,7 @@ _JOINT = r"['.@_+\-]"
 _RUNS = re.compile(rf"[{SPACELESS}]+|{_WORD}(?:{_JOINT}{_WORD})*")
 _SPLIT = re.compile(r"[.@_+\-]")
 _SPACELESS_START = re.compile(f"[{SPACELESS}]")
-FIRST_SPACELESS = "\u0e01"
+_FIRST_SPACELESS = "\u0e01"
 _JOINTS = "'.@_+-"
 # Everything that separates words becomes a space, so that `split` cuts: three times as fast as a pattern.
 _ASCII = bytes(code if chr(code).isalnum() or chr(code) in _JOINTS else 0x20 for code in range(128)).ljust(
@@ -82,7 +82,7 @@ def find_runs(folded: str) -> list[tuple[int, int]]:
 
 def is_plain(run: str) -> bool:
     """Whether `run` is one token, itself (or nothing, when it is too long)."""
-    return run < FIRST_SPACELESS and run.isalnum()
+    return run < _FIRST_SPACELESS and run.isalnum()
 
 
 def expand(run: str) -> Run:
@@ -107,7 +107,7 @@ _expand_again = lru_cache(maxsize=16_384)(_expand)
 
 
 def _expand_run(run: str) -> Run:
-    if run[0] >= FIRST_SPACELESS and _SPACELESS_START.match(run):
+    if run[0] >= _FIRST_SPACELESS and _SPACELESS_START.match(run):
         return _pairs(run)
     placed: list[tuple[str, int]] = []
     parts: list[str] = []
