@@ -22,8 +22,8 @@ from postroom.lab.server import serve
 from postroom.mail.model import Folder
 from postroom.sync import folder, workshop
 from postroom.sync.perform import perform
-from postroom.sync.prepare import Prepared, prepare
-from postroom.sync.workshop import Batch, Workshop
+from postroom.sync.prepare import Batch, Prepared, prepare
+from postroom.sync.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -59,7 +59,8 @@ def dies_of_one(tenant: TenantId, place: Folder, batch: Batch) -> list[Prepared]
 async def test_a_process_that_is_killed_costs_no_message(
     db: Database, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshop, "prepare", partial(dies_once, tmp_path / "died"))
+    for step in ("read", "prepare"):
+        monkeypatch.setattr(workshop, step, partial(dies_once, tmp_path / "died"))
     async with serve(messages=60, folder_count=3) as server:
         account = await connected(db, server)
 
@@ -73,7 +74,8 @@ async def test_a_process_that_is_killed_costs_no_message(
 async def test_a_message_that_kills_its_reader_waits_and_all_others_are_stored(
     db: Database, shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshop, "prepare", dies_of_one)
+    for step in ("read", "prepare"):
+        monkeypatch.setattr(workshop, step, dies_of_one)
     async with serve(messages=20, folder_count=1) as server:
         server.mailbox.deliver(FATAL)
         account = await connected(db, server)

@@ -15,14 +15,13 @@ from functools import partial
 from postroom.db.beside import beside
 from postroom.mail.model import Folder
 
-from .prepare import Prepared
-from .workshop import Batch
+from .prepare import Batch
+from .workshop import Work
 from .write import Writer
 
 MOST = 2
 NOT_READABLE = "Reading it ended the process that reads mail."
 
-Reading = asyncio.Future[list[Prepared]]
 Step = Callable[[], Awaitable[None]]
 
 
@@ -39,8 +38,8 @@ class Pipeline:
 
     async def store(self, folder: Folder, validity: int, batch: Batch, *, many: bool, backfill: bool) -> None:
         """Begin to read a batch, to be stored in its turn. Waits when enough is under way."""
-        read = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
-        await self._steps.put(partial(self._store, folder, validity, batch, read, backfill))
+        work = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
+        await self._steps.put(partial(self._store, folder, validity, batch, work, backfill))
 
     async def then(self, step: Step) -> None:
         """Do this when everything before it is stored."""
@@ -56,13 +55,11 @@ class Pipeline:
             await step()
             self._steps.task_done()
 
-    async def _store(
-        self, folder: Folder, validity: int, batch: Batch, read: Reading, backfill: bool
-    ) -> None:
+    async def _store(self, folder: Folder, validity: int, batch: Batch, work: Work, backfill: bool) -> None:
         writer, fatal = self.writer, list[int]()
         try:
             try:
-                prepared = await read
+                prepared = await work.done()
             except BrokenProcessPool:
                 prepared, fatal = await writer.workshop.prepare_singly(writer.tenant, folder, batch)
             for uid in fatal:

@@ -8,30 +8,41 @@ import asyncio
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
 import structlog
 
+from postroom.blobs.pack import Packed
 from postroom.ids import TenantId
 from postroom.mail.model import Folder
-from postroom.providers.model import RemoteItem, RemoteMessage
 
-from .prepare import Prepared, prepare
+from .prepare import Batch, Prepared, pack_all, prepare, read, together
 
 MANY = 400  # messages to copy, from which the process is worth its start
 PR_SET_PDEATHSIG = 1
 
-Batch = Sequence[tuple[RemoteMessage, RemoteItem]]
-
 logger = structlog.get_logger()
 
-
 Pools = Callable[[], ProcessPoolExecutor]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch on its way. Where another process reads it, a thread of ours packs its content meanwhile."""
+
+    reading: asyncio.Future[list[Prepared]]
+    packing: asyncio.Future[list[Packed]] | None = None  # None: the reading packs as well
+
+    async def done(self) -> list[Prepared]:
+        """Raises `BrokenProcessPool` when the process died; then `prepare_singly` goes on."""
+        read = await self.reading
+        return read if self.packing is None else together(read, await self.packing)
 
 
 class Workshop:
@@ -42,21 +53,17 @@ class Workshop:
         self._processes: ProcessPoolExecutor | None = None
         self._started: Future[None] | None = None
 
-    def prepare(
-        self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool
-    ) -> asyncio.Future[list[Prepared]]:
-        """Begin to read a batch, one of `many` to come or not. What is in files stays in this process.
-
-        The future raises `BrokenProcessPool` when the process died; then `prepare_singly` goes on.
-        """
+    def prepare(self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool) -> Work:
+        """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
         loop = asyncio.get_running_loop()
         if many and all(isinstance(message.content, bytes) for message, _ in batch):
             try:
                 if processes := self._ready():
-                    return loop.run_in_executor(processes, prepare, tenant, folder, batch)
+                    reading = loop.run_in_executor(processes, read, tenant, folder, batch)
+                    return Work(reading, loop.run_in_executor(None, pack_all, batch))
             except BrokenProcessPool:
                 self._lost()
-        return loop.run_in_executor(None, prepare, tenant, folder, batch)
+        return Work(loop.run_in_executor(None, prepare, tenant, folder, batch))
 
     async def prepare_singly(
         self, tenant: TenantId, folder: Folder, batch: Batch
@@ -68,19 +75,19 @@ class Workshop:
         """
         assert self._pools is not None
         loop = asyncio.get_running_loop()
-        alone, read, fatal = self._pools(), list[Prepared](), list[int]()
+        alone, prepared, fatal = self._pools(), list[Prepared](), list[int]()
         try:
             for pair in batch:
                 try:
                     with _deaf():
                         reading = loop.run_in_executor(alone, prepare, tenant, folder, [pair])
-                    read += await reading
+                    prepared += await reading
                 except BrokenProcessPool:
                     fatal.append(pair[0].uid)
                     alone = self._pools()
         finally:
             alone.shutdown(wait=False, cancel_futures=True)
-        return read, fatal
+        return prepared, fatal
 
     def close(self) -> None:
         if self._processes is not None:
