@@ -65,7 +65,9 @@ def main(
     ] = None,
     ca_file: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Certificates to trust instead of the usual ones (PEM)."),
+        typer.Option(
+            exists=True, dir_okay=False, help="Certificates to trust instead of the usual ones (PEM)."
+        ),
     ] = None,
     folders: Annotated[
         str | None,
