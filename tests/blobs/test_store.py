@@ -2,12 +2,22 @@ import asyncio
 import os
 import tempfile
 
+import asyncpg
 import pytest
 from servers.tenants import ONE, TWO
 
 from postroom.blobs import store
-from postroom.blobs.pack import CHUNK, pack, pack_head
-from postroom.db.pool import Database
+from postroom.blobs.pack import CHUNK, expand, pack, pack_head
+from postroom.db.migrate import migrate, migrations
+from postroom.db.pool import Database, connect, open_pool
+
+COUNT = "SELECT count(*) FROM postroom.blobs_page"
+OLD_TENANT = """
+    INSERT INTO people_tenant (tenant_id, public_id, name) OVERRIDING SYSTEM VALUE
+    VALUES (1, gen_random_uuid(), 'one')
+"""
+OLD_BLOB = "INSERT INTO blobs_blob (tenant_id, digest, size, refs, head) VALUES (1, $1, $2, 1, $3)"
+OLD_CHUNK = "INSERT INTO blobs_chunk (tenant_id, digest, number, data) VALUES (1, $1, 1, $2)"
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -79,3 +89,67 @@ async def test_another_tenants_content_does_not_exist(db: Database) -> None:
     async with db.transaction(TWO) as conn:
         with pytest.raises(store.NoSuchBlob):
             await store.read_all(conn, ONE, packed.digest)
+        assert await conn.fetchval("SELECT blobs_chunk($1, 0)", packed.digest) is None
+        await store.keep(conn, TWO, [packed])
+        await store.release(conn, TWO, [packed.digest])
+
+    async with db.transaction(ONE) as conn:
+        assert await store.read_all(conn, ONE, packed.digest) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TABLE blobs_page",
+        "INSERT INTO blobs_page VALUES (1, 1, 1, '') RETURNING content",
+        "UPDATE blobs_page SET data = ''",
+        "DELETE FROM blobs_page",
+        "TRUNCATE blobs_page",
+    ],
+)
+async def test_pages_are_added_and_nothing_else(db: Database, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.transaction(ONE) as conn:
+            await conn.execute(statement)
+
+
+async def test_pages_that_were_added_to_it_by_somebody_else_do_not_change_a_blob(db: Database) -> None:
+    packed = pack(os.urandom(30_000))
+    async with db.transaction(ONE) as conn:
+        await store.keep(conn, ONE, [packed])
+        content = await conn.fetchval("SELECT content FROM blobs_blob")
+    async with db.transaction(TWO) as conn:
+        await conn.execute("INSERT INTO blobs_page VALUES ($1, 0, 99, 'more')", content)
+
+    async with db.transaction(ONE) as conn:
+        assert await store.read_all(conn, ONE, packed.digest) == expand(packed.head)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM blobs_blob", "DELETE FROM people_tenant"])
+async def test_pages_go_with_their_blob(db: Database, dsn: str, statement: str) -> None:
+    async with db.transaction(ONE) as conn:
+        await store.keep(conn, ONE, [pack(os.urandom(30_000)), pack(b"")])
+    owner = await connect(dsn)
+    before = await owner.fetchval(COUNT)
+    await owner.execute(statement)
+    after = await owner.fetchval(COUNT)
+    await owner.close()
+
+    assert (before, after) == (5, 0)
+
+
+async def test_content_of_before_there_were_pages_is_still_there(empty_dsn: str) -> None:
+    raw = os.urandom(CHUNK + 10)
+    packed, small = pack(raw), pack(b"")
+    await migrate(empty_dsn, migrations()[:9])
+    conn = await connect(empty_dsn)
+    await conn.execute(OLD_TENANT)
+    for blob in (packed, small):
+        await conn.execute(OLD_BLOB, blob.digest, blob.size, blob.head)
+    await conn.execute(OLD_CHUNK, packed.digest, packed.rest[0])
+    await conn.close()
+    await migrate(empty_dsn, migrations()[:10])
+
+    async with open_pool(empty_dsn) as db, db.transaction(ONE) as conn:
+        assert await store.read_all(conn, ONE, packed.digest) == raw
+        assert await store.read_all(conn, ONE, small.digest) == b""

@@ -1,8 +1,8 @@
 """Blobs in PostgreSQL. Every use counts; content goes with its last use."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from typing import BinaryIO
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, TypeAlias
 
 from asyncpg import Connection
 
@@ -11,30 +11,27 @@ from postroom.ids import TenantId
 
 from .pack import CHUNK, Packed, expand, further_chunks
 
+PAGE = 8000
+"""Bytes of a row that fills a page of PostgreSQL, with its head and numbers; 8,116 would fit."""
+
+Page: TypeAlias = tuple[int, int, int, bytes]
+
 KEEP = """
-    INSERT INTO blobs_blob (tenant_id, digest, size, refs, head)
-    SELECT $1, b.digest, b.size, b.refs, b.head
-      FROM unnest($2::bytea[], $3::bigint[], $4::int[], $5::bytea[]) AS b (digest, size, refs, head)
+    INSERT INTO blobs_blob (tenant_id, digest, size, refs)
+    SELECT $1, b.* FROM unnest($2::bytea[], $3::bigint[], $4::int[]) AS b (digest, size, refs)
      ORDER BY b.digest
     ON CONFLICT (tenant_id, digest) DO UPDATE SET refs = blobs_blob.refs + excluded.refs
+    RETURNING digest, content, refs
 """
-KEEP_FIRST = """
-    INSERT INTO blobs_blob (tenant_id, digest, size, refs, head) VALUES ($1, $2, $3, 1, $4)
-    ON CONFLICT (tenant_id, digest) DO UPDATE SET refs = blobs_blob.refs + 1
-    RETURNING refs = 1
-"""
-KEEP_CHUNK = """
-    INSERT INTO blobs_chunk (tenant_id, digest, number, data) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (tenant_id, digest, number) DO NOTHING
-"""
+PAGES = ("content", "chunk", "number", "data")
 RELEASE = """
     UPDATE blobs_blob b SET refs = b.refs - used.times
       FROM (SELECT digest, count(*) AS times FROM unnest($2::bytea[]) AS digest GROUP BY digest) AS used
      WHERE b.tenant_id = $1 AND b.digest = used.digest
 """
 SWEEP = "DELETE FROM blobs_blob WHERE tenant_id = $1 AND digest = ANY($2) AND refs <= 0"
-HEAD = "SELECT size, head FROM blobs_blob WHERE tenant_id = $1 AND digest = $2"
-FURTHER = "SELECT data FROM blobs_chunk WHERE tenant_id = $1 AND digest = $2 AND number = $3"
+SIZE = "SELECT size FROM blobs_blob WHERE tenant_id = $1 AND digest = $2"
+CHUNK_OF = "SELECT blobs_chunk($1, $2)"
 
 
 class NoSuchBlob(errors.NotFound):
@@ -43,23 +40,46 @@ class NoSuchBlob(errors.NotFound):
 
 async def keep(conn: Connection, tenant: TenantId, blobs: Sequence[Packed]) -> None:
     """Store each blob, or count one more use of it."""
-    uses = Counter(blob.digest for blob in blobs)
-    if not uses:
+    if not blobs:
         return
     distinct = {blob.digest: blob for blob in blobs}
-    rows = [(blob.digest, blob.size, uses[blob.digest], blob.head) for blob in distinct.values()]
-    await conn.execute(KEEP, tenant, *zip(*rows, strict=True))
-    for blob in distinct.values():
-        for number, data in enumerate(blob.rest, 1):
-            await conn.execute(KEEP_CHUNK, tenant, blob.digest, number, data)
+    new = await _count(conn, tenant, distinct.values(), Counter(blob.digest for blob in blobs))
+    await _copy(
+        conn,
+        (
+            page
+            for digest, content in new.items()
+            for number, chunk in enumerate((distinct[digest].head, *distinct[digest].rest))
+            for page in _pages(content, number, chunk)
+        ),
+    )
 
 
 async def keep_file(conn: Connection, tenant: TenantId, blob: Packed, file: BinaryIO) -> None:
     """Store a file that `pack_head` described, one chunk in memory at a time."""
-    is_first = await conn.fetchval(KEEP_FIRST, tenant, blob.digest, blob.size, blob.head)
-    if is_first:
-        for number, data in enumerate(further_chunks(file), 1):
-            await conn.execute(KEEP_CHUNK, tenant, blob.digest, number, data)
+    new = await _count(conn, tenant, [blob], {blob.digest: 1})
+    for content in new.values():
+        await _copy(conn, _pages(content, 0, blob.head))
+        for number, chunk in enumerate(further_chunks(file), 1):
+            await _copy(conn, _pages(content, number, chunk))
+
+
+async def _count(
+    conn: Connection, tenant: TenantId, blobs: Collection[Packed], uses: Mapping[bytes, int]
+) -> dict[bytes, int]:
+    """Count the uses; return the digests that were not there, and where the content of each belongs."""
+    rows = [(blob.digest, blob.size, uses[blob.digest]) for blob in blobs]
+    counted = await conn.fetch(KEEP, tenant, *zip(*rows, strict=True))
+    return {row["digest"]: row["content"] for row in counted if row["refs"] == uses[row["digest"]]}
+
+
+def _pages(content: int, number: int, chunk: bytes) -> Iterator[Page]:
+    for nth, at in enumerate(range(0, len(chunk), PAGE)):
+        yield content, number, nth, chunk[at : at + PAGE]
+
+
+async def _copy(conn: Connection, pages: Iterable[Page]) -> None:
+    await conn.copy_records_to_table("blobs_page", records=pages, columns=PAGES)
 
 
 async def release(conn: Connection, tenant: TenantId, digests: Sequence[bytes]) -> None:
@@ -72,14 +92,13 @@ async def read(
     conn: Connection, tenant: TenantId, digest: bytes, first: int = 0, past: int | None = None
 ) -> AsyncIterator[bytes]:
     """The bytes [first, past) of a blob, a chunk at a time. Raises `NoSuchBlob` before the first."""
-    row = await conn.fetchrow(HEAD, tenant, digest)
-    if row is None:
+    size = await conn.fetchval(SIZE, tenant, digest)
+    if size is None:
         raise NoSuchBlob("There is no such content.")
-    end = row["size"] if past is None else min(past, row["size"])
+    end = size if past is None else min(past, size)
     for number in range(first // CHUNK, -(-end // CHUNK)):
-        data = await conn.fetchval(FURTHER, tenant, digest, number) if number else row["head"]
         start = number * CHUNK
-        yield expand(data)[max(first - start, 0) : end - start]
+        yield expand(await conn.fetchval(CHUNK_OF, digest, number))[max(first - start, 0) : end - start]
 
 
 async def read_all(conn: Connection, tenant: TenantId, digest: bytes) -> bytes:
