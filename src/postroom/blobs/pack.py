@@ -24,8 +24,8 @@ class Packed:
 
     digest: bytes
     size: int
-    head: bytes
-    rest: tuple[bytes, ...] = ()
+    head: bytes | memoryview
+    rest: tuple[bytes | memoryview, ...] = ()
 
 
 def pack(raw: bytes) -> Packed:
@@ -58,7 +58,7 @@ def compress(part: bytes) -> bytes:
     return packed
 
 
-def expand(chunk: bytes) -> bytes:
+def expand(chunk: bytes | memoryview) -> bytes:
     if not hasattr(_mine, "decompressor"):
         _mine.decompressor = zstandard.ZstdDecompressor()
     raw: bytes = _mine.decompressor.decompress(chunk, max_output_size=CHUNK)

@@ -14,7 +14,7 @@ from .pack import CHUNK, Packed, expand, further_chunks
 PAGE = 8000
 """Bytes of a row that fills a page of PostgreSQL, with its head and numbers; 8,116 would fit."""
 
-Page: TypeAlias = tuple[int, int, int, bytes]
+Page: TypeAlias = tuple[int, int, int, bytes | memoryview]
 
 KEEP = """
     INSERT INTO blobs_blob (tenant_id, digest, size, refs)
@@ -73,7 +73,7 @@ async def _count(
     return {row["digest"]: row["content"] for row in counted if row["refs"] == uses[row["digest"]]}
 
 
-def _pages(content: int, number: int, chunk: bytes) -> Iterator[Page]:
+def _pages(content: int, number: int, chunk: bytes | memoryview) -> Iterator[Page]:
     for nth, at in enumerate(range(0, len(chunk), PAGE)):
         yield content, number, nth, chunk[at : at + PAGE]
 
@@ -84,6 +84,8 @@ async def _copy(conn: Connection, pages: Iterable[Page]) -> None:
 
 async def release(conn: Connection, tenant: TenantId, digests: Sequence[bytes]) -> None:
     """Take back one use for each digest named; what nobody uses any more is deleted."""
+    if not digests:
+        return
     await conn.execute(RELEASE, tenant, digests)
     await conn.execute(SWEEP, tenant, digests)
 

@@ -21,11 +21,11 @@ ALLOCATE = """
     RETURNING seq, hash
 """
 WRITE = """
+    WITH advanced AS (UPDATE events_head SET hash = $8 WHERE tenant_id = $1 AND stream = $2)
     INSERT INTO events_event (tenant_id, stream, seq, at, kind, body, hash)
     SELECT $1, $2, e.seq, $3, e.kind, e.body, e.hash
       FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bytea[]) AS e (seq, kind, body, hash)
 """
-ADVANCE = "UPDATE events_head SET hash = $3 WHERE tenant_id = $1 AND stream = $2"
 READ = """
     SELECT stream, seq, at, kind, body, hash FROM events_event
      WHERE tenant_id = $1 AND stream = $2 AND seq > $3
@@ -49,8 +49,7 @@ async def append(conn: Connection, tenant: TenantId, stream: Stream, events: Seq
         body = orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS).decode()
         previous = link(previous, seq, now, event.kind, body)
         rows.append((seq, event.kind, body, previous))
-    await conn.execute(WRITE, tenant, stream, now, *zip(*rows, strict=True))
-    await conn.execute(ADVANCE, tenant, stream, previous)
+    await conn.execute(WRITE, tenant, stream, now, *zip(*rows, strict=True), previous)
     return int(head["seq"])
 
 

@@ -20,17 +20,23 @@ INSERT = """
 """
 
 
+async def add(conn: asyncpg.Connection, tenant: TenantId, rows: Sequence[Row]) -> None:
+    """Store the words of new mails, to be found as soon as the caller's transaction commits."""
+    if rows:
+        await conn.execute(
+            INSERT,
+            tenant,
+            [row.message for row in rows],
+            [row.account for row in rows],
+            [row.received_at for row in rows],
+            [row.vector for row in rows],
+        )
+
+
 async def index(conn: asyncpg.Connection, tenant: TenantId, rows: Sequence[Row]) -> None:
     """Store or replace these mails' words, to be found as soon as the caller's transaction commits."""
     await remove(conn, tenant, [row.message for row in rows])
-    await conn.execute(
-        INSERT,
-        tenant,
-        [row.message for row in rows],
-        [row.account for row in rows],
-        [row.received_at for row in rows],
-        [row.vector for row in rows],
-    )
+    await add(conn, tenant, rows)
 
 
 async def remove(conn: asyncpg.Connection, tenant: TenantId, messages: Collection[MessageId]) -> None:
