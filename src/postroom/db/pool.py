@@ -35,6 +35,8 @@ SESSION = {
     "client_connection_check_interval": "2s",
 }
 
+LASTING_PLANS = "; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = off"
+
 
 class Database:
     """The pool. Safe to share between all tasks of one event loop."""
@@ -47,13 +49,20 @@ class Database:
         self._lent: set[Connection] = set()
 
     @asynccontextmanager
-    async def transaction(self, tenant: TenantId) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, tenant: TenantId, *, lasting_plans: bool = False
+    ) -> AsyncIterator[Connection]:
         """One transaction that sees this tenant's rows and no others.
+
+        With `lasting_plans` a statement's plan is made once for many executions, and so are those of foreign
+        keys' checks, of which a plan costs more than the check. For writers of many rows into tables that
+        have statistics: without them the plan that lasts may be the wrong one.
 
         Commits when the block ends, rolls back when it raises. Raises `Unreachable`, `DiskFull` or `Busy`;
         then nothing is stored, except that a connection lost during COMMIT leaves the outcome unknown.
         """
-        async with self._transaction(f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}") as conn:
+        plans = LASTING_PLANS if lasting_plans else ""
+        async with self._transaction(f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}{plans}") as conn:
             yield conn
 
     @asynccontextmanager

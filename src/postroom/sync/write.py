@@ -29,12 +29,13 @@ from .prepare import Prepared
 from .workshop import Workshop
 
 RETRY = timedelta(hours=1)
+MEASURED = 2000  # messages stored by one sync, from which statistics are worth making and then reliable
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.CharacterNotInRepertoireError)
 
 logger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Writer:
     """Writes one account's copy while its lease is held."""
 
@@ -44,11 +45,12 @@ class Writer:
     account: AccountId
     counts: Counts
     workshop: Workshop
+    has_statistics: bool = False
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event]]]:
         events: list[Event] = []
-        async with self.db.transaction(self.tenant) as conn:
+        async with self.db.transaction(self.tenant, lasting_plans=self.has_statistics) as conn:
             await leases.fence(conn, self.lease)
             yield conn, events
             await log.append(conn, self.tenant, stream_of(self.account), events)
@@ -75,6 +77,9 @@ class Writer:
             middle = len(batch) // 2
             await self.messages(folder, validity, batch[:middle], backfill=backfill)
             await self.messages(folder, validity, batch[middle:], backfill=backfill)
+        if not self.has_statistics and self.counts.added >= MEASURED:
+            async with self.db.transaction(self.tenant) as conn:
+                self.has_statistics = await write.analyze(conn)
 
     async def _messages(self, folder: Folder, batch: Sequence[Prepared], *, backfill: bool) -> None:
         async with self._writing() as (conn, events):
@@ -84,7 +89,7 @@ class Writer:
             for _, mail in new:
                 if mail.file is not None:
                     await blobs.keep_file(conn, self.tenant, mail.packed, mail.file)
-            await search.index(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
+            await search.add(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
             await self._unpark(conn, folder, [mail.incoming.uid for mail in batch])
             events += news.of_added(added, folder, backfill=backfill)
         self.counts.added += len(new)

@@ -108,6 +108,7 @@ FORGET = """
         SELECT id FROM mail_message WHERE tenant_id = $1 AND account_id = $2 LIMIT $3
     ) RETURNING digest
 """
+ANALYZE = "SELECT mail_analyze()"
 
 
 async def add(
@@ -167,6 +168,11 @@ async def purge(
 async def forget(conn: Connection, tenant: TenantId, account: AccountId, most: int) -> list[bytes]:
     """Delete up to `most` messages of an account that is going; return their digests, for `blobs`."""
     return [row["digest"] for row in await conn.fetch(FORGET, tenant, account, most)]
+
+
+async def analyze(conn: Connection) -> bool:
+    """Make statistics of the tables that `add` fills; whether PostgreSQL lets us (it does since 17)."""
+    return bool(await conn.fetchval(ANALYZE))
 
 
 async def _known(
