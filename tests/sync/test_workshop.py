@@ -1,11 +1,11 @@
 """The processes that read mail, killed while they read."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,14 +13,18 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from servers.tenants import ONE
 from sync.lab import assert_equal, connected, retry_parked, sync
 from sync.mailboxes import copied, means
+from sync.test_arena import INBOX
 
 from postroom.db.pool import Database
 from postroom.ids import TenantId
 from postroom.lab.server import serve
 from postroom.mail.model import Folder
+from postroom.providers.model import RemoteItem, RemoteMessage
 from postroom.sync import folder, workshop
+from postroom.sync.arena import SLOTS
 from postroom.sync.perform import perform
 from postroom.sync.prepare import Batch, Prepared, prepare
 from postroom.sync.workshop import Workshop
@@ -35,7 +39,7 @@ EVERY = timedelta(minutes=15)
 def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     """One that uses its process from the first message on."""
     monkeypatch.setattr(folder, "MANY", -1)
-    made = Workshop(partial(ProcessPoolExecutor, 1, get_context("fork")))
+    made = Workshop(get_context("fork"))
     made._ready()
     assert made._started is not None
     made._started.result()
@@ -56,11 +60,15 @@ def dies_of_one(tenant: TenantId, place: Folder, batch: Batch) -> list[Prepared]
     return prepare(tenant, place, batch)
 
 
+def waits(gate: Path, tenant: TenantId, place: Folder, batch: Batch) -> list[Prepared]:
+    gate.read_bytes()
+    return prepare(tenant, place, batch)
+
+
 async def test_a_process_that_is_killed_costs_no_message(
     db: Database, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for step in ("read", "prepare"):
-        monkeypatch.setattr(workshop, step, partial(dies_once, tmp_path / "died"))
+    monkeypatch.setattr(workshop, "prepare", partial(dies_once, tmp_path / "died"))
     async with serve(messages=60, folder_count=3) as server:
         account = await connected(db, server)
 
@@ -74,8 +82,7 @@ async def test_a_process_that_is_killed_costs_no_message(
 async def test_a_message_that_kills_its_reader_waits_and_all_others_are_stored(
     db: Database, shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for step in ("read", "prepare"):
-        monkeypatch.setattr(workshop, step, dies_of_one)
+    monkeypatch.setattr(workshop, "prepare", dies_of_one)
     async with serve(messages=20, folder_count=1) as server:
         server.mailbox.deliver(FATAL)
         account = await connected(db, server)
@@ -88,6 +95,28 @@ async def test_a_message_that_kills_its_reader_waits_and_all_others_are_stored(
         await retry_parked(db)
         await sync(db, account)
         await assert_equal(db, account, server)
+
+
+async def test_a_slot_is_not_lent_again_while_its_process_may_write_to_it(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(workshop, "prepare", partial(waits, gate))
+    batch = [(RemoteMessage(1, b"x", 1), RemoteItem(1, frozenset()))]
+
+    work = shop.prepare(ONE, INBOX, batch, many=True)
+    with gate.open("w"):  # it is reading now
+        work.close()
+        lent = [shop.prepare(ONE, INBOX, batch, many=True) for _ in range(SLOTS - 1)]
+        full = shop._arena.borrow(batch)
+    for other in lent:
+        other.close()
+    assert shop._processes is not None
+    await asyncio.to_thread(shop._processes.shutdown)
+
+    assert full is None
+    assert all(shop._arena.borrow(batch) for _ in range(SLOTS))
 
 
 def test_a_process_whose_parent_is_gone_ends_at_once() -> None:

@@ -33,7 +33,7 @@ from .write import Writer
 
 WINDOW = 1000  # messages described by one scan
 BATCH_MESSAGES = 100  # stored by one transaction
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 8 << 20
 
 Pair = tuple[RemoteMessage, RemoteItem]
 

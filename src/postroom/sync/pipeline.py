@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from postroom.db.beside import beside
 from postroom.mail.model import Folder
@@ -29,16 +30,22 @@ class Pipeline:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self._steps: asyncio.Queue[Step] = asyncio.Queue(maxsize=MOST)
+        self._under_way: set[Work[Any]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Carry out steps for as long as the block runs. A step's failure cancels the block and is raised."""
-        async with beside(self._carry_out()):
-            yield
+        try:
+            async with beside(self._carry_out()):
+                yield
+        finally:
+            for work in self._under_way:
+                work.close()
 
     async def store(self, folder: Folder, validity: int, batch: Batch, *, many: bool, backfill: bool) -> None:
         """Begin to read a batch, to be stored in its turn. Waits when enough is under way."""
         work = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
+        self._under_way.add(work)
         await self._steps.put(partial(self._store, folder, validity, batch, work, backfill))
 
     async def then(self, step: Step) -> None:
@@ -55,7 +62,9 @@ class Pipeline:
             await step()
             self._steps.task_done()
 
-    async def _store(self, folder: Folder, validity: int, batch: Batch, work: Work, backfill: bool) -> None:
+    async def _store(
+        self, folder: Folder, validity: int, batch: Batch, work: Work[Any], backfill: bool
+    ) -> None:
         writer, fatal = self.writer, list[int]()
         try:
             try:
@@ -67,6 +76,8 @@ class Pipeline:
             if prepared:
                 await writer.messages(folder, validity, prepared, backfill=backfill)
         finally:
+            self._under_way.remove(work)
+            work.close()
             for message, _ in batch:
                 if not isinstance(message.content, bytes):
                     message.content.close()

@@ -18,7 +18,6 @@ from postroom.search import document
 from postroom.search.model import Row, Searchable
 
 NOT_YET = MessageId(0)  # a message gets its number in the transaction that stores it
-UNPACKED = Packed(b"", 0, b"")
 
 Batch = Sequence[tuple[RemoteMessage, RemoteItem]]
 
@@ -37,37 +36,18 @@ class Prepared:
 
 def prepare(tenant: TenantId, folder: Folder, messages: Batch) -> list[Prepared]:
     """Read and pack each message; its flags and date are the scan's where the fetch did not repeat them."""
-    return together(read(tenant, folder, messages), pack_all(messages))
-
-
-def read(tenant: TenantId, folder: Folder, messages: Batch) -> list[Prepared]:
-    """Read each message, and leave its content where it is: it need not come back from another process."""
     now = datetime.now(UTC)
-    return [_read(tenant, folder, message, item, now) for message, item in messages]
+    return [_prepare(tenant, folder, message, item, now) for message, item in messages]
 
 
-def pack_all(messages: Batch) -> list[Packed]:
-    """Hash and compress each message. Other threads run meanwhile."""
-    contents = [message.content for message, _ in messages]
-    return [pack(content) if isinstance(content, bytes) else pack_head(content) for content in contents]
-
-
-def together(messages: Sequence[Prepared], packed: Sequence[Packed]) -> list[Prepared]:
-    """What was read, with its content."""
-    return [
-        replace(mail, packed=content, incoming=replace(mail.incoming, digest=content.digest))
-        for mail, content in zip(messages, packed, strict=True)
-    ]
-
-
-def _read(
+def _prepare(
     tenant: TenantId, folder: Folder, message: RemoteMessage, item: RemoteItem, now: datetime
 ) -> Prepared:
     content = message.content
     if isinstance(content, bytes):
-        file, parsed = None, parse(content)
+        file, packed, parsed = None, pack(content), parse(content)
     else:
-        file, parsed = content, parse_large(content, message.size)
+        file, packed, parsed = content, pack_head(content), parse_large(content, message.size)
     flags = message.flags if message.flags is not None else item.flags
     received = message.received_at or item.received_at or parsed.sent_at or now
     incoming = Incoming(
@@ -75,12 +55,12 @@ def _read(
         uid=message.uid,
         flags=(flags or frozenset()) - {"\\Recent"},
         received_at=min(received, now),  # mail that a server dates into the future would stay on top for ever
-        digest=UNPACKED.digest,
+        digest=packed.digest,
         size=message.size,
         parsed=parsed,
     )
     searchable = _searchable(folder.account_id, incoming)
-    return Prepared(incoming, UNPACKED, document.prepare(tenant, searchable), file)
+    return Prepared(incoming, packed, document.prepare(tenant, searchable), file)
 
 
 def _searchable(account: AccountId, mail: Incoming) -> Searchable:

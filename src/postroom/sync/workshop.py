@@ -6,64 +6,89 @@ core. A process costs a third of a second to start, so a few new messages never 
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import structlog
 
-from postroom.blobs.pack import Packed
 from postroom.ids import TenantId
 from postroom.mail.model import Folder
 
-from .prepare import Batch, Prepared, pack_all, prepare, read, together
+from .arena import Answer, Arena, Slot
+from .prepare import Batch, Prepared, prepare
 
 MANY = 400  # messages to copy, from which the process is worth its start
 PR_SET_PDEATHSIG = 1
 
 logger = structlog.get_logger()
 
-Pools = Callable[[], ProcessPoolExecutor]
+_arena: Arena | None = None  # of a process that reads
+
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[TenantId, Folder, Batch], list[Prepared]]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A batch on its way. Where another process reads it, a thread of ours packs its content meanwhile."""
+class Work(Generic[T]):
+    """A batch on its way. To be closed when what came of it is stored, or wanted no more."""
 
-    reading: asyncio.Future[list[Prepared]]
-    packing: asyncio.Future[list[Packed]] | None = None  # None: the reading packs as well
+    def __init__(
+        self,
+        reading: asyncio.Future[T],
+        made: Callable[[T], list[Prepared]],
+        over: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._reading, self._made, self._over = reading, made, over
 
     async def done(self) -> list[Prepared]:
         """Raises `BrokenProcessPool` when the process died; then `prepare_singly` goes on."""
-        read = await self.reading
-        return read if self.packing is None else together(read, await self.packing)
+        return self._made(await self._reading)
+
+    def close(self) -> None:
+        self._reading.cancel()
+        self._over()
 
 
 class Workshop:
     """Reads batches off the event loop. Shared by all accounts of a process."""
 
-    def __init__(self, pools: Pools | None = None) -> None:
-        self._pools = pools
+    def __init__(self, context: BaseContext | None = None, processes: int = 1) -> None:
+        self._context, self._count = context, processes
+        self._arena = Arena()
         self._processes: ProcessPoolExecutor | None = None
         self._started: Future[None] | None = None
 
-    def prepare(self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool) -> Work:
+    def prepare(self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool) -> Work[Any]:
         """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
-        loop = asyncio.get_running_loop()
-        if many and all(isinstance(message.content, bytes) for message, _ in batch):
+        if many and (processes := self._ready()) and (slot := self._arena.borrow(batch)):
             try:
-                if processes := self._ready():
-                    reading = loop.run_in_executor(processes, read, tenant, folder, batch)
-                    return Work(reading, loop.run_in_executor(None, pack_all, batch))
+                return self._elsewhere(processes, slot, tenant, folder, batch)
             except BrokenProcessPool:
+                self._arena.give_back(slot)
                 self._lost()
-        return Work(loop.run_in_executor(None, prepare, tenant, folder, batch))
+        reading = asyncio.get_running_loop().run_in_executor(None, prepare, tenant, folder, batch)
+        return Work(reading, list)
+
+    def _elsewhere(
+        self, processes: ProcessPoolExecutor, slot: Slot, tenant: TenantId, folder: Folder, batch: Batch
+    ) -> Work[Answer]:
+        lean = [(replace(message, content=b""), item) for message, item in batch]
+        future = processes.submit(_read, prepare, slot, tenant, folder, lean)
+
+        def over() -> None:  # while the process may still write to the slot, nobody else gets it
+            future.cancel()
+            future.add_done_callback(lambda _: self._arena.give_back(slot))
+
+        return Work(asyncio.wrap_future(future), partial(self._arena.understand, slot), over)
 
     async def prepare_singly(
         self, tenant: TenantId, folder: Folder, batch: Batch
@@ -73,9 +98,8 @@ class Workshop:
         Somebody may have killed it, or the kernel for want of memory, or one message by a fault of a parser.
         To find that one, each is read in a process that nobody else uses.
         """
-        assert self._pools is not None
         loop = asyncio.get_running_loop()
-        alone, prepared, fatal = self._pools(), list[Prepared](), list[int]()
+        alone, prepared, fatal = self._pool(), list[Prepared](), list[int]()
         try:
             for pair in batch:
                 try:
@@ -84,7 +108,7 @@ class Workshop:
                     prepared += await reading
                 except BrokenProcessPool:
                     fatal.append(pair[0].uid)
-                    alone = self._pools()
+                    alone = self._pool()
         finally:
             alone.shutdown(wait=False, cancel_futures=True)
         return prepared, fatal
@@ -92,16 +116,20 @@ class Workshop:
     def close(self) -> None:
         if self._processes is not None:
             self._processes.shutdown(wait=True, cancel_futures=True)
+        self._arena.close()
 
     def _ready(self) -> ProcessPoolExecutor | None:
         """A process that has started; begins to start one when there is none: a thread bridges the time."""
+        if self._context is None:
+            return None
         if self._processes is None or self._started is None:
-            if self._pools is None:
-                return None
-            self._processes = self._pools()
+            self._processes = self._pool()
             with _deaf():
                 self._started = self._processes.submit(_nothing)
         return self._processes if self._started.done() else None
+
+    def _pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._count, self._context, _begin, (os.getpid(), self._arena))
 
     def _lost(self) -> None:
         """The next batch starts another."""
@@ -112,8 +140,7 @@ class Workshop:
 @contextmanager
 def workshop(processes: int = 1) -> Iterator[Workshop]:
     """A workshop whose processes start when first needed and end with the block, or with us."""
-    context, us = get_context("spawn"), (os.getpid(),)
-    shop = Workshop(partial(ProcessPoolExecutor, processes, context, _follow_parent, us))
+    shop = Workshop(get_context("spawn"), processes)
     try:
         yield shop
     finally:
@@ -130,8 +157,30 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 
+def _begin(parent: int, arena: Arena) -> None:
+    """What a process does first."""
+    global _arena
+    _arena = arena
+    _follow_parent(parent)
+    gc.freeze()
+    gc.set_threshold(
+        50_000, 20, 100
+    )  # nothing that reading makes refers to itself; looking for that took 5 %
+
+
 def _nothing() -> None:
     """A process that has done it has imported all that reading takes."""
+
+
+def _read(reader: Reader, slot: Slot, tenant: TenantId, folder: Folder, lean: Batch) -> Answer:
+    """In the process: read the messages that lie in a slot."""
+    assert _arena is not None
+    contents = map(bytes, _arena.places(slot))
+    batch = [
+        (replace(message, content=content), item)
+        for (message, item), content in zip(lean, contents, strict=True)
+    ]
+    return _arena.answer(slot, reader(tenant, folder, batch))
 
 
 def _follow_parent(parent: int) -> None:
