@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src tests bench tools
 N ?= 2000
 RUNS ?= 3
+PARALLEL ?= -n auto --dist worksteal
 export PYTHONPATH := src:tests:.
 
 help:  ## list the commands
@@ -15,7 +16,7 @@ run: $(VENV)/.installed  ## start everything with a demonstration mailbox
 
 test: $(VENV)/.developing  ## run all tests (real PostgreSQL, real Dovecot)
 	@$(BIN)/python -m servers.fetch
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.developing  ## formatting, ruff, types, import contracts, house rules
 	$(BIN)/ruff format --check $(SOURCES)
@@ -26,7 +27,7 @@ lint: $(VENV)/.developing  ## formatting, ruff, types, import contracts, house r
 
 check: lint  ## lint and the quick tests; before every commit
 	@$(BIN)/python -m servers.fetch
-	$(BIN)/pytest -m "not slow" --ignore tests/house $(ARGS)
+	$(BIN)/pytest -m "not slow" --ignore tests/house $(PARALLEL) $(ARGS)
 
 bench: $(VENV)/.developing  ## measure, side by side with other tools
 	@$(BIN)/python -m bench.run -n $(N) -r $(RUNS) $(ARGS)

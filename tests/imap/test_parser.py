@@ -93,7 +93,7 @@ TABLE: list[tuple[bytes, Response]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "expected"), TABLE, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(("line", "expected"), TABLE, ids=[repr(line)[:60] for line, _ in TABLE])
 def test_each_response_has_its_value(line: bytes, expected: Response) -> None:
     assert one(line) == expected
 
