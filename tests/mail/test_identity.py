@@ -3,15 +3,16 @@ from uuid import UUID
 
 from postroom.ids import FolderId, MessageId
 from postroom.mail.identity import match
+from postroom.mail.keep import keep
 from postroom.mail.model import Incoming, Known
 from postroom.mime.parse import parse
 
 INBOX, ARCHIVE, SENT = FolderId(1), FolderId(2), FolderId(3)
-PARSED = parse(b"Subject: hello\r\n\r\nhi")
+KEPT = keep(parse(b"Subject: hello\r\n\r\nhi"))
 
 
 def mail(folder: FolderId, digest: bytes = b"same", uid: int = 1) -> Incoming:
-    return Incoming(folder, uid, frozenset(), datetime(2026, 1, 1, tzinfo=UTC), digest, 5, PARSED)
+    return Incoming(folder, uid, frozenset(), datetime(2026, 1, 1, tzinfo=UTC), digest, 5, KEPT)
 
 
 def known(number: int, *folders: FolderId, digest: bytes = b"same") -> Known:

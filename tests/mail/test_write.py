@@ -6,6 +6,7 @@ import pytest
 from servers.tenants import ANNS, ONE
 
 from postroom.db.pool import Connection, Database
+from postroom.mail.keep import keep
 from postroom.mail.model import Added, Folder, Incoming
 from postroom.mail.store import folders, write
 from postroom.mime.parse import parse
@@ -40,7 +41,7 @@ def mail(folder: Folder, uid: int, raw: str, *flags: str) -> Incoming:
         START + timedelta(minutes=uid),
         sha256(content).digest(),
         len(content),
-        parse(content),
+        keep(parse(content)),
     )
 
 

@@ -7,9 +7,7 @@ from uuid import UUID
 
 from postroom import errors
 from postroom.ids import AccountId, FolderId, MessageId, ThreadId
-from postroom.mime.model import ParsedMessage
 
-PREVIEW = 200  # characters kept of what a list shows
 PARSER = 1  # goes up when `mime` reads mail differently; rows tell which version read them
 
 
@@ -25,6 +23,24 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What the tables keep of a mail that was read; the rest is read again from its bytes when asked for."""
+
+    message_id: str | None
+    subject: str
+    sender_name: str
+    sender_address: str
+    recipients: bytes  # JSON
+    sent_at: datetime | None
+    preview: str
+    list_id: str | None
+    text: str
+    attachments: tuple[tuple[object, ...], ...]  # the columns of each
+    keys: tuple[str, ...]  # lead to its thread
+    defects: str  # with spaces between
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """A message that the server has under `uid`, read and ready to be stored."""
 
@@ -34,7 +50,7 @@ class Incoming:
     received_at: datetime
     digest: bytes
     size: int
-    parsed: ParsedMessage
+    kept: Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,7 @@ class Group:
     """Messages of one batch that belong to one thread, and the threads they already lead to."""
 
     members: Sequence[int]  # positions in the batch
-    keys: frozenset[UUID]
+    keys: frozenset[str]
     threads: Sequence[ThreadId]  # existing ones, the oldest first; none: a new thread
 
 

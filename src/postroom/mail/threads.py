@@ -7,7 +7,6 @@ same threads (RFC 5322, 3.6.4). Threads never cross accounts: a stranger cannot 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 from postroom.ids import ThreadId
 from postroom.mime.model import ParsedMessage
@@ -18,8 +17,8 @@ MOST = 50  # references kept of one mail: the first, and the latest
 SHORTEST = 6  # what is shorter, such as `<1>`, is not unique and would join strangers
 
 
-def keys_of(message: ParsedMessage) -> tuple[UUID, ...]:
-    """The 128-bit hashes of all Message-IDs that lead to this mail's thread."""
+def keys_of(message: ParsedMessage) -> tuple[str, ...]:
+    """The 128-bit hashes, in hexadecimal digits, of all Message-IDs that lead to this mail's thread."""
     references = message.references
     if len(references) > MOST:
         references = (references[0], *references[1 - MOST :])
@@ -28,13 +27,13 @@ def keys_of(message: ParsedMessage) -> tuple[UUID, ...]:
     return tuple(key(text) for text in ids if len(text) >= SHORTEST)
 
 
-def key(message_id: str) -> UUID:
-    return UUID(bytes=hashlib.blake2b(message_id.encode("utf-8", "replace"), digest_size=16).digest())
+def key(message_id: str) -> str:
+    return hashlib.blake2b(message_id.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def group(batch: Sequence[Sequence[UUID]], known: Mapping[UUID, ThreadId]) -> list[Group]:
+def group(batch: Sequence[Sequence[str]], known: Mapping[str, ThreadId]) -> list[Group]:
     """Sort messages, given by their keys, into threads; `known` tells where stored keys lead."""
-    leader: dict[UUID, int] = {}  # key -> the first message of the batch that has it
+    leader: dict[str, int] = {}  # key -> the first message of the batch that has it
     parent = list(range(len(batch)))
 
     def root(position: int) -> int:
@@ -54,7 +53,7 @@ def group(batch: Sequence[Sequence[UUID]], known: Mapping[UUID, ThreadId]) -> li
     return [_group(positions, batch, known) for positions in members.values()]
 
 
-def _group(positions: list[int], batch: Sequence[Sequence[UUID]], known: Mapping[UUID, ThreadId]) -> Group:
+def _group(positions: list[int], batch: Sequence[Sequence[str]], known: Mapping[str, ThreadId]) -> Group:
     keys = frozenset(key for position in positions for key in batch[position])
     threads = sorted({known[key] for key in keys if key in known})
     return Group(positions, keys, threads)

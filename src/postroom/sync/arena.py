@@ -5,14 +5,21 @@ batch has a slot: its raw messages lie in it one after the other. The other side
 place of each, and what it has to say about them behind the last.
 """
 
+import copyreg
 import mmap
 import os
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 from multiprocessing.reduction import DupFd
+from operator import attrgetter
 from typing import Any, TypeAlias
+
+from postroom.blobs.pack import Packed
+from postroom.mail.model import Incoming, Kept
+from postroom.providers.model import RemoteItem, RemoteMessage
+from postroom.search.model import Row
 
 from .prepare import Batch, Prepared
 
@@ -21,8 +28,9 @@ ROOM = 16 << 20
 """Bytes of a slot, of which what was ever used takes memory. Larger batches are read in a thread."""
 
 Answer: TypeAlias = bytes | int
-Spans: TypeAlias = tuple[int, ...]
-"""Lengths of a message's packed chunks, which lie in its place; none when they did not fit there."""
+Packing: TypeAlias = list[int] | tuple[bytes, ...]
+"""Lengths of a message's packed chunks, which lie in its place; themselves when they did not fit there."""
+Told: TypeAlias = tuple[Incoming, Row, Packing]
 
 
 class Arena:
@@ -62,9 +70,8 @@ class Arena:
 
     def answer(self, slot: "Slot", prepared: Sequence[Prepared]) -> Answer:
         """What was made of the messages, laid into their slot: its length, or itself for want of room."""
-        spans = [_lay(place, mail) for place, mail in zip(self.places(slot), prepared, strict=True)]
-        rest = [_without_content(mail) if of else mail for mail, of in zip(prepared, spans, strict=True)]
-        said = pickle.dumps((rest, spans), pickle.HIGHEST_PROTOCOL)
+        told = [_told(place, mail) for place, mail in zip(self.places(slot), prepared, strict=True)]
+        said = pickle.dumps(told, pickle.HIGHEST_PROTOCOL)
         room = self._of(slot)[sum(slot.sizes) :]
         if len(said) > len(room):
             return said
@@ -73,14 +80,11 @@ class Arena:
 
     def understand(self, slot: "Slot", answer: Answer) -> list[Prepared]:
         """What `answer` laid there. Packed content stays in the slot: use it before that is given back."""
-        if isinstance(answer, int):
-            end = sum(slot.sizes)
-            prepared, spans = pickle.loads(self._of(slot)[end : end + answer])
-        else:
-            prepared, spans = pickle.loads(answer)
+        end = sum(slot.sizes)
+        said = self._of(slot)[end : end + answer] if isinstance(answer, int) else answer
         return [
-            _with_content(mail, place, of) if of else mail
-            for mail, place, of in zip(prepared, self.places(slot), spans, strict=True)
+            Prepared(incoming, Packed(incoming.digest, incoming.size, *_chunks(place, packed)), words, None)
+            for place, (incoming, words, packed) in zip(self.places(slot), pickle.loads(said), strict=True)
         ]
 
     def _of(self, slot: "Slot") -> memoryview:
@@ -97,20 +101,29 @@ def _attached(fd: Any) -> Arena:
     return Arena(fd.detach())
 
 
-def _lay(place: memoryview, mail: Prepared) -> Spans:
+def _told(place: memoryview, mail: Prepared) -> Told:
     chunks = (mail.packed.head, *mail.packed.rest)
-    spans = tuple(map(len, chunks))
+    spans = list(map(len, chunks))
     if sum(spans) > len(place):
-        return ()
+        return mail.incoming, mail.words, tuple(map(bytes, chunks))
     for chunk, (start, end) in zip(chunks, pairwise(accumulate(spans, initial=0)), strict=True):
         place[start:end] = chunk
-    return spans
+    return mail.incoming, mail.words, spans
 
 
-def _without_content(mail: Prepared) -> Prepared:
-    return replace(mail, packed=replace(mail.packed, head=b"", rest=()))
+def _chunks(place: memoryview, packed: Packing) -> tuple[bytes | memoryview, tuple[bytes | memoryview, ...]]:
+    if isinstance(packed, tuple):
+        return packed[0], packed[1:]
+    head, *rest = (place[start:end] for start, end in pairwise(accumulate(packed, initial=0)))
+    return head, tuple(rest)
 
 
-def _with_content(mail: Prepared, place: memoryview, spans: Spans) -> Prepared:
-    head, *rest = (place[start:end] for start, end in pairwise(accumulate(spans, initial=0)))
-    return replace(mail, packed=replace(mail.packed, head=head, rest=tuple(rest)))
+def _pickled_by_columns(kind: type[Any]) -> None:
+    """Pickle a dataclass as a call with its values: what frozen ones do by themselves costs several times as
+    much."""
+    values = attrgetter(*(field.name for field in fields(kind)))
+    copyreg.pickle(kind, lambda value: (kind, values(value)))
+
+
+for kind in (Incoming, Kept, RemoteItem, RemoteMessage, Row):
+    _pickled_by_columns(kind)

@@ -4,14 +4,15 @@ Whatever is wrong with one message stays with it: it is stored with its defects,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
 from postroom.blobs.pack import Packed, pack, pack_head
 from postroom.ids import AccountId, MessageId, TenantId
+from postroom.mail.keep import keep
 from postroom.mail.model import Folder, Incoming
-from postroom.mime.model import Address
+from postroom.mime.model import Address, ParsedMessage
 from postroom.mime.parse import parse, parse_large
 from postroom.providers.model import RemoteItem, RemoteMessage
 from postroom.search import document
@@ -31,7 +32,8 @@ class Prepared:
 
     def words_of(self, message: MessageId) -> Row:
         """What the index takes, now that the message has its number."""
-        return replace(self.words, message=message)
+        words = self.words
+        return Row(message, words.account, words.received_at, words.vector, words.truncated)
 
 
 def prepare(tenant: TenantId, folder: Folder, messages: Batch) -> list[Prepared]:
@@ -57,18 +59,17 @@ def _prepare(
         received_at=min(received, now),  # mail that a server dates into the future would stay on top for ever
         digest=packed.digest,
         size=message.size,
-        parsed=parsed,
+        kept=keep(parsed),
     )
-    searchable = _searchable(folder.account_id, incoming)
+    searchable = _searchable(folder.account_id, incoming.received_at, parsed)
     return Prepared(incoming, packed, document.prepare(tenant, searchable), file)
 
 
-def _searchable(account: AccountId, mail: Incoming) -> Searchable:
-    parsed = mail.parsed
+def _searchable(account: AccountId, received: datetime, parsed: ParsedMessage) -> Searchable:
     return Searchable(
         message=NOT_YET,
         account=account,
-        received_at=mail.received_at,
+        received_at=received,
         subject=parsed.subject,
         sender=_words((parsed.sender,) if parsed.sender else ()),
         to=_words(parsed.to),

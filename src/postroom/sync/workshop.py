@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
@@ -23,6 +22,7 @@ import structlog
 
 from postroom.ids import TenantId
 from postroom.mail.model import Folder
+from postroom.providers.model import RemoteMessage
 
 from .arena import Answer, Arena, Slot
 from .prepare import Batch, Prepared, prepare
@@ -81,7 +81,7 @@ class Workshop:
     def _elsewhere(
         self, processes: ProcessPoolExecutor, slot: Slot, tenant: TenantId, folder: Folder, batch: Batch
     ) -> Work[Answer]:
-        lean = [(replace(message, content=b""), item) for message, item in batch]
+        lean = [(_with_content(message, b""), item) for message, item in batch]
         future = processes.submit(_read, prepare, slot, tenant, folder, lean)
 
         def over() -> None:  # while the process may still write to the slot, nobody else gets it
@@ -175,12 +175,15 @@ def _nothing() -> None:
 def _read(reader: Reader, slot: Slot, tenant: TenantId, folder: Folder, lean: Batch) -> Answer:
     """In the process: read the messages that lie in a slot."""
     assert _arena is not None
-    contents = map(bytes, _arena.places(slot))
     batch = [
-        (replace(message, content=content), item)
-        for (message, item), content in zip(lean, contents, strict=True)
+        (_with_content(message, bytes(place)), item)
+        for (message, item), place in zip(lean, _arena.places(slot), strict=True)
     ]
     return _arena.answer(slot, reader(tenant, folder, batch))
+
+
+def _with_content(message: RemoteMessage, content: bytes) -> RemoteMessage:
+    return RemoteMessage(message.uid, content, message.size, message.flags, message.received_at)
 
 
 def _follow_parent(parent: int) -> None:

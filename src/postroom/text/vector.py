@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeAlias, TypeVar
 
 from .fold import fold
-from .words import MAX_TOKEN, Run, cut, expand
+from .words import MAX_TOKEN, cut, expand, is_spaceless, pairs
 
 MAX_POSITION = 16_383
 MAX_PLACES = 255
@@ -32,12 +33,15 @@ _GAP = 2  # between fields, so that no phrase crosses from one into the next
 
 REMEMBERED = 50_000
 REMEMBERED_LENGTH = 32  # characters; what repeats is short
+REMEMBERED_WIDTH = 8  # places, of what is more than one word
+REMEMBERED_FIELD = 200  # characters
 
 TsVector = dict[str, list[int]]
+Placed: TypeAlias = tuple[list[str], list[int], int]
 T = TypeVar("T")
 
 _PLAIN: dict[str, str] = {}  # words as written, and the one token that each is
-_OTHERS: dict[str, Run] = {}
+_OTHERS: dict[str, Placed] = {}
 
 
 class Weight(IntEnum):
@@ -76,14 +80,32 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
     for field in fields:
         read += len(field.text)
         truncated |= len(field.text) > MAX_HEADER
-        runs = cut(fold(field.text[:MAX_HEADER]))
-        position = _GAP + _add(vector, runs, position, field.weight << 14, ("", field.mark))
+        position = _GAP + _add_field(vector, field, position)
     _add_body(vector, body[:MAX_TEXT], position)
     _drop_excess(vector)
     if read > _SMALL:
         truncated |= _drop_overflow(vector)
     vector.default_factory = None
     return Document(vector, truncated)
+
+
+def _add_field(vector: defaultdict[str, list[int]], field: Field, position: int) -> int:
+    """Senders, recipients and subjects repeat more than anything else in a mailbox."""
+    if len(field.text) <= REMEMBERED_FIELD and position < MAX_POSITION - REMEMBERED_FIELD:
+        placed, width = _tokens_of_field(field.text, field.mark)
+        bits = field.weight << 14 | position
+        for token, marked, distance in placed:
+            vector[token].append(bits + distance)
+            vector[marked].append(bits + distance)
+        return position + width
+    runs = cut(fold(field.text[:MAX_HEADER]))
+    return _add(vector, runs, position, field.weight << 14, ("", field.mark))
+
+
+@lru_cache(maxsize=8192)
+def _tokens_of_field(text: str, mark: str) -> tuple[tuple[tuple[str, str, int], ...], int]:
+    tokens, distances, width = _placed(text)
+    return tuple((token, mark + token, at) for token, at in zip(tokens, distances, strict=True)), width
 
 
 def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> None:
@@ -95,30 +117,43 @@ def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> 
             vector[token].append(position)
             position += 1
             continue
-        run = _OTHERS.get(word) or _met(word)
-        room -= run.width - 1
+        tokens, distances, width = _OTHERS.get(word) or _met(word)
+        room -= width - 1
         if room < 0:
             _add(vector, cut(fold(" ".join((word, *words)))), position, 0, ("",))
             return
-        for token, distance in run.placed:
+        for token, distance in zip(tokens, distances, strict=True):
             vector[token].append(position + distance)
-        position += run.width
+        position += width
 
 
-def _met(word: str) -> Run:
+def _met(word: str) -> Placed:
     """Fold and cut a word, and remember it if it is one that may come again."""
-    placed: list[tuple[str, int]] = []
-    width = 0
-    for run in map(expand, cut(fold(word))):
-        placed += [(token, width + distance) for token, distance in run.placed]
-        width += run.width
-    made = Run(tuple(placed), width, (), None)
+    placed = tokens, _, width = _placed(word)
     if len(word) <= REMEMBERED_LENGTH:
-        if len(placed) == width == 1:
-            _remember(_PLAIN, word, placed[0][0])
+        if len(tokens) == width == 1:
+            _remember(_PLAIN, word, tokens[0])
+        elif width <= REMEMBERED_WIDTH:
+            _remember(_OTHERS, word, placed)
+    return placed
+
+
+def _placed(text: str) -> Placed:
+    """Every token of a text, the distance of each from the start, and how many places they take."""
+    tokens: list[str] = []
+    distances: list[int] = []
+    width = 0
+    for run in cut(fold(text)):
+        if is_spaceless(run):
+            tokens += pairs(run)
+            distances += range(width, width + len(run))
+            width += len(run)
         else:
-            _remember(_OTHERS, word, made)
-    return made
+            expanded = expand(run)
+            tokens += [token for token, _ in expanded.placed]
+            distances += [width + distance for _, distance in expanded.placed]
+            width += expanded.width
+    return tokens, distances, width
 
 
 def _remember(words: dict[str, T], word: str, what: T) -> None:

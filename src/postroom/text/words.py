@@ -15,7 +15,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count
 
 from .fold import fold
 
@@ -85,6 +85,16 @@ def is_plain(run: str) -> bool:
     return run < _FIRST_SPACELESS and run.isalnum()
 
 
+def is_spaceless(run: str) -> bool:
+    """Whether `run` is of a script that puts no spaces between words."""
+    return run[0] >= _FIRST_SPACELESS and _SPACELESS_START.match(run) is not None
+
+
+def pairs(run: str) -> list[str]:
+    """The tokens of a run of such a script, one for each of its places."""
+    return [run[at : at + 2] for at in range(len(run))]
+
+
 def expand(run: str) -> Run:
     """The tokens of one run that `cut` made."""
     return _expand_again(run) if len(run) <= _CACHED else _expand(run)
@@ -107,8 +117,9 @@ _expand_again = lru_cache(maxsize=16_384)(_expand)
 
 
 def _expand_run(run: str) -> Run:
-    if run[0] >= _FIRST_SPACELESS and _SPACELESS_START.match(run):
-        return _pairs(run)
+    if is_spaceless(run):
+        tokens = pairs(run)
+        return Run(tuple(zip(tokens, count())), len(run), tuple(tokens[:-1] or tokens), None)
     placed: list[tuple[str, int]] = []
     parts: list[str] = []
     for place, atom in enumerate(_SPLIT.split(run)):
@@ -125,12 +136,6 @@ def _expand_run(run: str) -> Run:
         parts=tuple(parts) if all(len(part) <= MAX_TOKEN for part in parts) else (),
         whole=wholes[0] if wholes else None,
     )
-
-
-def _pairs(run: str) -> Run:
-    pairs = tuple(map("".join, pairwise(run)))
-    placed = tuple((token, place) for place, token in enumerate((*pairs, run[-1])))
-    return Run(placed=placed, width=len(run), parts=pairs or (run,), whole=None)
 
 
 def _wholes(run: str) -> tuple[str, ...]:

@@ -1,12 +1,11 @@
 """Rows of new messages, written in bulk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from asyncpg import Connection
 
 from postroom.ids import AccountId, TenantId, ThreadId
-from postroom.mail.model import PARSER, PREVIEW, Added
-from postroom.mime.model import Address
+from postroom.mail.model import PARSER, Added
 
 MESSAGES = """
     INSERT INTO mail_message
@@ -49,25 +48,10 @@ async def insert_messages(
     """Write messages with their texts and attachments; `threads` tells the thread of each."""
     messages = [_message(mail, thread) for mail, thread in zip(new, threads, strict=True)]
     await conn.execute(MESSAGES, tenant, account, PARSER, *zip(*messages, strict=True))
-    texts = [(mail.id, mail.incoming.parsed.text) for mail in new if mail.incoming.parsed.text]
+    texts = [(mail.id, mail.incoming.kept.text) for mail in new if mail.incoming.kept.text]
     if texts:
         await conn.execute(TEXTS, tenant, *zip(*texts, strict=True))
-    attachments = [
-        (
-            mail.id,
-            a.number,
-            a.name,
-            a.content_type,
-            a.size,
-            a.content_id,
-            a.disposition,
-            a.start,
-            a.end,
-            a.encoding,
-        )
-        for mail in new
-        for a in mail.incoming.parsed.attachments
-    ]
+    attachments = [(mail.id, *columns) for mail in new for columns in mail.incoming.kept.attachments]
     if attachments:
         await conn.execute(ATTACHMENTS, tenant, *zip(*attachments, strict=True))
 
@@ -81,33 +65,23 @@ async def insert_placements(conn: Connection, tenant: TenantId, added: Sequence[
 
 
 def _message(mail: Added, thread: ThreadId) -> tuple[object, ...]:
-    incoming, parsed = mail.incoming, mail.incoming.parsed
-    sender = parsed.sender
+    incoming, kept = mail.incoming, mail.incoming.kept
     return (
         mail.id,
         mail.public_id,
         thread,
         incoming.digest,
         incoming.size,
-        parsed.message_id,
-        parsed.subject,
-        sender.name if sender else "",
-        sender.address if sender else "",
-        {
-            "to": _people(parsed.to),
-            "cc": _people(parsed.cc),
-            "bcc": _people(parsed.bcc),
-            "reply_to": _people(parsed.reply_to),
-        },
-        parsed.sent_at,
+        kept.message_id,
+        kept.subject,
+        kept.sender_name,
+        kept.sender_address,
+        kept.recipients,
+        kept.sent_at,
         incoming.received_at,
-        parsed.preview[:PREVIEW],
-        parsed.list_id,
-        len(parsed.attachments),
+        kept.preview,
+        kept.list_id,
+        len(kept.attachments),
         " ".join(sorted(incoming.flags)),
-        " ".join(parsed.defects),
+        kept.defects,
     )
-
-
-def _people(addresses: Iterable[Address]) -> list[list[str]]:
-    return [[address.name, address.address] for address in addresses]

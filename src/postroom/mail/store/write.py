@@ -13,7 +13,7 @@ from asyncpg import Connection
 from postroom.ids import AccountId, FolderId, MessageId, TenantId, ThreadId, new_public_id
 from postroom.mail.identity import match
 from postroom.mail.model import Added, Displaced, Incoming, Known, Purged
-from postroom.mail.threads import group, keys_of
+from postroom.mail.threads import group
 
 from . import rows
 
@@ -188,9 +188,9 @@ async def _thread(
     conn: Connection, tenant: TenantId, account: AccountId, new: Sequence[Added]
 ) -> list[ThreadId]:
     """Find or make the thread of each new message, joining threads that prove to be one."""
-    keys = [keys_of(mail.incoming.parsed) for mail in new]
+    keys = [mail.incoming.kept.keys for mail in new]
     wanted = list({key for of in keys for key in of})
-    known = {row["key"]: row["thread_id"] for row in await conn.fetch(THREADS, tenant, account, wanted)}
+    known = {row["key"].hex: row["thread_id"] for row in await conn.fetch(THREADS, tenant, account, wanted)}
     groups = group(keys, known)
     fresh = [row[0] for row in await conn.fetch(THREAD_NUMBERS, sum(not g.threads for g in groups))]
     threads: dict[int, ThreadId] = {}
@@ -202,7 +202,7 @@ async def _thread(
         threads |= dict.fromkeys(found.members, winner)
         first = min((new[position].incoming for position in found.members), key=lambda m: m.received_at)
         last_at = max(new[position].incoming.received_at for position in found.members)
-        grown.append((winner, new_public_id(), first.parsed.subject, len(found.members), last_at))
+        grown.append((winner, new_public_id(), first.kept.subject, len(found.members), last_at))
         pointed += [(key, winner) for key in found.keys if key not in known]
     await conn.execute(GROW_THREADS, tenant, account, *zip(*grown, strict=True))
     for winner, losers in joined.items():
