@@ -16,6 +16,11 @@ COMMAND = [sys.executable, "-m", "postroom.cli"]
 OURS = ("POSTROOM_", "PYTEST_")
 
 
+def slowly(*cases: Any) -> list[Any]:
+    """Cases that `make check` leaves out: each starts a command or several, and others like it stay in."""
+    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What a command said, and its exit status."""

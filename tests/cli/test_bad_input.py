@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from servers.dovecot import Dovecot
 
-from .conftest import Cli, Ended, Lab
+from .conftest import Cli, Ended, Lab, slowly
 
 ADDRESS = "ann@postroom.example"
 SECRET = "a secret nobody must see"
@@ -91,7 +91,9 @@ def test_owners_at_large_providers_hear_what_to_do_instead(cli: Cli, address: st
     assert says in done.err or done.json["error"]["code"] == "cli.no_password"
 
 
-@pytest.mark.parametrize("server", ["ftp://a.example", "imap://user@a.example", "imap://a.example:x"])
+@pytest.mark.parametrize(
+    "server", ["ftp://a.example", *slowly("imap://user@a.example", "imap://a.example:x")]
+)
 def test_a_server_that_is_none(cli: Cli, server: str) -> None:
     refused(cli, connect(cli, "--server", server), "providers.bad_server")
 

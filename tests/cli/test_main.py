@@ -8,7 +8,7 @@ import pytest
 
 from postroom import __version__
 
-from .conftest import Cli
+from .conftest import Cli, slowly
 
 LOADED = """
 import sys
@@ -43,14 +43,16 @@ def test_the_version_is_told(bare: Cli) -> None:
     [
         ["nonsense"],
         ["search"],
-        ["sync", "--nonsense"],
         ["up", "--port", "99999"],
-        ["connect", "a@b.example", "--since", "yesterday"],
-        ["export", "a@b.example"],
-        ["import", "/there/is/nothing"],
-        ["show", "x", "--raw", "--html"],
-        ["lab", "imap", "--fault", "nonsense"],
-        ["lab", "imap", "--arrive-every", "soon"],
+        *slowly(
+            ["sync", "--nonsense"],
+            ["connect", "a@b.example", "--since", "yesterday"],
+            ["export", "a@b.example"],
+            ["import", "/there/is/nothing"],
+            ["show", "x", "--raw", "--html"],
+            ["lab", "imap", "--fault", "nonsense"],
+            ["lab", "imap", "--arrive-every", "soon"],
+        ),
     ],
 )
 def test_words_that_make_no_sense_end_with_status_2(bare: Cli, words: list[str]) -> None:
@@ -61,7 +63,7 @@ def test_words_that_make_no_sense_end_with_status_2(bare: Cli, words: list[str])
     assert not bare.data.exists()
 
 
-@pytest.mark.parametrize("room", ["up", "connect", "sync", "keys", "import"])
+@pytest.mark.parametrize("room", ["sync", *slowly("up", "connect", "keys", "import")])
 def test_every_command_explains_itself(bare: Cli, room: str) -> None:
     done = bare(room, "--help")
 

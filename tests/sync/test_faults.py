@@ -60,6 +60,7 @@ async def test_a_first_sync_stores_nothing_wrong_and_the_next_ones_all_of_it(
         await assert_equal(db, account, server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_copy_loses_nothing_to_a_server_that_begins_to_fail(
     fault: str, db: Database, certificate: Certificate

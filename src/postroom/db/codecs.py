@@ -22,14 +22,16 @@ def encode_tsvector(lexemes: Mapping[str, Sequence[int]]) -> bytes:
     if len(words) != len(lexemes):
         raise ValueError("a lexeme cannot hold a NUL character")
     places = [
-        _PLACES[len(positions)](len(positions), *positions) if len(positions) != 1 else _ONE[positions[0]]
+        _ONE[positions[0]]
+        if len(positions) == 1 and positions[0] < C
+        else _PLACES[len(positions)](len(positions), *positions)
         for positions in lexemes.values()
     ]
     return struct.pack(">i", len(words)) + b"".join(chain.from_iterable(zip(words, places, strict=True)))
 
 
 _PLACES = [struct.Struct(f">x{count + 1}H").pack for count in range(256)]
-_ONE = [struct.pack(">xHH", 1, position) for position in range(1 << 16)]  # what most lexemes have
+_ONE = [b"\0\0\1" + position.to_bytes(2, "big") for position in range(1 << 14)]  # what most lexemes have
 
 
 def decode_tsvector(data: bytes) -> dict[str, list[int]]:
