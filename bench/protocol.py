@@ -12,10 +12,12 @@ from servers.dovecot import Dovecot
 
 from bench.report import Table, ratio, spread
 from postroom.imap import aio, commands
+from postroom.imap.framing import Spool
 from postroom.imap.responses import Fetch
 from postroom.imap.uids import UidSet
 
 WINDOW = 100  # messages a command, on both sides
+UNDER_WAY = aio.WINDOW  # commands, on both sides
 RUNS = 5
 ROUNDS = 10  # times that a run fetches the folder, so that it lasts long enough to be measured
 
@@ -51,8 +53,8 @@ async def _ours(server: Dovecot, user: str, folder: str, messages: int) -> tuple
         began = time.perf_counter()
         fetches = (commands.uid_fetch(part, ["BODY.PEEK[]"]) for part in _windows(messages))
         async for event in session.pipeline(fetches):
-            if isinstance(event, Fetch) and isinstance(event.body, bytes):
-                size += len(event.body)
+            if isinstance(event, Fetch) and event.body is not None:
+                size += event.body.size if isinstance(event.body, Spool) else len(event.body)
         return size, time.perf_counter() - began
 
 
@@ -61,8 +63,8 @@ def _raw(server: Dovecot, user: str, folder: str, messages: int) -> tuple[int, f
         began = time.perf_counter()
         parts = list(_windows(messages))
         lines = [f"t{n} UID FETCH {part} BODY.PEEK[]\r\n" for n, part in enumerate(parts)]
-        peer.sendall("".join(lines[:2]).encode())  # two commands under way, as we have
-        sent, size, tail, buffer = 2, 0, b"", bytearray(1 << 18)
+        peer.sendall("".join(lines[:UNDER_WAY]).encode())
+        sent, size, tail, buffer = UNDER_WAY, 0, b"", bytearray(1 << 18)
         done = re.compile(rb"\nt(\d+) OK ")
         finished = 0
         while finished < len(parts):
@@ -70,14 +72,12 @@ def _raw(server: Dovecot, user: str, folder: str, messages: int) -> tuple[int, f
             assert count, "the server closed the connection"
             size += count
             seen = tail + bytes(memoryview(buffer)[max(0, count - 200) : count])
-            if match := done.search(seen):
-                finished = int(match[1]) + 1
-                while sent < min(len(lines), finished + 2):
-                    peer.sendall(lines[sent].encode())
-                    sent += 1
-                tail = b""
-            else:
-                tail = seen[-200:]
+            for match in done.finditer(seen):
+                finished = max(finished, int(match[1]) + 1)
+            while sent < min(len(lines), finished + UNDER_WAY):
+                peer.sendall(lines[sent].encode())
+                sent += 1
+            tail = seen[-200:]
         return size, time.perf_counter() - began
 
 
