@@ -79,6 +79,20 @@ def test_a_server_that_misbehaves(cli: Cli, lab: Lab, fault: str, code: str) -> 
     refused(cli, connect(cli, "--server", lab("--messages", "1", "--fault", fault)), code)
 
 
+def test_a_folder_that_cannot_be_opened(cli: Cli, lab: Lab) -> None:
+    server = lab("--messages", "5", "--fault", "select-fails")
+    where = ("--server", server, "--starttls", "off")
+    assert cli("connect", "robin@lab.example", *where, POSTROOM_PASSWORD="open sesame").status == 0
+
+    done = cli("sync", "--json")
+    shown = cli("sync")
+
+    [account] = done.json["accounts"]
+    assert (done.status, account["status"], shown.status) == (1, "incomplete", 1)
+    assert {"path", "code", "message"} == account["skipped"][0].keys()
+    assert f"[{account['skipped'][0]['code']}]" in shown.err
+
+
 @pytest.mark.parametrize(
     ("address", "says"),
     [("someone@gmail.com", "app password"), ("someone@outlook.com", "OAuth")],

@@ -1,5 +1,6 @@
 """`postroom status`: how accounts are doing."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -81,4 +82,5 @@ def _show(entry: dict[str, Any]) -> None:
     when = f", {screen.ago(last)}" if last else ""
     screen.say(f"  last sync  {MARKS[entry['last_sync_status']]}{when}")
     if entry["next_sync_at"]:
-        screen.say(f"  next sync  {screen.ago(entry['next_sync_at'])}, while `postroom up` runs")
+        due = max(entry["next_sync_at"], datetime.now(UTC))
+        screen.say(f"  next sync  {screen.ago(due)}, while `postroom up` runs")

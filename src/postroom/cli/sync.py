@@ -1,6 +1,7 @@
 """`postroom sync`: bring the copies of mailboxes up to date, in the foreground."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ def main(
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the copies of mailboxes up to date, in the foreground. Status 1 if any account could not be."""
+    """Bring copies of mailboxes up to date, in the foreground. Status 1 if an account or a folder fails."""
     outcomes, messages = carry_out(
         lambda settings: _sync(settings, addresses or [], quiet=as_json),
         data,
@@ -46,7 +47,7 @@ def main(
     else:
         for outcome in outcomes:
             report(outcome)
-    if any(outcome.status != "success" for outcome in outcomes):
+    if any(outcome.status != "success" or outcome.counts.skipped for outcome in outcomes):
         raise typer.Exit(1)
 
 
@@ -100,13 +101,13 @@ def described(outcome: Outcome, messages: int) -> dict[str, Any]:
     counts = outcome.counts
     entry = {
         "address": outcome.account.address,
-        "status": outcome.status,
+        "status": "incomplete" if outcome.status == "success" and counts.skipped else outcome.status,
         "messages": messages,
         "added": counts.added,
         "removed": counts.removed,
         "flags_changed": counts.flags_changed,
         "parked": counts.parked,
-        "skipped": counts.skipped,
+        "skipped": [asdict(folder) for folder in counts.skipped],
         "bytes": counts.bytes,
         "seconds": round(outcome.seconds, 3),
     }
@@ -137,4 +138,5 @@ def report(outcome: Outcome) -> None:
     told = ", ".join(changed) or "nothing new"
     screen.say(f"{address}: {told}{size} in {outcome.seconds:.1f} s{pace}")
     for skipped in counts.skipped:
-        screen.warn(f"{address}: skipped {screen.line(skipped)}")
+        where = "" if skipped.path in skipped.message else f"{skipped.path}: "
+        screen.warn(f"{address}: {screen.line(where + skipped.message)} [{skipped.code}]")

@@ -59,6 +59,15 @@ class Parked:
     digest: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A folder that could not be read through this time, and why."""
+
+    path: str
+    code: str
+    message: str
+
+
 @dataclass(slots=True)
 class Counts:
     """What a sync has done so far; all of it only grows."""
@@ -71,7 +80,7 @@ class Counts:
     flags_changed: int = 0
     parked: int = 0
     folders: int = 0
-    skipped: list[str] = field(default_factory=list)  # folders that could not be opened, with the reason
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 class AlreadySyncing(errors.Conflict):

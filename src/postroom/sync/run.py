@@ -32,7 +32,7 @@ from postroom.providers.model import (
 
 from . import store
 from .folder import FolderCopy, copy_newest, look, look_again, unchanged
-from .model import TOO_LARGE, Counts, Cursor, Parked
+from .model import TOO_LARGE, Counts, Cursor, Parked, Skipped
 from .pipeline import Pipeline
 from .plan import Way, way
 from .workshop import Workshop
@@ -181,7 +181,7 @@ class _Run:
         except SentAway:
             raise
         except (FolderGone, Incomplete, ServerRefused) as error:
-            self._counts.skipped.append(f"{remote.path}: {error.message}")
+            self._counts.skipped.append(Skipped(remote.path, error.code, error.message))
             logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)
 
 
