@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import process_time
 from uuid import UUID
 
 import pytest
@@ -80,9 +80,9 @@ def test_an_empty_pattern_says_so() -> None:
 
 def test_no_pattern_takes_long_whatever_the_name() -> None:
     def cost(length: int) -> float:
-        start = perf_counter()
+        start = process_time()
         assert not matches("*a" * 20 + "b", "a" * length)
-        return perf_counter() - start
+        return process_time() - start
 
     assert min(cost(8000) for _ in range(3)) < 40 * max(cost(1000), 1e-4)
 

@@ -1,6 +1,6 @@
 """What a highlight shows."""
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -80,9 +80,9 @@ def test_highlighting_takes_time_in_proportion(piece: str) -> None:
         return min(timed(piece * (characters // len(piece))) for _ in range(3))
 
     def timed(text: str) -> float:
-        start = perf_counter()
+        start = process_time()
         find_matches(text, ("a a a b", "a*", "中中", "é b", "aaaaaaaaaab"))
-        return perf_counter() - start
+        return process_time() - start
 
     assert seconds(40_000) < 12 * seconds(10_000) + 0.005
 
@@ -94,9 +94,9 @@ def test_a_phrase_without_end_costs_no_more_than_a_long_one() -> None:
         return min(timed("a " * words + end) for end in "bcd")  # a pattern is built once for each
 
     def timed(term: str) -> float:
-        start = perf_counter()
+        start = process_time()
         find_matches(text, (term,))
-        return perf_counter() - start
+        return process_time() - start
 
     assert seconds(900) < 4 * seconds(MAX_WORDS) + 0.005
 

@@ -34,7 +34,7 @@ _GAP = 2  # between fields, so that no phrase crosses from one into the next
 REMEMBERED = 50_000
 REMEMBERED_LENGTH = 32  # characters; what repeats is short
 REMEMBERED_WIDTH = 8  # places, of what is more than one word
-REMEMBERED_FIELD = 200  # characters
+REMEMBERED_FIELD = 100  # characters
 
 TsVector = dict[str, list[int]]
 Placed: TypeAlias = tuple[list[str], list[int], int]
@@ -91,18 +91,19 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
 
 def _add_field(vector: defaultdict[str, list[int]], field: Field, position: int) -> int:
     """Senders, recipients and subjects repeat more than anything else in a mailbox."""
-    if len(field.text) <= REMEMBERED_FIELD and position < MAX_POSITION - REMEMBERED_FIELD:
+    if len(field.text) <= REMEMBERED_FIELD:
         placed, width = _tokens_of_field(field.text, field.mark)
-        bits = field.weight << 14 | position
-        for token, marked, distance in placed:
-            vector[token].append(bits + distance)
-            vector[marked].append(bits + distance)
-        return position + width
+        if position + width <= MAX_POSITION:
+            bits = field.weight << 14 | position
+            for token, marked, distance in placed:
+                vector[token].append(bits + distance)
+                vector[marked].append(bits + distance)
+            return position + width
     runs = cut(fold(field.text[:MAX_HEADER]))
     return _add(vector, runs, position, field.weight << 14, ("", field.mark))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _tokens_of_field(text: str, mark: str) -> tuple[tuple[tuple[str, str, int], ...], int]:
     tokens, distances, width = _placed(text)
     return tuple((token, mark + token, at) for token, at in zip(tokens, distances, strict=True)), width
