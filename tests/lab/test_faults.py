@@ -131,6 +131,16 @@ async def test_a_fetch_may_be_refused(fault: str, answer: str) -> None:
         assert (await end(server, "INBOX", BODY)).startswith(answer)
 
 
+async def test_the_connection_can_break_at_one_message_each_time() -> None:
+    async with broken("breaks-on-message") as server:
+        for _ in range(2):
+            answer = await lines(server, "INBOX", "f UID FETCH 2:4 BODY.PEEK[]")
+
+            assert "UID 2 " in answer
+            assert "UID 3 " not in answer
+            assert "f OK" not in answer
+
+
 @pytest.mark.parametrize(
     ("fault", "missing", "present"),
     [

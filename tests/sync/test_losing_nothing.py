@@ -100,6 +100,28 @@ async def test_mail_that_the_server_will_not_hand_out_again_is_kept(db: Database
         await assert_equal(db, account, server)
 
 
+async def test_a_message_that_breaks_the_connection_is_set_aside_and_the_rest_is_copied(db: Database) -> None:
+    async with serve(messages=60, folder_count=2, faults=["breaks-on-message"]) as server:
+        account = await connected(db, server)
+        poisoned = [f.name for f in server.mailbox.folders.values() if 3 in f.messages]
+        outcomes = [await sync(db, account) for _ in range(2 * len(poisoned))]
+        last = await sync(db, account)
+
+        assert {outcome.status for outcome in outcomes} == {"failed"}
+        assert sum(outcome.counts.parked for outcome in outcomes) == len(poisoned) > 1
+        assert (last.status, last.counts.skipped) == ("success", [])
+        copies = await copied(db, account)
+        assert len(copies) == sum(len(f.messages) for f in server.mailbox.folders.values()) - len(poisoned)
+        assert (await sync(db, account)).status == "success"  # it is not asked for before its time
+        await retry_parked(db)
+        assert [(await sync(db, account)).status for _ in poisoned] == ["failed"] * len(poisoned)
+        assert (await sync(db, account)).status == "success"
+        server.faults.switch_off("breaks-on-message")
+        await retry_parked(db)
+        assert (await sync(db, account)).status == "success"
+        await assert_equal(db, account, server)
+
+
 async def test_a_folder_that_became_a_mere_name_holds_no_mail(db: Database) -> None:
     async with serve(messages=40, folder_count=2) as server:
         parent = server.mailbox.create("Parent")

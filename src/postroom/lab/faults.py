@@ -57,6 +57,7 @@ FAULTS = {
         Fault("no-flags-in-fetch", "leaves FLAGS out of FETCH answers", 76),
         Fault("empty-body", "sends every body with length zero", 77),
         Fault("body-missing", "leaves bodies out of FETCH answers", 78),
+        Fault("breaks-on-message", "closes whenever it is asked for the third message of a folder", 105),
         Fault("size-lies", "tells an RFC822.SIZE that is wrong by a few bytes", 83),
         Fault("date-absurd", "tells an INTERNALDATE in the year 2099", 89),
         Fault("unsolicited-status", "tells the STATUS of another folder before each FETCH answer", 90),

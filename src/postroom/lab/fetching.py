@@ -61,6 +61,8 @@ async def fetch(session: Session, command: Command) -> str:
             continue
         if sections and message.uid == 3 and session.faults.active("unavailable-uid"):
             raise No("[UNAVAILABLE] UID FETCH failed to read message")
+        if sections and message.uid == 3 and session.faults.active("breaks-on-message"):
+            raise Hangup
         sent += await _answer(session, message, items, sections)
         if session.faults.active("bye-in-fetch"):
             session.line(b"* BYE going down")

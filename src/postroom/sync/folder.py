@@ -23,9 +23,10 @@ from postroom.providers.model import (
     RemoteItem,
     RemoteMessage,
     Unfetched,
+    Unreachable,
 )
 
-from .model import TOO_LARGE, Cursor, Parked
+from .model import BREAKS, SUSPECT, TOO_LARGE, Cursor, Parked
 from .pipeline import Pipeline
 from .plan import Way, changed, compare, is_doubtful, plan, way
 from .workshop import MANY
@@ -34,6 +35,8 @@ from .write import Writer
 WINDOW = 1000  # messages described by one scan
 BATCH_MESSAGES = 100  # stored by one transaction
 BATCH_BYTES = 8 << 20
+
+RENUMBERED = "The server has just given its messages new numbers; the next sync copies them."
 
 Pair = tuple[RemoteMessage, RemoteItem]
 
@@ -49,6 +52,7 @@ class FolderCopy:
     validity: int
     seen_next: int  # every uid below it has been listed
     todo: list[int] = field(default_factory=list)  # uids to be fetched, ascending: the newest leaves first
+    suspects: list[int] = field(default_factory=list)  # one may break the connection: each alone, at the end
     removed: Sequence[int] = ()
     backfill: bool = False
     largest: int | None = None  # bytes; larger messages are parked
@@ -83,7 +87,9 @@ async def look(
     present = frozenset(listed)
     if gone := [entry.uid for entry in parked if entry.uid not in present]:
         await writer.unpark(folder, gone)
-    waiting = {entry.uid for entry in parked if not entry.is_due and entry.validity == status.validity}
+    known = [entry for entry in parked if entry.validity == status.validity]
+    waiting = {entry.uid for entry in known if not entry.is_due}
+    suspects = {entry.uid for entry in known if entry.is_due and entry.code in {SUSPECT, BREAKS}}
     missing = await in_scope(opened, scope, difference.missing)
     copy = FolderCopy(
         folder,
@@ -92,7 +98,8 @@ async def look(
         after=Cursor.of(status),
         validity=status.validity or 0,
         seen_next=listed[-1] + 1 if listed else 1,
-        todo=[uid for uid in missing if uid not in waiting],
+        todo=[uid for uid in missing if uid not in waiting | suspects],
+        suspects=[uid for uid in missing if uid in suspects],
         # A server that gives its folder no validity cannot prove a removal.
         removed=difference.extra if status.validity else (),
         backfill=backfill,
@@ -139,12 +146,33 @@ async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, mo
     """
     opened = await mailbox.open(copy.remote)
     if (opened.status.validity or 0) != copy.validity:
-        raise Incomplete("The server has just given its messages new numbers; the next sync copies them.")
+        raise Incomplete(RENUMBERED)
     while copy.todo and most > 0:
         size = min(WINDOW, most)
         uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
         most -= size
-        await _window(opened, pipeline, copy, uids, backfill=copy.backfill)
+        try:
+            await _window(opened, pipeline, copy, uids, backfill=copy.backfill)
+        except (Unreachable, Incomplete) as error:
+            if suspects := error.data.get("suspects"):
+                await pipeline.writer.suspect(copy.folder, copy.validity, suspects, error.message)
+            raise
+
+
+async def copy_suspects(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
+    """Fetch, each by itself, what was asked for when the connection broke. What breaks it again is parked."""
+    opened = await mailbox.open(copy.remote)
+    if (opened.status.validity or 0) != copy.validity:
+        raise Incomplete(RENUMBERED)
+    while copy.suspects:
+        uid = copy.suspects.pop()
+        try:
+            await _window(opened, pipeline, copy, [uid], backfill=copy.backfill)
+        except (Unreachable, Incomplete) as error:
+            if uid in error.data.get("suspects", ()):
+                reason = f"The server breaks off when it is asked for this message: {error.message}"
+                await pipeline.writer.park(copy.folder, copy.validity, uid, BREAKS, reason)
+            raise
 
 
 async def _window(

@@ -7,7 +7,10 @@ from postroom import errors
 from postroom.ids import FolderId
 from postroom.providers.model import FolderStatus
 
-TOO_LARGE = "sync.too_large"  # the code of what is parked because of its size
+# Why a message is parked.
+TOO_LARGE = "sync.too_large"
+SUSPECT = "sync.suspect"  # one of those that were asked for when the connection broke
+BREAKS = "sync.breaks_connection"
 
 
 @dataclass(frozen=True, slots=True)

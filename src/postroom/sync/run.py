@@ -5,7 +5,7 @@
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -31,7 +31,7 @@ from postroom.providers.model import (
 )
 
 from . import store
-from .folder import FolderCopy, copy_newest, look, look_again, unchanged
+from .folder import FolderCopy, copy_newest, copy_suspects, look, look_again, unchanged
 from .model import TOO_LARGE, Counts, Cursor, Parked, Skipped
 from .pipeline import Pipeline
 from .plan import Way, way
@@ -133,29 +133,31 @@ class _Run:
         with self._skipping(remote):
             copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._scope)
             self._copies.append(copy)
-            self._counts.total += len(copy.todo)
+            self._counts.total += len(copy.todo) + len(copy.suspects)
 
     async def _copy(self) -> None:
-        """The newest of every folder first; then the rest, while new mail keeps coming in."""
+        """The newest of every folder first; then the rest, while new mail keeps coming in; doubtful last."""
         inbox = next((copy for copy in self._copies if copy.folder.role == FolderRole.INBOX), None)
         for copy in self._copies:
-            await self._turn(copy, FIRST)
+            if copy.todo:
+                await self._turn(copy, partial(copy_newest, most=FIRST))
         for copy in self._copies:
             while copy.todo:
-                await self._turn(copy, TURN)
+                await self._turn(copy, partial(copy_newest, most=TURN))
                 if inbox is not None:
                     with self._skipping(inbox.remote):
                         await look_again(self._mailbox, self._pipeline, inbox)
+        for copy in self._copies:
+            if copy.suspects:
+                await self._turn(copy, copy_suspects)
 
-    async def _turn(self, copy: FolderCopy, most: int) -> None:
-        if not copy.todo:
-            return
+    async def _turn(self, copy: FolderCopy, step: Callable[..., Awaitable[None]]) -> None:
         with self._skipping(copy.remote):
-            await copy_newest(self._mailbox, self._pipeline, copy, most)
-            if not copy.todo and not copy.removed:
+            await step(self._mailbox, self._pipeline, copy)
+            if not copy.todo and not copy.suspects and not copy.removed:
                 await self._pipeline.then(partial(self._finish, copy))
             return
-        copy.todo, copy.after, copy.removed = [], copy.before, ()
+        copy.todo, copy.suspects, copy.after, copy.removed = [], [], copy.before, ()
 
     async def _finish(self, copy: FolderCopy) -> None:
         if copy.removed or copy.after != copy.before:

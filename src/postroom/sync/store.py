@@ -7,6 +7,7 @@ from asyncpg import Connection
 
 from postroom.ids import AccountId, FolderId, TenantId
 
+from . import model
 from .model import Cursor, Parked
 
 CURSORS = """
@@ -33,6 +34,11 @@ PARK = """
            digest = coalesce(excluded.digest, sync_parked.digest),
            retry_at = now() + $8::interval * 2 ^ least(sync_parked.attempts, 8)
     RETURNING attempts, CASE WHEN $7 IS NOT NULL THEN (SELECT digest FROM before) END AS replaced
+"""
+SUSPECT = """
+    INSERT INTO sync_parked (tenant_id, folder_id, uid, validity, code, reason, attempts, retry_at)
+    SELECT $1, $2, uid, $3, $4, $5, 0, now() FROM unnest($6::bigint[]) AS uid
+    ON CONFLICT DO NOTHING
 """
 RELEASE = """
     DELETE FROM sync_parked
@@ -75,6 +81,13 @@ async def park(
     row = await conn.fetchrow(PARK, tenant, folder, uid, validity, code, reason, digest, retry)
     assert row is not None  # RETURNING after an upsert always yields a row
     return row["attempts"], [] if row["replaced"] is None else [row["replaced"]]
+
+
+async def suspect(
+    conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int], *, validity: int, reason: str
+) -> None:
+    """Set messages aside for the next sync: one of them may be what cannot be fetched."""
+    await conn.execute(SUSPECT, tenant, folder, validity, model.SUSPECT, reason, uids)
 
 
 async def release(

@@ -121,6 +121,11 @@ class Writer:
         self.counts.done += 1
         logger.warning("sync.parked", account=self.account, folder=folder.id, uid=uid, code=code)
 
+    async def suspect(self, folder: Folder, validity: int, uids: Sequence[int], reason: str) -> None:
+        """The server broke off when it was asked for these."""
+        async with self._writing() as (conn, _):
+            await store.suspect(conn, self.tenant, folder.id, uids, validity=validity, reason=reason)
+
     async def flags(self, folder: Folder, flags: Mapping[int, frozenset[str]]) -> None:
         async with self._writing() as (conn, events):
             changed = await write.set_flags(conn, self.tenant, folder.id, flags)
