@@ -64,12 +64,13 @@ class Body:
         if is_html and charset is None and not raw.isascii():
             meta = META_CHARSET.search(raw[:2000])
             charset = meta[1].decode("ascii") if meta else None
-        if b"\r" in raw and not is_html and holds_ascii(charset):
+        over_ascii = holds_ascii(charset)
+        if over_ascii and not is_html and b"\r" in raw:
             raw = b"\n".join((raw + b"|").splitlines())[:-1]  # `replace` takes twice as long
         text = decode(raw, charset, self.defects)
         if "\r" in text and not is_html:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        if "\0" in text:
+        if (b"\0" in raw or not over_ascii) and "\0" in text:  # in bytes it is found much faster
             self.defects.add("text.nul")
             text = text.replace("\0", "\ufffd")
         if part.parameters.get("format", "").lower() == "flowed" and not is_html:
