@@ -108,6 +108,27 @@ async def test_a_command_that_fails_leaves_its_neighbours_alone() -> None:
         assert session.usable
 
 
+async def test_what_arrives_together_with_a_bye_is_heard() -> None:
+    script = (
+        WELCOME
+        + INBOX
+        + r"""
+    C: TAG UID FETCH 1 (UID FLAGS)
+    S: * 1 FETCH (UID 1)\r\nTAG OK done\r\n* 2 FETCH (UID 2)\r\n* BYE going down
+    <close>
+    """
+    )
+    async with serving(script) as server, aio.connect("127.0.0.1", server.port) as session:
+        await session.run(commands.select(b"INBOX"))
+        windows = [commands.uid_fetch(UidSet.of([uid]), ["FLAGS"]) for uid in (1, 2, 3)]
+        events = session.pipeline(windows, window=2)
+        seen = [await anext(events) for _ in range(4)]
+        with pytest.raises(Disconnected, match="going down"):
+            await anext(events)
+
+        assert [event.uid for event in seen if isinstance(event, Fetch)] == [1, 2]
+
+
 async def test_a_cancelled_command_spoils_the_session() -> None:
     script = (
         WELCOME

@@ -128,6 +128,8 @@ class Session:
             while True:
                 sent += self._fill(waiting, window - (sent - completed))
                 if sent == completed:
+                    if next(waiting, None) is not None:  # only when the server has ended the session
+                        self._wire.check()
                     break
                 await self._wire.send()
                 for event in await self._wire.next():
@@ -159,9 +161,11 @@ class Session:
         await self.run(commands.logout())
 
     def _fill(self, waiting: Iterator[Command], room: int) -> int:
-        """Hand over up to `room` commands; how many there were."""
+        """Hand over up to `room` commands; how many there were. None once the session has ended."""
         sent = 0
-        while sent < room and (command := next(waiting, None)) is not None:
+        while sent < room and self._connection.state is not State.ENDED:
+            if (command := next(waiting, None)) is None:
+                break
             self._connection.send(command)
             sent += 1
         if sent:
