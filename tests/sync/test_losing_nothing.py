@@ -170,6 +170,23 @@ async def test_content_that_is_parked_again_and_again_goes_with_its_message(
         assert list(row) == [6, 6, 6]
 
 
+async def test_content_that_is_parked_goes_with_its_account(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=6, folder_count=1) as server:
+        account = await connected(db, server)
+        monkeypatch.setattr(write, "add", refused)
+        await sync(db, account)
+        assert await parked(db) == 6
+
+        await remove_account(db, account)
+
+        async with db.transaction(ONE) as conn:
+            row = await conn.fetchrow(BLOBS, ONE)
+        assert row is not None
+        assert list(row) == [0, None, 0]
+
+
 async def test_an_account_that_was_removed_is_the_outcome_of_its_sync(db: Database) -> None:
     async with serve(messages=6, folder_count=1) as server:
         account = await connected(db, server)

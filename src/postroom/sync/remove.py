@@ -9,6 +9,8 @@ from postroom.events import log
 from postroom.events.model import TENANT, Event
 from postroom.mail.store import write
 
+from . import store
+
 STEP = 1000  # messages in one transaction
 
 
@@ -27,6 +29,7 @@ async def remove_account(db: Database, account: Account) -> None:
                 await blobs.release(conn, tenant, digests)
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
+            await blobs.release(conn, tenant, await store.forget(conn, tenant, account.id))
             await accounts.remove(conn, tenant, account.id)
             await log.append(
                 conn, tenant, TENANT, [Event("accounts.removed", {"account": str(account.public_id)})]

@@ -44,6 +44,11 @@ RELEASE = """
     DELETE FROM sync_parked
      WHERE tenant_id = $1 AND folder_id = $2 AND ($3::bigint[] IS NULL OR uid = ANY($3)) RETURNING digest
 """
+FORGET = """
+    DELETE FROM sync_parked p USING mail_folder f
+     WHERE p.tenant_id = $1 AND f.tenant_id = $1 AND f.id = p.folder_id AND f.account_id = $2
+    RETURNING p.digest
+"""
 PARKED = """
     SELECT p.folder_id, p.uid, p.validity, p.code, p.reason, p.attempts, p.retry_at,
            p.retry_at <= now() AS is_due, p.digest
@@ -95,6 +100,12 @@ async def release(
 ) -> list[bytes]:
     """Forget that these were parked, None: all of the folder; return the digests whose content was kept."""
     rows = await conn.fetch(RELEASE, tenant, folder, uids)
+    return [row["digest"] for row in rows if row["digest"] is not None]
+
+
+async def forget(conn: Connection, tenant: TenantId, account: AccountId) -> list[bytes]:
+    """`release` for all of an account that is going."""
+    rows = await conn.fetch(FORGET, tenant, account)
     return [row["digest"] for row in rows if row["digest"] is not None]
 
 
