@@ -70,28 +70,6 @@ service imap {{
   process_limit = 2000
   service_count = 256
 }}
-namespace inbox {{
-  inbox = yes
-  separator = /
-  mailbox Sent {{
-    auto = create
-    special_use = \\Sent
-  }}
-  mailbox Drafts {{
-    auto = create
-    special_use = \\Drafts
-  }}
-  mailbox Trash {{
-    auto = create
-    special_use = \\Trash
-  }}
-  mailbox Archive {{
-    special_use = \\Archive
-  }}
-  mailbox Junk {{
-    special_use = \\Junk
-  }}
-}}
 """
 
 FOR_2_4 = """
@@ -126,28 +104,31 @@ service imap {{
   process_limit = 2000
   restart_request_count = 256
 }}
-namespace inbox {{
+"""
+
+FOLDERS = """
+namespace inbox {
   inbox = yes
   separator = /
-  mailbox Sent {{
+  mailbox Sent {
     auto = create
     special_use = \\Sent
-  }}
-  mailbox Drafts {{
+  }
+  mailbox Drafts {
     auto = create
     special_use = \\Drafts
-  }}
-  mailbox Trash {{
+  }
+  mailbox Trash {
     auto = create
     special_use = \\Trash
-  }}
-  mailbox Archive {{
+  }
+  mailbox Archive {
     special_use = \\Archive
-  }}
-  mailbox Junk {{
+  }
+  mailbox Junk {
     special_use = \\Junk
-  }}
-}}
+  }
+}
 """
 
 UNPACKED = """
@@ -160,7 +141,7 @@ login_plugin_dir = {root}/usr/lib/dovecot/modules/login
 def settings(version: tuple[int, ...], values: Mapping[str, object], root: str | None) -> str:
     """The whole configuration file. `root` is where Dovecot was unpacked, None for an installed one."""
     programs = UNPACKED.format(root=root) if root else ""
-    common = COMMON.format(**values, folders_of_programs=programs)
+    common = COMMON.format(**values, folders_of_programs=programs) + FOLDERS
     if version < (2, 4):
         return common + FOR_2_3.format(**values)
     # 2.4 wants its version first.

@@ -36,8 +36,6 @@ WINDOW = 1000  # messages described by one scan
 BATCH_MESSAGES = 100  # stored by one transaction
 BATCH_BYTES = 8 << 20
 
-RENUMBERED = "The server has just given its messages new numbers; the next sync copies them."
-
 Pair = tuple[RemoteMessage, RemoteItem]
 
 
@@ -140,13 +138,8 @@ async def _listed(opened: OpenFolder, stored: Sequence[int]) -> Sequence[int]:
 
 
 async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:
-    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder.
-
-    Raises `Incomplete` when the folder was numbered anew since we looked; the next sync begins it afresh.
-    """
-    opened = await mailbox.open(copy.remote)
-    if (opened.status.validity or 0) != copy.validity:
-        raise Incomplete(RENUMBERED)
+    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder."""
+    opened = await _opened(mailbox, copy)
     while copy.todo and most > 0:
         size = min(WINDOW, most)
         uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
@@ -161,9 +154,7 @@ async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, mo
 
 async def copy_suspects(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
     """Fetch, each by itself, what was asked for when the connection broke. What breaks it again is parked."""
-    opened = await mailbox.open(copy.remote)
-    if (opened.status.validity or 0) != copy.validity:
-        raise Incomplete(RENUMBERED)
+    opened = await _opened(mailbox, copy)
     while copy.suspects:
         uid = copy.suspects.pop()
         try:
@@ -173,6 +164,14 @@ async def copy_suspects(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) 
                 reason = f"The server breaks off when it is asked for this message: {error.message}"
                 await pipeline.writer.park(copy.folder, copy.validity, uid, BREAKS, reason)
             raise
+
+
+async def _opened(mailbox: Mailbox, copy: FolderCopy) -> OpenFolder:
+    """Raises `Incomplete` when the folder was numbered anew since we looked; the next sync begins afresh."""
+    opened = await mailbox.open(copy.remote)
+    if (opened.status.validity or 0) != copy.validity:
+        raise Incomplete("The server has just given its messages new numbers; the next sync copies them.")
+    return opened
 
 
 async def _window(
