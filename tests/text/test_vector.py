@@ -81,6 +81,13 @@ def test_a_long_mail_keeps_to_the_limits_of_positions(word: str) -> None:
     assert vector["last"] == [MAX_POSITION]
 
 
+def test_a_long_mail_of_words_met_before_keeps_to_the_limits_of_positions() -> None:
+    document([], "one")
+    document([], "last")
+
+    assert document([], "one " * 70_000 + "last").vector["last"] == [MAX_POSITION]
+
+
 def test_fields_at_the_last_positions_keep_their_weight() -> None:
     names = [Field("\u3300" * 100, Weight.C, "n:")] * 50  # a character that folds to four
 

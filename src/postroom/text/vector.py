@@ -113,6 +113,9 @@ def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> 
     """The hot loop of a first sync. Words are folded and cut one by one: most have been met before."""
     words = iter(pieces := body.split())
     room = MAX_POSITION - position - len(pieces)
+    if room < 0:
+        _add(vector, cut(fold(body)), position, 0, ("",))
+        return
     for word in words:
         if (token := _PLAIN.get(word)) is not None:
             vector[token].append(position)
