@@ -125,6 +125,33 @@ async def test_pages_that_were_added_to_it_by_somebody_else_do_not_change_a_blob
         assert await store.read_all(conn, ONE, packed.digest) == expand(packed.head)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO blobs_blob (tenant_id, digest, size, refs, content) OVERRIDING SYSTEM VALUE"
+        " VALUES (2, 'x', 1, 1, 1)",
+        "UPDATE blobs_blob SET content = DEFAULT",
+        "CREATE TRIGGER mine AFTER DELETE ON mine REFERENCING OLD TABLE AS gone"
+        " FOR EACH STATEMENT EXECUTE FUNCTION blobs_drop_pages()",
+    ],
+)
+async def test_nobody_chooses_whose_pages_a_blob_bears_or_a_trigger_deletes(
+    db: Database, statement: str
+) -> None:
+    async with db.transaction(TWO) as conn:
+        await conn.execute("CREATE TEMPORARY TABLE mine (content bigint)")
+
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.transaction(TWO) as conn:
+            await conn.execute(statement)
+
+
+async def test_no_page_comes_before_the_first(db: Database) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with db.transaction(TWO) as conn:
+            await conn.execute("INSERT INTO blobs_page VALUES (1, 0, -1, 'other')")
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM blobs_blob", "DELETE FROM people_tenant"])
 async def test_pages_go_with_their_blob(db: Database, dsn: str, statement: str) -> None:
     async with db.transaction(ONE) as conn:
