@@ -81,6 +81,39 @@ async def test_writers_of_the_same_content_do_not_lose_a_count(db: Database) -> 
         assert await conn.fetchval("SELECT min(refs) FROM blobs_blob") == 6
 
 
+async def test_keeping_and_releasing_the_same_content_end_in_no_deadlock(db: Database) -> None:
+    packed = [pack(bytes([n])) for n in range(20)]
+    async with db.transaction(ONE) as conn:
+        await store.keep(conn, ONE, packed)
+
+    async def replace() -> None:
+        for _ in range(30):
+            async with db.transaction(ONE) as conn:
+                await store.keep(conn, ONE, packed)
+            async with db.transaction(ONE) as conn:
+                await store.release(conn, ONE, [blob.digest for blob in reversed(packed)])
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(replace())
+
+    async with db.transaction(ONE) as conn:
+        assert await conn.fetchval("SELECT min(refs) + max(refs) FROM blobs_blob") == 2
+
+
+async def test_content_that_goes_while_it_is_read_is_not_found(db: Database) -> None:
+    packed = pack(os.urandom(CHUNK + 1))
+    async with db.transaction(ONE) as conn:
+        await store.keep(conn, ONE, [packed])
+
+    async with db.transaction(ONE) as conn:
+        parts = store.read(conn, ONE, packed.digest)
+        await anext(parts)
+        await store.release(conn, ONE, [packed.digest])
+        with pytest.raises(store.NoSuchBlob):
+            await anext(parts)
+
+
 async def test_another_tenants_content_does_not_exist(db: Database) -> None:
     packed = pack(b"hello")
     async with db.transaction(ONE) as conn:

@@ -24,6 +24,10 @@ KEEP = """
     RETURNING digest, content, refs
 """
 PAGES = ("content", "chunk", "number", "data")
+# In the order in which KEEP takes them: two accounts of a tenant may have the same mails.
+HOLD = """
+    SELECT FROM blobs_blob WHERE tenant_id = $1 AND digest = ANY($2) ORDER BY digest FOR NO KEY UPDATE
+"""
 RELEASE = """
     UPDATE blobs_blob b SET refs = b.refs - used.times
       FROM (SELECT digest, count(*) AS times FROM unnest($2::bytea[]) AS digest GROUP BY digest) AS used
@@ -32,6 +36,7 @@ RELEASE = """
 SWEEP = "DELETE FROM blobs_blob WHERE tenant_id = $1 AND digest = ANY($2) AND refs <= 0"
 SIZE = "SELECT size FROM blobs_blob WHERE tenant_id = $1 AND digest = $2"
 CHUNK_OF = "SELECT blobs_chunk($1, $2)"
+GONE = "There is no such content."
 
 
 class NoSuchBlob(errors.NotFound):
@@ -86,6 +91,7 @@ async def release(conn: Connection, tenant: TenantId, digests: Sequence[bytes]) 
     """Take back one use for each digest named; what nobody uses any more is deleted."""
     if not digests:
         return
+    await conn.execute(HOLD, tenant, digests)
     await conn.execute(RELEASE, tenant, digests)
     await conn.execute(SWEEP, tenant, digests)
 
@@ -93,14 +99,16 @@ async def release(conn: Connection, tenant: TenantId, digests: Sequence[bytes]) 
 async def read(
     conn: Connection, tenant: TenantId, digest: bytes, first: int = 0, past: int | None = None
 ) -> AsyncIterator[bytes]:
-    """The bytes [first, past) of a blob, a chunk at a time. Raises `NoSuchBlob` before the first."""
+    """The bytes [first, past) of a blob, a chunk at a time. Raises `NoSuchBlob`, even after some."""
     size = await conn.fetchval(SIZE, tenant, digest)
     if size is None:
-        raise NoSuchBlob("There is no such content.")
+        raise NoSuchBlob(GONE)
     end = size if past is None else min(past, size)
     for number in range(first // CHUNK, -(-end // CHUNK)):
         start = number * CHUNK
-        yield expand(await conn.fetchval(CHUNK_OF, digest, number))[max(first - start, 0) : end - start]
+        if (chunk := await conn.fetchval(CHUNK_OF, digest, number)) is None:
+            raise NoSuchBlob(GONE)
+        yield expand(chunk)[max(first - start, 0) : end - start]
 
 
 async def read_all(conn: Connection, tenant: TenantId, digest: bytes) -> bytes:
