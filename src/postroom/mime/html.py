@@ -157,6 +157,7 @@ OF_NO_SIZE = _selectors(
     )
 )
 NEVER_TEXT = "script, style, noscript, template, title, textarea, select, object"
+SPACES = re.compile("  ++")
 PARAGRAPH = re.compile(f"{BREAK * 3}+")
 
 
@@ -201,8 +202,8 @@ def tidy(text: str) -> str:
     """Runs of white space are one space, one or two breaks a new line, more of them an empty line."""
     for white in "\n\r\t\xa0\x01":
         text = text.replace(white, " ")
-    text = " ".join(filter(None, text.split(" ")))
-    text = text.replace(f"{BREAK} ", BREAK).replace(f" {BREAK}", BREAK)
+    text = SPACES.sub(" ", text)
+    text = BREAK.join([line.strip(" ") for line in text.split(BREAK)])
     return PARAGRAPH.sub("\n\n", text).replace(BREAK * 2, "\n").replace(BREAK, "\n").strip()
 
 
