@@ -10,7 +10,7 @@ from postroom.mime.charsets import guess
 from postroom.mime.limits import HEADER_BYTES, NAME_CHARS
 from postroom.mime.model import Attachment
 from postroom.mime.source import CHUNK, Source
-from postroom.mime.structure import Part
+from postroom.mime.structure import Declared, Head, Part
 from postroom.mime.uuencode import Embedded
 from postroom.mime.words import decode_words
 
@@ -66,11 +66,27 @@ def file_name(name: str | None) -> str | None:
     return name if name.strip(". ") else None
 
 
-def declared_name(part: Part, disposition: parameters.Parameters, defects: set[str]) -> str | None:
+def declared(head: Head) -> Declared:
+    """What `head` says about a part that is no multipart. Blocks that many mails share are read once."""
+    if head.declared is None:
+        defects: set[str] = set()
+        disposition, values = parameters.split(head.fields.get("content-disposition", ""))
+        head.declared = Declared(
+            disposition,
+            _declared_name(head, values, defects),
+            parameters.token(head.parameters, "charset"),
+            head.parameters.get("format", "").lower() == "flowed",
+            head.parameters.get("delsp", "").lower() == "yes",
+            frozenset(defects),
+        )
+    return head.declared
+
+
+def _declared_name(head: Head, disposition: parameters.Parameters, defects: set[str]) -> str | None:
     """The file name that the sender gave, from either header."""
     name = parameters.text(disposition, "filename", defects) if disposition else None
-    if not name and not part.parameters.keys() <= NAMELESS:
-        name = parameters.text(part.parameters, "name", defects)
+    if not name and not head.parameters.keys() <= NAMELESS:
+        name = parameters.text(head.parameters, "name", defects)
     return file_name(name)
 
 

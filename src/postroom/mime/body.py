@@ -4,13 +4,13 @@ import re
 from dataclasses import dataclass, field
 from html import escape
 
-from postroom.mime import parameters, transfer, uuencode
+from postroom.mime import transfer, uuencode
 from postroom.mime.charsets import decode, holds_ascii
 from postroom.mime.flowed import unflow
 from postroom.mime.html import to_text
 from postroom.mime.limits import HTML_CHARS, PREVIEW_CHARS, TEXT_BYTES, TEXT_CHARS
 from postroom.mime.source import Source
-from postroom.mime.structure import Part
+from postroom.mime.structure import Declared, Part
 from postroom.mime.uuencode import Embedded
 
 META_CHARSET = re.compile(
@@ -35,10 +35,10 @@ class Body:
     _has_html: bool = False
     embedded: list[Embedded] = field(default_factory=list)  # uuencoded files that texts held
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Part, declared: Declared) -> None:
         """Take in a text part."""
         is_html = part.content_type == "text/html"
-        self.add_text(self.read(part, is_html), is_html, part.alternative)
+        self.add_text(self.read(part, declared, is_html), is_html, part.alternative)
 
     def is_empty(self) -> bool:
         """Whether nothing that a person could read came so far."""
@@ -57,10 +57,10 @@ class Body:
         else:
             plain.append(text)
 
-    def read(self, part: Part, is_html: bool = False) -> str:
+    def read(self, part: Part, declared: Declared, is_html: bool = False) -> str:
         """A part's text in Unicode without NUL; lines of plain text end in LF."""
         raw = self._decoded(part, is_html)
-        charset = parameters.token(part.parameters, "charset")
+        charset = declared.charset
         if is_html and charset is None and not raw.isascii():
             meta = META_CHARSET.search(raw[:2000])
             charset = meta[1].decode("ascii") if meta else None
@@ -73,8 +73,8 @@ class Body:
         if (b"\0" in raw or not over_ascii) and "\0" in text:  # in bytes it is found much faster
             self.defects.add("text.nul")
             text = text.replace("\0", "\ufffd")
-        if part.parameters.get("format", "").lower() == "flowed" and not is_html:
-            text = unflow(text, part.parameters.get("delsp", "").lower() == "yes")
+        if declared.flowed and not is_html:
+            text = unflow(text, declared.delete_space)
         return text
 
     def _decoded(self, part: Part, is_html: bool) -> bytes:

@@ -11,6 +11,7 @@ HEADER = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*[^\n ]|) *+$", re.MULTI
 HEADER_LINE = re.compile(rb"[!-9;-~]++[ \t]*+:")
 MBOX_LINE = re.compile(rb">?From ")
 FOLD = re.compile(rb"\n[ \t]+")
+LONE_RETURN = re.compile(rb"\r[^\n]")
 EMPTY_LINE = re.compile(rb"\n\r?\n")
 BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 NEAR = 4 << 10  # most header blocks are shorter
@@ -73,7 +74,7 @@ def _pairs(block: bytes, defects: set[str]) -> tuple[Headers, int]:
     """The headers of a block, and how many there should be: one for each line that is not folded."""
     block = block.rstrip(b"\r")  # of the empty line
     visible = block.translate(VISIBLE, b"\r")
-    if len(visible) < len(block) and len(block) - len(visible) != block.count(b"\r\n"):
+    if len(visible) < len(block) and LONE_RETURN.search(block):
         visible = block.replace(b"\r\n", b"\n").translate(VISIBLE)
     block = FOLD.sub(b" ", visible)
     lines = block.count(b"\n") + 1

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import BinaryIO
 
-from postroom.mime import addresses, attachments, dates, parameters, tnef, transfer
+from postroom.mime import addresses, attachments, dates, tnef, transfer
 from postroom.mime.body import Body, preview
 from postroom.mime.headers import Headers
 from postroom.mime.limits import (
@@ -19,7 +19,7 @@ from postroom.mime.limits import (
 )
 from postroom.mime.model import Address, Attachment, ParsedMessage
 from postroom.mime.source import FileSource, Source
-from postroom.mime.structure import Head, Part, Walk
+from postroom.mime.structure import Declared, Head, Part, Walk
 from postroom.mime.words import decode_words
 
 ANGLE_ID = re.compile(r"<([^<>]++)>")
@@ -102,21 +102,23 @@ class _Content:
 
     def take(self, part: Part) -> None:
         first, self._first = self._first, False
-        disposition, values = parameters.split(part.fields.get("content-disposition", ""))
-        name = attachments.declared_name(part, values, self.defects)
-        kind = part.content_type
+        declared = attachments.declared(part.head)
+        if declared.defects:
+            self.defects |= declared.defects
+        disposition, name, kind = declared.disposition, declared.name, part.content_type
         shown = disposition != "attachment" and (first or name is None)
         if kind == "text/calendar":
-            self._calendar(part)
+            self._calendar(part, declared)
             if part.alternative and name is None and disposition != "attachment":
                 return
         elif shown and kind in READ_AS_TEXT and not (part.related and name):
-            self.body.add(part)
-            self._attach_embedded()
+            self.body.add(part, declared)
+            if self.body.embedded:
+                self._attach_embedded()
             return
         elif shown and kind.startswith("text/") and disposition != "inline" and kind != "text/rfc822-headers":
             if not part.alternative:
-                self.body.add(part)
+                self.body.add(part, declared)
             return
         self._attach(part, disposition, name)
 
@@ -162,11 +164,11 @@ class _Content:
             self.attachments.append(attachments.describe_embedded(file, number, self.source))
         self.body.embedded.clear()
 
-    def _calendar(self, part: Part) -> None:
+    def _calendar(self, part: Part, declared: Declared) -> None:
         if len(self.calendar) >= CALENDARS:
             self.defects.add("calendar.too_many")
             return
-        self.calendar.append(self.body.read(part)[:CALENDAR_CHARS])
+        self.calendar.append(self.body.read(part, declared)[:CALENDAR_CHARS])
 
 
 def _unstructured(value: str, defects: set[str]) -> str:
@@ -175,7 +177,10 @@ def _unstructured(value: str, defects: set[str]) -> str:
 
 def _decoded(found: Headers, defects: set[str]) -> tuple[tuple[str, str], ...]:
     return tuple(
-        [pair if "=?" not in pair[1] else (pair[0], decode_words(pair[1], defects).strip()) for pair in found]
+        [
+            (pair[0], decode_words(pair[1], defects).strip()) if "?" in pair[1] and "=?" in pair[1] else pair
+            for pair in found
+        ]
     )
 
 

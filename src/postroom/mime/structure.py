@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 
 from postroom.mime import headers, parameters
 from postroom.mime.headers import NEAR, Headers
@@ -18,6 +19,7 @@ from postroom.mime.source import Source
 FIRST_DELIMITER = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,200}?)[ \t]*\r?\n")
 SMALL = 200  # bytes; header blocks of texts, which many mails have in common
 GUESS_WITHIN = 16 << 10
+VALUE = itemgetter(1)
 
 
 def _common_start(boundaries: Iterable[bytes]) -> bytes:
@@ -26,6 +28,18 @@ def _common_start(boundaries: Iterable[bytes]) -> bytes:
         if one != other:
             return first[:length]
     return first
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a header says about how its part is to be read."""
+
+    disposition: str  # '' where it is not said
+    name: str | None  # of the file
+    charset: str | None
+    flowed: bool  # format=flowed, and below DelSp=yes (RFC 3676)
+    delete_space: bool
+    defects: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -39,13 +53,14 @@ class Head:
     parameters: Parameters
     body: int | None  # where the body begins after all, if that is inside the block
     defects: set[str]
+    declared: Declared | None = None  # once it was asked for: see `attachments.declared`
 
 
 def _head(block: bytes) -> Head:
     defects: set[str] = set()
     found, body = headers.read(block, 0, len(block), defects)
     names = [name.lower() for name, _value in found]
-    fields = dict(zip(names[::-1], [value for _name, value in found[::-1]], strict=True))
+    fields = dict(zip(reversed(names), map(VALUE, reversed(found)), strict=True))
     declared = fields.get("content-type")
     kind, values = (None, parameters.NONE) if declared is None else parameters.content_type(declared)
     return Head(found, names, fields, kind, values, body, defects)
