@@ -103,6 +103,14 @@ _ALONE = _Alone()
 _JOINING = re.compile("[\u1100-\u11ff\u3099\u309a\u3131-\u318e\ua960-\ua97c\ud7b0-\ud7fb\uff9e-\uffdc]")
 
 
+# Python sorts marks that follow one another in quadratic time. No writing has so many: beyond them a mark
+# that vanishes (a combining grapheme joiner) begins the sorting anew, as in UAX 15's Stream-Safe Text Format.
+_MANY = 200
+_MARKS = "".join(filter(unicodedata.combining, map(chr, range(0x300, 0x20000))))
+_CROWD = re.compile(f"[{_MARKS}\u0f73\u0f75\u0f81\uff9e\uff9f]{{{_MANY}}}")  # the last decompose into marks
+_JOINER = "\u034f"
+
+
 def fold(text: str) -> str:
     """`text` with everything that a search should not care about taken away.
 
@@ -111,6 +119,8 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower().replace("\0", " ")
+    if len(text) > _MANY:
+        text = _CROWD.sub(rf"\g<0>{_JOINER}", text)
     return unicodedata.normalize("NFKC", text).translate(_TABLE)
 
 
