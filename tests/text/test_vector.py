@@ -12,6 +12,7 @@ from postroom.text.vector import (
     MAX_LEXEMES,
     MAX_PLACES,
     MAX_POSITION,
+    MAX_TEXT,
     Field,
     TsVector,
     Weight,
@@ -109,6 +110,13 @@ def test_a_mail_of_countless_words_keeps_the_first_ones_and_says_so(first: str) 
     assert tokens(words[0])[0] in made.vector
     assert len(made.vector) <= MAX_LEXEMES
     assert size(made.vector) <= MAX_BYTES
+
+
+def test_what_is_too_long_only_when_folded_is_cut_as_well() -> None:
+    made = document([], "\u3300" * (MAX_TEXT // 4) + "x last")  # a character that folds to four
+
+    assert made.truncated
+    assert "last" not in made.vector
 
 
 def test_an_ordinary_mail_is_not_truncated() -> None:

@@ -81,7 +81,7 @@ def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> D
         read += len(field.text)
         truncated |= len(field.text) > MAX_HEADER
         position = _GAP + _add_field(vector, field, position)
-    _add_body(vector, body[:MAX_TEXT], position)
+    truncated |= _add_body(vector, body[:MAX_TEXT], position)
     _drop_excess(vector)
     if read > _SMALL:
         truncated |= _drop_overflow(vector)
@@ -109,26 +109,37 @@ def _tokens_of_field(text: str, mark: str) -> tuple[tuple[tuple[str, str, int], 
     return tuple((token, mark + token, at) for token, at in zip(tokens, distances, strict=True)), width
 
 
-def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> None:
-    """The hot loop of a first sync. Words are folded and cut one by one: most have been met before."""
+def _add_body(vector: defaultdict[str, list[int]], body: str, position: int) -> bool:
+    """The hot loop of a first sync. Words are folded and cut one by one: most have been met before.
+
+    Says whether words at the end had no room.
+    """
     words = iter(pieces := body.split())
     room = MAX_POSITION - position - len(pieces)
     if room < 0:
-        _add(vector, cut(fold(body)), position, 0, ("",))
-        return
+        return _add_long(vector, body, position)
     for word in words:
         if (token := _PLAIN.get(word)) is not None:
             vector[token].append(position)
             position += 1
             continue
+        if len(word) > MAX_POSITION:
+            return _add_long(vector, " ".join((word, *words)), position)
         tokens, distances, width = _OTHERS.get(word) or _met(word)
         room -= width - 1
         if room < 0:
-            _add(vector, cut(fold(" ".join((word, *words)))), position, 0, ("",))
-            return
+            return _add_long(vector, " ".join((word, *words)), position)
         for token, distance in zip(tokens, distances, strict=True):
             vector[token].append(position + distance)
         position += width
+    return False
+
+
+def _add_long(vector: defaultdict[str, list[int]], text: str, position: int) -> bool:
+    """Add what goes on beyond the last position. One character may fold to eighteen."""
+    folded = fold(text)
+    _add(vector, cut(folded[:MAX_TEXT]), position, 0, ("",))
+    return len(folded) > MAX_TEXT
 
 
 def _met(word: str) -> Placed:
