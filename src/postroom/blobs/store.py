@@ -9,6 +9,7 @@ from asyncpg import Connection
 from postroom import errors
 from postroom.ids import TenantId
 
+from .copying import copy_rows
 from .pack import CHUNK, Packed, expand, further_chunks
 
 PAGE = 8000
@@ -84,7 +85,7 @@ def _pages(content: int, number: int, chunk: bytes | memoryview) -> Iterator[Pag
 
 
 async def _copy(conn: Connection, pages: Iterable[Page]) -> None:
-    await conn.copy_records_to_table("blobs_page", records=pages, columns=PAGES)
+    await copy_rows(conn, "blobs_page", PAGES, pages)
 
 
 async def release(conn: Connection, tenant: TenantId, digests: Sequence[bytes]) -> None:
