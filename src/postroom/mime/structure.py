@@ -149,30 +149,35 @@ class Walk:
         stop, body = self._header_block(start)
         block = self.source[start : min(stop, start + HEADER_BYTES + 1)]
         head = _small_head(block) if len(block) <= SMALL else _head(block)
-        self.defects |= head.defects
+        if head.defects:
+            self.defects |= head.defects
         if head.body is not None:
             body = start + head.body
-        parent = self._stack[-1] if self._stack else None
-        kind = head.content_type
-        if kind is None:
-            digest = parent is not None and parent.kind == "multipart/digest"
-            kind = "message/rfc822" if digest else "text/plain"
-        related = parent is not None and parent.kind == "multipart/related" and parent.children > 1
-        alternative = parent.alternative if parent else 0
+        kind = head.content_type or "text/plain"
+        alternative, related = 0, False
+        if self._stack:
+            parent = self._stack[-1]
+            if parent.kind == "multipart/digest" and head.content_type is None:
+                kind = "message/rfc822"
+            alternative = parent.alternative
+            related = parent.kind == "multipart/related" and parent.children > 1
         return Part(head, head.fields, kind, head.parameters, body, self.size, alternative, related)
 
     def _header_block(self, start: int) -> tuple[int, int]:
         """Where a part's headers end and where its body starts; no later than at the next delimiter."""
-        block = headers.extent(self.source, start, min(start + NEAR, self.size))
-        limit = min(start + HEADER_BYTES, self.size) if self._stack else self.size
-        if self._stack and (block is None or self.source.find(b"\n--", max(start - 1, 0), block[1]) >= 0):
-            delimiter = self._next_delimiter(max(start - 1, 0), block[1] if block else limit)
-            if delimiter is not None:
-                limit = max(delimiter[0], start)
-                block = None
-        if block is None:
-            block = headers.extent(self.source, start, limit)
-        return block or (limit, limit)
+        source, size = self.source, self.size
+        block = headers.extent(source, start, min(start + NEAR, size))
+        if not self._stack:
+            return block or headers.extent(source, start, size) or (size, size)
+        before = start - 1 if start else 0
+        if block is not None and source.find(b"\n--", before, block[1]) < 0:
+            return block
+        limit = min(start + HEADER_BYTES, size)
+        delimiter = self._next_delimiter(before, block[1] if block else limit)
+        if delimiter is not None:
+            limit = max(delimiter[0], start)
+            block = None
+        return block or headers.extent(source, start, limit) or (limit, limit)
 
     def _boundary(self, part: Part) -> bytes | None:
         declared = parameters.text(part.parameters, "boundary", self.defects) or ""
@@ -186,20 +191,24 @@ class Walk:
     def _next_delimiter(self, at: int, end: int) -> tuple[int, int, int, bool] | None:
         """The next delimiter of an open multipart: (offset of its newline, end of line, level, is last)."""
         levels, needle = self._levels or self._look_for()
-        find, source = self.source.find, self.source
+        source, size = self.source, self.size
+        find = source.find
         if self._leaf is not None and self._leaf.fields.get("content-transfer-encoding") == "base64":
             at = max(at, find(b"-", at, end) - 2)  # no digit of base64; a single byte is found fastest
         while (at := find(needle, at, end)) >= 0:
             start = at + 3
-            newline = find(b"\n", start, min(start + BOUNDARY_BYTES + 200, self.size))
-            stop = newline if newline >= 0 else min(start + BOUNDARY_BYTES + 200, self.size)
+            stop = min(start + BOUNDARY_BYTES + 200, size)
+            newline = find(b"\n", start, stop)
+            if newline >= 0:
+                stop = newline
             line = source[start:stop].rstrip()
             level = levels.get(line)
-            last = level is None
-            if level is None and b"--" in line:
-                level = levels.get(line[: line.rfind(b"--")].rstrip())
             if level is not None:
-                return at, stop, level, last
+                return at, stop, level, False
+            if b"--" in line:
+                level = levels.get(line[: line.rfind(b"--")].rstrip())
+                if level is not None:
+                    return at, stop, level, True
             at = stop
         return None
 
