@@ -69,6 +69,32 @@ def test_base64_in_pieces_is_base64_as_a_whole(data: bytes, step: int) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
+    st.dictionaries(
+        st.integers(0, 5_000),
+        st.sampled_from([b"", b"Q", b"=", b"\n", b"*", b"-_", b"\0", b"\xff"]),
+        max_size=4,
+    ),
+    st.sampled_from([b"\n", b"\r\n", b""]),
+    st.integers(50, 6_000),
+)
+def test_long_base64_is_what_its_digits_say_wherever_it_is_damaged(
+    damage: dict[int, bytes], line_end: bytes, step: int
+) -> None:
+    data = base64.encodebytes(DATA[:3_500]).replace(b"\n", line_end)
+    for at, instead in damage.items():
+        data = data[:at] + instead + data[at + 1 :]
+    runs = ["".join(chr(byte) for byte in run if byte in transfer.BASE64_DIGITS) for run in data.split(b"=")]
+    runs = [run[:-1] if len(run) % 4 == 1 else run for run in runs]
+    meant = b"".join(binascii.a2b_base64(run + "=" * (-len(run) % 4)) for run in runs)
+
+    assert transfer.base64(data) == meant
+    assert transfer.base64_text(data) == (meant, transfer.base64_damaged(data))
+    assert transfer.base64_size(data[at : at + step] for at in range(0, len(data), step)) == len(meant)
+    assert attachments.size(data, 0, len(data), "base64") == len(meant)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
     st.lists(st.sampled_from([b"QUJD", b"QUJDREVG\r\n", b"QQ", b"=", b"\n", b"*", b"QQ==", b" ", b"A"])).map(
         b"".join
     )

@@ -15,6 +15,7 @@ from postroom.mime.uuencode import Embedded
 from postroom.mime.words import decode_words
 
 COUNTED = 32 << 10  # bytes; what stays in the processor's cache is counted fastest
+LONG_LINE = 1_000  # bytes
 UNKNOWN_TYPE = "application/octet-stream"
 NAMELESS = frozenset(["charset", "format", "delsp", "boundary", "type"])
 UNSAFE_NAME = re.compile(
@@ -112,16 +113,22 @@ def describe(
 
 
 def size(source: Source, start: int, end: int, encoding: str) -> int:
-    """How long the decoded bytes are. Base64 is counted, not decoded."""
+    """How long the decoded bytes are. Those of base64 are never in memory together."""
     if not encoding:
         return end - start
     if encoding != "base64" and end - start <= CHUNK:
         return len(transfer.decode(source[start:end], encoding))
-    step = COUNTED if encoding == "base64" else CHUNK
+    step = _whole_lines(source, start, end) if encoding == "base64" else CHUNK
     pieces = (source[at : min(at + step, end)] for at in range(start, end, step))
     if encoding == "base64":
         return transfer.base64_size(pieces)
     return sum(map(len, transfer.stream(pieces, encoding)))
+
+
+def _whole_lines(source: Source, start: int, end: int) -> int:
+    """About COUNTED bytes: lines like the first that together hold whole groups of four digits."""
+    group = 4 * (source.find(b"\n", start, min(start + LONG_LINE, end)) + 1 - start)
+    return COUNTED // group * group if group > 0 else COUNTED
 
 
 def describe_embedded(file: Embedded, number: int, source: Source) -> Attachment:

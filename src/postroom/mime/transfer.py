@@ -4,6 +4,8 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 
+import pybase64
+
 BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
 NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
@@ -64,21 +66,28 @@ def _run(data: bytes) -> bytes:
     digits = data.translate(None, NOT_BASE64)
     if len(digits) % 4 == 1:  # six bits are no byte
         digits = digits[:-1]
-    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+    return pybase64.b64decode(digits + b"=" * (-len(digits) % 4))
 
 
 def base64_size(pieces: Iterable[bytes]) -> int:
-    """The length of what `base64` makes of the pieces together, without decoding them."""
+    """The length of what `base64` makes of the pieces together. Pieces of whole lines are counted fastest."""
     size = digits = 0
     for piece in pieces:
-        kept = piece.translate(None, NOT_BASE64_OR_PAD)
-        if b"=" in kept:
-            first, *runs = map(len, kept.split(b"="))
+        if b"=" in piece:
+            first, *runs = map(len, piece.translate(None, NOT_BASE64_OR_PAD).split(b"="))
             size += _run_size(digits + first) + sum(map(_run_size, runs[:-1]))
             digits = runs[-1]
         else:
-            digits += len(kept)
+            digits += _digits(piece)
     return size + _run_size(digits)
+
+
+def _digits(data: bytes) -> int:
+    """How many there are in data without padding. Decoding takes half the time of leaving out the rest."""
+    try:
+        return len(pybase64.b64decode(data)) // 3 * 4
+    except binascii.Error:  # they are no whole groups of four
+        return len(data.translate(None, NOT_BASE64))
 
 
 def _run_size(digits: int) -> int:
@@ -96,7 +105,7 @@ def base64_text(data: bytes) -> tuple[bytes, bool]:
     """`base64`, and `base64_damaged`."""
     data = data.rstrip(WHITE)
     try:
-        found = binascii.a2b_base64(data)
+        found = pybase64.b64decode(data)
     except binascii.Error:
         return base64(data), True
     # Lines are of one length; were one not, or held they anything else, a byte or more would be missing.
