@@ -164,6 +164,8 @@ def test_no_flag_item_or_word_becomes_a_second_command(build: Callable[[str], Co
         lambda: commands.uid_fetch(UidSet(), ["FLAGS"]),
         lambda: commands.uid_fetch("1 2", ["FLAGS"]),
         lambda: commands.uid_fetch("1:*", ["FLAGS"], changed_since=0),
+        lambda: commands.uid_search("(", "ALL"),
+        lambda: commands.uid_search("ALL", ")", "("),
         lambda: commands.uid_store(ONE, "*", []),
         lambda: commands.append(b"x", b"a\x00b"),
         lambda: auth.choose({"AUTH=PLAIN"}, "ann", "secret", mechanism="CRAM-MD5"),

@@ -172,8 +172,11 @@ def uid_fetch(
 def uid_search(*keys: str | bytes, returning: Sequence[str] | None = None) -> Command:
     """UID SEARCH: words of the grammar as str, texts as bytes: `uid_search("SUBJECT", b"minutes")`.
 
+    A group of keys stands between `"("` and `")"`, words of their own.
+
     With `returning` (`ALL`, `COUNT`, `MIN`, `MAX`) as RFC 4731; the answer may still be a plain SEARCH.
     """
+    _check_balance(key for key in keys if isinstance(key, str))
     options = b"RETURN (" + _words(returning) + b") " if returning is not None else b""
     texts = [key for key in keys if isinstance(key, bytes)]
     charset = b"" if all(text.isascii() for text in texts) else b"CHARSET UTF-8 "
@@ -295,6 +298,16 @@ def _checked(grammar: re.Pattern[str], words: Iterable[str]) -> bytes:
         if not grammar.match(word) or not word.isascii():
             raise LocalError(f"not allowed in a command: {word!r}")
     return " ".join(found).encode()
+
+
+def _check_balance(keys: Iterable[str]) -> None:
+    depth = 0
+    for key in keys:
+        depth += (key == "(") - (key == ")")
+        if depth < 0:
+            break
+    if depth:
+        raise LocalError("the parentheses of a search do not match")
 
 
 def _words(words: Iterable[str]) -> bytes:
