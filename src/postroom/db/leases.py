@@ -28,12 +28,17 @@ HELD = """
       FROM db_lease
      WHERE tenant_id = $1 AND name = $2 AND expires_at > clock_timestamp()
 """
-ACQUIRE = """
-    INSERT INTO db_lease AS lease (tenant_id, name, holder, token, expires_at)
+TAKE = """
+    UPDATE db_lease SET holder = $3, token = token + 1, expires_at = clock_timestamp() + $4::interval
+     WHERE tenant_id = $1 AND name = $2 AND (expires_at <= clock_timestamp() OR holder = $5)
+    RETURNING token
+"""
+# Of several that are the first at once all but one do nothing. DO UPDATE would be for one unique key only,
+# and the other one, which has the token, an error.
+BEGIN = """
+    INSERT INTO db_lease (tenant_id, name, holder, token, expires_at)
     VALUES ($1, $2, $3, 1, clock_timestamp() + $4::interval)
-    ON CONFLICT (tenant_id, name) DO UPDATE
-       SET holder = $3, token = lease.token + 1, expires_at = clock_timestamp() + $4::interval
-     WHERE lease.expires_at <= clock_timestamp() OR lease.holder = $5
+    ON CONFLICT DO NOTHING
     RETURNING token
 """
 RENEW = """
@@ -65,7 +70,9 @@ async def acquire(
         holding = await conn.fetchval(HELD, tenant, name)
         if holding is not None and not process.is_dead(holding):
             return None
-        token = await conn.fetchval(ACQUIRE, tenant, name, holder, ttl, holding)
+        token = await conn.fetchval(TAKE, tenant, name, holder, ttl, holding)
+        if token is None:
+            token = await conn.fetchval(BEGIN, tenant, name, holder, ttl)
     return None if token is None else Lease(tenant, name, token)
 
 
