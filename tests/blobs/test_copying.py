@@ -1,6 +1,7 @@
 """COPY when the server goes away in the middle."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 import asyncpg
@@ -21,6 +22,8 @@ WAITS = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
 async def test_a_connection_that_is_lost_while_the_server_does_not_read_ends_a_copy(empty_dsn: str) -> None:
     conn, other = await asyncpg.connect(empty_dsn), await asyncpg.connect(empty_dsn)
     given = 0
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
 
     def rows() -> Iterator[tuple[bytes]]:
         nonlocal given
@@ -42,5 +45,8 @@ async def test_a_connection_that_is_lost_while_the_server_does_not_read_ends_a_c
             async with asyncio.timeout(20):
                 await copying
 
+    del copying
+    gc.collect()
     assert 0 < given < 200
+    assert unheard == []
     await other.close()

@@ -32,4 +32,4 @@ async def copy_rows(
         conn.remove_termination_listener(tell)
         if not copying.done():
             copying.cancel()
-            await asyncio.wait((copying,))
+            await asyncio.gather(copying, return_exceptions=True)  # it fails once more, at telling the server
