@@ -122,6 +122,21 @@ async def test_a_message_that_breaks_the_connection_is_set_aside_and_the_rest_is
         await assert_equal(db, account, server)
 
 
+async def test_a_message_that_was_refused_first_and_then_breaks_the_connection_blocks_nothing(
+    db: Database,
+) -> None:
+    async with serve(messages=60, folder_count=1, faults=["unavailable-uid"]) as server:
+        account = await connected(db, server)
+        assert (await sync(db, account)).counts.parked == 1
+        server.faults.switch_off("unavailable-uid")
+        server.faults.switch_on("breaks-on-message")
+        await retry_parked(db)
+
+        statuses = [(await sync(db, account)).status for _ in range(3)]
+
+        assert statuses == ["failed", "failed", "success"]
+
+
 async def test_a_folder_that_became_a_mere_name_holds_no_mail(db: Database) -> None:
     async with serve(messages=40, folder_count=2) as server:
         parent = server.mailbox.create("Parent")

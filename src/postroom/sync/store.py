@@ -38,7 +38,7 @@ PARK = """
 SUSPECT = """
     INSERT INTO sync_parked (tenant_id, folder_id, uid, validity, code, reason, attempts, retry_at)
     SELECT $1, $2, uid, $3, $4, $5, 0, now() FROM unnest($6::bigint[]) AS uid
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (folder_id, uid) DO UPDATE SET code = excluded.code, reason = excluded.reason
 """
 RELEASE = """
     DELETE FROM sync_parked
