@@ -44,7 +44,7 @@ class Declared:
 
 @dataclass(slots=True)
 class Head:
-    """A header block that was read; shared between parts, so nobody changes it."""
+    """A header block that was read; shared between parts, so nothing in it changes but `declared`, once."""
 
     headers: Headers
     names: list[str]  # of the headers, in lower case
