@@ -13,7 +13,7 @@ from postroom.cli import screen
 from postroom.cli.installation import Installation, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
-from postroom.cli.sync import described, report, stored, sync_accounts
+from postroom.cli.sync import described, is_complete, report, stored, sync_accounts
 from postroom.settings import Settings
 from postroom.sync.perform import Outcome
 
@@ -50,7 +50,7 @@ def main(
         screen.document({"accounts": [described(outcome, messages)]})
     else:
         report(outcome)
-    if outcome.status != "success":
+    if not is_complete(outcome):
         raise typer.Exit(1)
 
 

@@ -47,7 +47,7 @@ def main(
     else:
         for outcome in outcomes:
             report(outcome)
-    if any(outcome.status != "success" or outcome.counts.skipped for outcome in outcomes):
+    if not all(map(is_complete, outcomes)):
         raise typer.Exit(1)
 
 
@@ -96,12 +96,19 @@ async def _patiently(means: Means, account: Account, every: timedelta, counts: C
         await asyncio.sleep(AGAIN_SECONDS)
 
 
+def is_complete(outcome: Outcome) -> bool:
+    """Whether the copy is that of every folder."""
+    return outcome.status == "success" and not outcome.counts.skipped
+
+
 def described(outcome: Outcome, messages: int) -> dict[str, Any]:
     """One account of the JSON document; `error` only where there is one."""
     counts = outcome.counts
     entry = {
         "address": outcome.account.address,
-        "status": "incomplete" if outcome.status == "success" and counts.skipped else outcome.status,
+        "status": "incomplete"
+        if outcome.status == "success" and not is_complete(outcome)
+        else outcome.status,
         "messages": messages,
         "added": counts.added,
         "removed": counts.removed,
