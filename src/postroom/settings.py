@@ -46,9 +46,23 @@ class Settings(BaseSettings):
     sync_parallel: int = 4
     """How many accounts one process syncs at a time."""
 
+    sync_grace_seconds: float = 60
+    """How long a message that has vanished from its folder may turn up in another one and be the same."""
+
+    login_pause_seconds: float = 30
+    """How long a mail server is left alone after a conversation with it came to nothing."""
+
     cors_origins: list[str] = []
     """Origins whose pages may call the API from a browser."""
 
     @property
     def sync_interval(self) -> timedelta:
         return timedelta(minutes=self.email_sync_interval_minutes)
+
+    @property
+    def sync_grace(self) -> timedelta:
+        return timedelta(seconds=self.sync_grace_seconds)
+
+    @property
+    def login_pause(self) -> timedelta:
+        return timedelta(seconds=self.login_pause_seconds)

@@ -153,6 +153,7 @@ ACCOUNT = Account(
     sync_count=0,
     failures=0,
     verified_fresh_at=None,
+    compared_at=None,
     created_at=NOW,
 )
 

@@ -90,8 +90,9 @@ async def test_a_sync_that_fails_and_one_that_succeeds_leave_their_marks(db: Dat
     assert (failed.sync_started_at, failed.sync_count, failed.next_sync_at) == (None, 2, NOW + HOUR)
 
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=NOW, next_sync_at=NOW + HOUR, verified_at=NOW)
         await store.mark_sync_succeeded(conn, ONE, ANNS, at=NOW, next_sync_at=NOW + HOUR)
+        await store.mark_compared(conn, ONE, ANNS, NOW, is_equal=True)
+        await store.mark_compared(conn, ONE, ANNS, NOW + HOUR, is_equal=False)
     healed = await ann(db)
     assert (healed.state, healed.reason, healed.failures) == (AccountState.ACTIVE, None, 0)
     assert (healed.last_sync_status, healed.last_sync_error) == ("success", None)

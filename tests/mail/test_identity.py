@@ -1,46 +1,82 @@
-from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
+
 from postroom.ids import FolderId, MessageId
-from postroom.mail.identity import match
-from postroom.mail.keep import keep
-from postroom.mail.model import Incoming, Known
-from postroom.mime.parse import parse
+from postroom.mail.identity import Arrived, Found, match
+from postroom.mail.model import Came, Known, Place
 
 INBOX, ARCHIVE, SENT = FolderId(1), FolderId(2), FolderId(3)
-KEPT = keep(parse(b"Subject: hello\r\n\r\nhi"))
+NAMES = {folder: UUID(int=folder) for folder in (INBOX, ARCHIVE, SENT)}
+SEEN: frozenset[str] = frozenset({"\\Seen"})
+NONE: frozenset[str] = frozenset()
+GONE = 77  # the server has this number in no folder any more
 
 
-def mail(folder: FolderId, digest: bytes = b"same", uid: int = 1) -> Incoming:
-    return Incoming(folder, uid, frozenset(), datetime(2026, 1, 1, tzinfo=UTC), digest, 5, KEPT)
+def known(
+    number: int, *lies: tuple[FolderId, int], last: FolderId | None = None, flags: frozenset[str] = NONE
+) -> Known:
+    places = {folder: Place(NAMES[folder], uid, flags) for folder, uid in lies}
+    lay = Place(NAMES[last], 0, flags) if last else None
+    return Known(MessageId(number), UUID(int=number), b"same", 5, places, lay)
 
 
-def known(number: int, *folders: FolderId, digest: bytes = b"same") -> Known:
-    return Known(MessageId(number), UUID(int=number), digest, frozenset(folders), is_unplaced=not folders)
+def come(
+    folder: FolderId, *stored: Known, mails: int = 1, flags: frozenset[str] = NONE
+) -> list[Found | None]:
+    arrived = [Arrived(b"same", flags)] * mails
+    return match(folder, NAMES[folder], arrived, stored, lambda _, uid: uid == GONE)
 
 
-def test_equal_bytes_in_another_folder_are_the_same_message() -> None:
-    stored = known(1, INBOX)
+def how(found: list[Found | None]) -> list[tuple[int, Came] | None]:
+    return [(one.known.id, one.came) if one else None for one in found]
 
-    assert match([mail(ARCHIVE)], [stored]) == [stored]
+
+@pytest.mark.parametrize(
+    ("stored", "came"),
+    [
+        (known(1, (INBOX, 5)), Came.COPIED),
+        (known(1, (INBOX, GONE)), Came.MOVED),
+        (known(1, (INBOX, 5), (SENT, GONE)), Came.MOVED),
+        (known(1, last=INBOX), Came.MOVED),
+        (known(1, last=ARCHIVE), Came.STAYED),
+        (known(1, (ARCHIVE, -1)), Came.STAYED),
+        (known(1, (ARCHIVE, GONE)), Came.STAYED),
+        (known(1, (ARCHIVE, 5)), None),
+        (known(1, (ARCHIVE, 5), (INBOX, GONE)), None),
+    ],
+)
+def test_what_equal_bytes_are_depends_on_where_they_lie(stored: Known, came: Came | None) -> None:
+    assert how(come(ARCHIVE, stored)) == [(1, came) if came else None]
 
 
 def test_equal_bytes_twice_in_one_folder_are_two_messages() -> None:
-    assert match([mail(INBOX, uid=1), mail(INBOX, uid=2)], []) == [0, 1]
-    assert match([mail(INBOX)], [known(1, INBOX)]) == [0]
-
-
-def test_two_copies_in_each_of_two_folders_are_two_messages() -> None:
-    batch = [mail(INBOX), mail(INBOX), mail(ARCHIVE), mail(ARCHIVE)]
-
-    assert match(batch, []) == [0, 1, 0, 1]
-
-
-def test_a_message_that_lies_nowhere_has_moved() -> None:
-    lost, placed = known(9), known(1, INBOX)
-
-    assert match([mail(ARCHIVE)], [placed, lost]) == [lost]
+    assert how(come(ARCHIVE, known(1, (INBOX, 5)), mails=2)) == [(1, Came.COPIED), None]
+    assert how(come(INBOX, known(1, (INBOX, 5)))) == [None]
 
 
 def test_other_bytes_are_another_message() -> None:
-    assert match([mail(SENT, b"other")], [known(1, INBOX)]) == [0]
+    assert match(
+        INBOX, NAMES[INBOX], [Arrived(b"other", NONE)], [known(1, last=INBOX)], lambda *_: False
+    ) == [None]
+
+
+def test_a_message_that_is_gone_from_elsewhere_comes_before_one_that_still_lies_there() -> None:
+    found = come(ARCHIVE, known(1, (INBOX, 5)), known(2, (SENT, GONE)), known(3, last=ARCHIVE), mails=4)
+
+    assert how(found) == [(3, Came.STAYED), (2, Came.MOVED), (1, Came.COPIED), None]
+
+
+def test_of_twins_the_one_with_these_flags_stayed() -> None:
+    found = come(ARCHIVE, known(1, (ARCHIVE, -1)), known(2, (ARCHIVE, -2), flags=SEEN), flags=SEEN, mails=2)
+
+    assert how(found) == [(2, Came.STAYED), (1, Came.STAYED)]
+
+
+def test_a_placement_that_is_gone_is_named() -> None:
+    [moved] = come(ARCHIVE, known(1, (INBOX, GONE), (SENT, 5)))
+
+    assert moved is not None
+    assert moved.leaves == (INBOX, GONE)
+    assert moved.before is not None
+    assert moved.before.folder == NAMES[INBOX]

@@ -14,6 +14,7 @@ from postroom.blobs.pack import CHUNK
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
 from postroom.mail import content
+from postroom.mail.model import Came
 from postroom.providers.model import FolderRole
 
 Copies = Callable[[TenantId, AccountId], Copy]
@@ -161,7 +162,7 @@ async def test_each_filter_keeps_what_it_says(api: Client, ann: Copy, db: Databa
         assert await subjects(api, query) == wanted, query
         answer = (await api.get(f"/v1/mail/messages?{query}")).json()
         assert answer["total"] == len(wanted), query
-    assert rich.is_new
+    assert rich.came is Came.ADDED
     del db
 
 

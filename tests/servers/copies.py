@@ -10,7 +10,7 @@ import pytest
 from postroom.blobs import store as blobs
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
-from postroom.mail.model import Added, Folder
+from postroom.mail.model import Came, Folder, Placed
 from postroom.mail.store import folders, write
 from postroom.providers.model import FolderRole, RemoteFolder, RemoteItem, RemoteMessage
 from postroom.search import store as search
@@ -38,7 +38,7 @@ class Copy:
 
     async def deliver(
         self, *contents: bytes, path: str = "INBOX", flags: tuple[str, ...] = (), at: datetime | None = None
-    ) -> list[Added]:
+    ) -> list[Placed]:
         folder = await self.folder(path, FolderRole.INBOX if path == "INBOX" else None)
         remote = []
         for raw in contents:
@@ -48,8 +48,10 @@ class Copy:
             remote.append((RemoteMessage(self.uid, raw, len(raw)), item))
         mails = prepare(self.tenant, folder, remote)
         async with self.database.transaction(self.tenant) as conn:
-            added = await write.add(conn, self.tenant, self.account, [mail.incoming for mail in mails])
-            new = [(row, mail) for row, mail in zip(added, mails, strict=True) if row.is_new]
+            added = await write.add(
+                conn, self.tenant, self.account, folder, [mail.incoming for mail in mails]
+            )
+            new = [(row, mail) for row, mail in zip(added, mails, strict=True) if row.came is Came.ADDED]
             await blobs.keep(conn, self.tenant, [mail.packed for _, mail in new])
             await search.index(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
         return added

@@ -1,6 +1,7 @@
 """An account of tenant ONE on the tests' Dovecot, and what is said of its copy."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from servers.dovecot import Dovecot
 from servers.tenants import ONE
@@ -16,6 +17,7 @@ from postroom.ids import new_public_id
 from postroom.net.egress import Egress
 from postroom.providers.registry import Registry
 from postroom.sync.perform import Means
+from postroom.sync.run import Manner
 from postroom.vault.seal import Key, Vault
 
 VAULT = Vault([Key.derived(b"a key that is only for tests")])
@@ -30,7 +32,9 @@ STORED = """
 
 
 def means(db: Database) -> Means:
-    return Means(db, VAULT, Registry(Egress(private_allowed=True)))
+    """With no grace and no pause: a sync is followed by the next at once, and says all that it has to say."""
+    manner = Manner(grace=timedelta(), pause=timedelta())
+    return Means(db, VAULT, Registry(Egress(private_allowed=True)), manner=manner)
 
 
 async def connected(db: Database, server: Dovecot, user: str, scope: Scope | None = None) -> Account:

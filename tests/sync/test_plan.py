@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.providers.model import FolderStatus, RemoteItem
+from postroom.sync import plan as planning
 from postroom.sync.model import Cursor
 from postroom.sync.plan import Plan, Way, changed, compare, is_doubtful, plan, way
 
@@ -42,9 +43,17 @@ def test_what_a_folder_needs(cursor: Cursor | None, status: FolderStatus, needs:
 
 
 def test_a_status_without_a_validity_moves_no_cursor() -> None:
-    assert Cursor.of(replace(SAME, validity=None)) is None
-    assert Cursor.of(replace(SAME, validity=0)) is None
-    assert Cursor.of(SAME) == CURSOR
+    assert Cursor.of(replace(SAME, validity=None), ()) is None
+    assert Cursor.of(replace(SAME, validity=0), ()) is None
+    assert Cursor.of(SAME, ()) == CURSOR
+
+
+@pytest.mark.parametrize("said", [None, 1, 5])
+def test_a_next_uid_that_is_missing_or_too_low_follows_the_last_one(said: int | None) -> None:
+    cursor = Cursor.of(replace(SAME, uid_next=said), (3, 8))
+
+    assert cursor is not None
+    assert cursor.uid_next == 9
 
 
 def test_the_newest_is_fetched_first() -> None:
@@ -77,7 +86,7 @@ def test_much_that_vanishes_at_once_must_be_said_twice(removed: int, stored: int
 def test_carrying_out_a_plan_leaves_nothing_to_do(
     known: dict[int, frozenset[str]], remote: dict[int, frozenset[str]]
 ) -> None:
-    difference = compare(known, remote)
+    difference = compare(sorted(known), sorted(remote))
     todo = plan(known, items(remote))
 
     kept = {uid: flags for uid, flags in known.items() if uid not in difference.extra} | dict(todo.flag)
@@ -85,6 +94,19 @@ def test_carrying_out_a_plan_leaves_nothing_to_do(
 
     assert after == remote
     assert [item.uid for item in todo.fetch] == sorted(difference.missing, reverse=True)
-    again = compare(after, remote)
+    again = compare(sorted(after), sorted(remote))
     assert (list(again.missing), list(again.extra)) == ([], [])
     assert plan(after, items(remote)) == Plan([], {})
+
+
+@given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.integers(1, 9))
+def test_a_comparison_in_pieces_says_what_one_at_once_would(
+    stored: set[int], listed: set[int], piece: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "PIECE", piece)
+        found = compare(sorted(stored), sorted(listed))
+
+    assert list(found.missing) == sorted(listed - stored)
+    assert list(found.extra) == sorted(stored - listed)
+    assert list(found.both) == sorted(stored & listed)

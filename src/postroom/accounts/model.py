@@ -46,7 +46,8 @@ class Account:
     last_sync_error: Mapping[str, Any] | None  # {"code": ..., "message": ...}
     sync_count: int
     failures: int  # in a row
-    verified_fresh_at: datetime | None
+    verified_fresh_at: datetime | None  # when the copy was last proven equal to the server
+    compared_at: datetime | None  # when every message and flag was last compared
     created_at: datetime
 
 

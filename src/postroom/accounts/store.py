@@ -13,7 +13,7 @@ from postroom.ids import AccountId, TenantId
 COLUMNS = """
     tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
     sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
-    created_at
+    compared_at, created_at
 """
 
 ADD = f"""
@@ -93,7 +93,8 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 
 SET_CREDENTIALS = """
     UPDATE accounts_account
-       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, next_sync_at = now()
+       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, next_sync_at = now(),
+           logins = 0, login_after = NULL
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -155,7 +156,6 @@ SUCCEEDED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
            sync_count = sync_count + 1, failures = 0, next_sync_at = $4,
-           verified_fresh_at = coalesce($5, verified_fresh_at),
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -169,10 +169,9 @@ async def mark_sync_succeeded(
     *,
     at: datetime,
     next_sync_at: datetime,
-    verified_at: datetime | None = None,
 ) -> None:
     """A success heals every state but a pause, which is its owner's. Raises `NoSuchAccount`."""
-    _found(await conn.fetchrow(SUCCEEDED, tenant, account, at, next_sync_at, verified_at))
+    _found(await conn.fetchrow(SUCCEEDED, tenant, account, at, next_sync_at))
 
 
 FAILED = """
@@ -198,6 +197,52 @@ async def mark_sync_failed(
     """`error` has `code` and `message`; the message is the reason of the state. Raises `NoSuchAccount`."""
     values = (at, dict(error), next_sync_at, str(state), error["message"])
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
+
+
+BEGIN_LOGIN = """
+    UPDATE accounts_account
+       SET logins = logins + 1, login_after = CASE WHEN logins >= $4 THEN now() + $3::interval END
+     WHERE tenant_id = $1 AND id = $2 AND (login_after IS NULL OR login_after <= now())
+    RETURNING id
+"""
+LOGIN_WAITS = "SELECT login_after - now() FROM accounts_account WHERE tenant_id = $1 AND id = $2"
+UNFINISHED = 2  # logins that nothing was heard of, before the next ones have to wait
+
+
+async def begin_login(
+    conn: Connection, tenant: TenantId, account: AccountId, pause: timedelta
+) -> timedelta | None:
+    """None: go ahead; else how long to wait."""
+    if await conn.fetchval(BEGIN_LOGIN, tenant, account, pause, UNFINISHED) is not None:
+        return None
+    wait: timedelta | None = await conn.fetchval(LOGIN_WAITS, tenant, account)
+    return wait
+
+
+END_LOGIN = """
+    UPDATE accounts_account SET logins = CASE WHEN $3::interval IS NULL THEN 0 ELSE logins END,
+           login_after = now() + $3::interval
+     WHERE tenant_id = $1 AND id = $2
+"""
+
+
+async def end_login(conn: Connection, tenant: TenantId, account: AccountId, pause: timedelta | None) -> None:
+    """It ended well, or the next one has to wait for `pause`."""
+    await conn.execute(END_LOGIN, tenant, account, pause)
+
+
+COMPARED = """
+    UPDATE accounts_account
+       SET compared_at = $3, verified_fresh_at = CASE WHEN $4 THEN $3 ELSE verified_fresh_at END
+     WHERE tenant_id = $1 AND id = $2
+"""
+
+
+async def mark_compared(
+    conn: Connection, tenant: TenantId, account: AccountId, at: datetime, *, is_equal: bool
+) -> None:
+    """Every folder was compared in full, beginning at that time; and the copy was equal, or is now."""
+    await conn.execute(COMPARED, tenant, account, at, is_equal)
 
 
 REMOVE = "DELETE FROM accounts_account WHERE tenant_id = $1 AND id = $2 RETURNING public_id"

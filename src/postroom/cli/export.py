@@ -127,7 +127,7 @@ async def _write(house: Installation, account: Account, writer: Writer, counts: 
 
 async def _mails(house: Installation, folder: ExportFolder) -> AsyncIterator[list[Mail]]:
     """A folder's messages in batches that memory can hold. No transaction is open while one is written."""
-    after = 0
+    after = export.BEFORE_ALL
     while True:
         async with house.database.transaction(house.tenant) as conn:
             entries = await export.entries(conn, house.tenant, folder.id, after, PAGE)

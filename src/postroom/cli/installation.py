@@ -33,6 +33,7 @@ from postroom.people import keys
 from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.sync.perform import Means
+from postroom.sync.run import Manner
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
 from postroom.vault.model import Secret
@@ -62,7 +63,8 @@ class Installation:
 
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
-        return Means(self.database, self.vault, self.providers, shop or Workshop())
+        manner = Manner(grace=self.settings.sync_grace, pause=self.settings.login_pause)
+        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner)
 
 
 def read_settings(data: Path | None, database_url: str | None, **more: Any) -> Settings:

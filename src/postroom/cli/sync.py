@@ -1,8 +1,9 @@
 """`postroom sync`: bring the copies of mailboxes up to date, in the foreground."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +15,9 @@ from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.mail.store import browse
 from postroom.settings import Settings
+from postroom.sync.logins import TooSoon
 from postroom.sync.model import Counts
-from postroom.sync.perform import Means, Outcome, perform
+from postroom.sync.perform import Outcome, perform
 from postroom.sync.workshop import workshop
 
 app = command()
@@ -29,13 +31,16 @@ def main(
     addresses: Annotated[
         list[str] | None, typer.Argument(metavar="[ADDRESS]...", help="Which accounts; all but paused ones.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Compare every message and flag, as is done once a day.")
+    ] = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring copies of mailboxes up to date, in the foreground. Status 1 if an account or a folder fails."""
     outcomes, messages = carry_out(
-        lambda settings: _sync(settings, addresses or [], quiet=as_json),
+        lambda settings: _sync(settings, addresses or [], quiet=as_json, full=full),
         data,
         database_url,
         as_json=as_json,
@@ -51,14 +56,16 @@ def main(
         raise typer.Exit(1)
 
 
-async def _sync(settings: Settings, addresses: list[str], *, quiet: bool) -> tuple[list[Outcome], list[int]]:
+async def _sync(
+    settings: Settings, addresses: list[str], *, quiet: bool, full: bool
+) -> tuple[list[Outcome], list[int]]:
     """The outcomes, and how many messages each account's copy now holds."""
     async with opened(settings) as house:
         if addresses:
             chosen = [await account_named(house, address) for address in dict.fromkeys(addresses)]
         else:
             chosen = [a for a in await all_accounts(house) if a.state is not AccountState.PAUSED]
-        outcomes = await sync_accounts(house, chosen, quiet=quiet)
+        outcomes = await sync_accounts(house, chosen, quiet=quiet, full=full)
         return outcomes, [await stored(house, account) for account in chosen]
 
 
@@ -69,14 +76,17 @@ async def stored(house: Installation, account: Account) -> int:
     return sum(folder.messages or 0 for folder in folders)
 
 
-async def sync_accounts(house: Installation, accounts: list[Account], *, quiet: bool) -> list[Outcome]:
+async def sync_accounts(
+    house: Installation, accounts: list[Account], *, quiet: bool, full: bool = False
+) -> list[Outcome]:
     """Sync these, some at a time, showing how far they are unless `quiet`."""
     watched = {account.address: Counts() for account in accounts}
     places = asyncio.Semaphore(house.settings.sync_parallel)
 
     async def one(account: Account) -> Outcome:
         async with places:
-            return await _patiently(means, account, house.settings.sync_interval, watched[account.address])
+            counts, every = watched[account.address], house.settings.sync_interval
+            return await _patiently(partial(perform, means, account, every=every, counts=counts, full=full))
 
     with workshop() as shop:
         means = house.means(shop)
@@ -85,15 +95,17 @@ async def sync_accounts(house: Installation, accounts: list[Account], *, quiet: 
     return [task.result() for task in tasks]
 
 
-async def _patiently(means: Means, account: Account, every: timedelta, counts: Counts) -> Outcome:
-    """Sync an account. While another process is at it, such as `up`, wait for the turn."""
+async def _patiently(sync: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Wait for the turn while another process is at it, such as `up`, and while the server is left alone."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE_SECONDS
     while True:
-        outcome = await perform(means, account, every=every, counts=counts)
-        if outcome.status != "busy" or loop.time() > until:
+        outcome = await sync()
+        wait = outcome.error.wait if isinstance(outcome.error, TooSoon) else None
+        pause = wait.total_seconds() if wait is not None else AGAIN_SECONDS
+        if not (outcome.status == "busy" or wait is not None) or loop.time() + pause > until:
             return outcome
-        await asyncio.sleep(AGAIN_SECONDS)
+        await asyncio.sleep(pause)
 
 
 def is_complete(outcome: Outcome) -> bool:
@@ -111,6 +123,7 @@ def described(outcome: Outcome, messages: int) -> dict[str, Any]:
         else outcome.status,
         "messages": messages,
         "added": counts.added,
+        "moved": counts.moved,
         "removed": counts.removed,
         "flags_changed": counts.flags_changed,
         "parked": counts.parked,
@@ -133,6 +146,7 @@ def report(outcome: Outcome) -> None:
         f"{number:,} {what}"
         for number, what in (
             (counts.added, "new"),
+            (counts.moved, "moved"),
             (counts.removed, "removed"),
             (counts.flags_changed, "with other flags"),
             (counts.parked, "set aside because they cannot be copied"),

@@ -1,8 +1,9 @@
 """The nouns of mail: folder, message, placement, thread."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from uuid import UUID
 
 from postroom import errors
@@ -20,6 +21,7 @@ class Folder:
     path: str
     role: str | None
     selectable: bool
+    object_id: str | None = None  # the server's own id for it, which outlives its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +53,58 @@ class Incoming:
     digest: bytes
     size: int
     kept: Kept
+    object_id: str | None = None  # the server's name for this content, in any folder
+
+
+class Came(IntEnum):
+    """How a message came to lie under a number of a folder; of several ways the first is likeliest."""
+
+    STAYED = 1  # it lay in this folder, under another number
+    MOVED = 2  # it lay in another folder, and is gone from there
+    COPIED = 3  # it lies in another folder, too
+    ADDED = 4  # we never had it
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What became of an incoming message. The first of its content is new; another is a placement more."""
+class Place:
+    """A folder that a message lies in, or lay in last."""
 
-    incoming: Incoming
-    id: MessageId
-    public_id: UUID
-    is_new: bool
-    was_unplaced: bool = False  # it lay in no folder: it has been moved here
+    folder: UUID  # its public id
+    uid: int  # below zero: the server's number for it is not known
+    flags: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A stored message with the content in question, and the folders it lies in."""
+    """A stored message that may be the one in question, and where it lies."""
 
     id: MessageId
     public_id: UUID
-    digest: bytes
-    folders: frozenset[FolderId]
-    is_unplaced: bool
+    key: bytes | str  # what it is known by: the digest of its content, or the server's own id for that
+    size: int
+    places: Mapping[FolderId, Place]
+    last: Place | None  # where it lay last, if it lies nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A message that lies in a folder now, and how that came."""
+
+    id: MessageId
+    public_id: UUID
+    uid: int
+    flags: frozenset[str]
+    came: Came
+    before: Place | None = None  # where it lay, for one that stayed or moved
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new message with its ids."""
+
+    incoming: Incoming
+    id: MessageId
+    public_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +114,7 @@ class Displaced:
     id: MessageId
     public_id: UUID
     uid: int
+    is_unplaced: bool  # it was its last one
 
 
 @dataclass(frozen=True, slots=True)

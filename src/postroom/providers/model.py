@@ -65,6 +65,7 @@ class FolderStatus:
     uid_next: int | None = None
     modseq: int | None = None
     size: int | None = None  # bytes of all its messages
+    object_id: str | None = None  # the server's own id for the folder, which outlives its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class RemoteItem:
     size: int | None = None
     received_at: datetime | None = None
     modseq: int | None = None
+    object_id: str | None = None  # the server's own id for the content, the same in every folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,10 @@ class OpenFolder(Protocol):
         ...
 
     async def uids(self) -> Sequence[int]:
-        """Every UID, ascending. Raises `Incomplete` rather than returning a partial list."""
+        """Every UID, ascending; an array where there may be millions.
+
+        Raises `Incomplete` rather than returning a partial list.
+        """
         ...
 
     async def received_since(self, day: date) -> Collection[int]:
@@ -140,8 +145,8 @@ class OpenFolder(Protocol):
         """Describe these messages; those that are gone are left out. Bounded by what is asked."""
         ...
 
-    async def changes(self, since: FolderStatus) -> Changes | None:
-        """What changed since then, or None where the server cannot tell and everything must be scanned."""
+    async def changes(self, since: FolderStatus, first: int, last: int) -> Changes | None:
+        """What changed since then from UID `first` to `last`; None where everything must be scanned."""
         ...
 
     def fetch(self, items: Sequence[RemoteItem]) -> AsyncIterator[RemoteMessage | Unfetched]:

@@ -1,5 +1,6 @@
 """What a sync knows, does and reports."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,20 +29,30 @@ class Cursor:
     messages: int
 
     @classmethod
-    def of(cls, status: FolderStatus) -> "Cursor | None":
-        """Where a copy equal to `status` stands; None where the server does not give it a validity."""
-        if not status.validity or status.messages is None or status.uid_next is None:
+    def of(cls, status: FolderStatus, listed: Sequence[int]) -> "Cursor | None":
+        """Where a copy equal to `status` and this listing stands; None if the server gives it no validity.
+
+        UIDNEXT is missing from some servers, and too low on others.
+        """
+        if not status.validity or status.messages is None:
             return None
-        return cls(status.validity, status.uid_next, status.modseq, status.messages)
+        uid_next = max(status.uid_next or 1, listed[-1] + 1 if listed else 1)
+        return cls(status.validity, uid_next, status.modseq, status.messages)
 
     @classmethod
-    def begun(cls, validity: int) -> "Cursor":
-        return cls(validity, 0, None, 0)
+    def begun(cls, validity: int, had: int = 0) -> "Cursor":
+        """A copy that has to be made, or made anew of a folder that `had` so many messages."""
+        return cls(validity, 0, None, had)
 
     @property
     def is_begun(self) -> bool:
-        """Whether the first copy has not been finished yet."""
+        """Whether the copy has not been finished yet."""
         return self.uid_next == 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the copy has not been finished yet, and is the first of this folder."""
+        return self.is_begun and not self.messages
 
     def status(self) -> FolderStatus:
         return FolderStatus(self.messages, self.validity, self.uid_next, self.modseq)
@@ -79,10 +90,12 @@ class Counts:
     done: int = 0  # of them stored, or parked
     bytes: int = 0  # of messages fetched
     added: int = 0
+    moved: int = 0
     removed: int = 0
     flags_changed: int = 0
     parked: int = 0
     folders: int = 0
+    unplaced: int = 0  # messages that lie nowhere, and may yet be found
     skipped: list[Skipped] = field(default_factory=list)
 
 

@@ -1,31 +1,44 @@
 """What a sync tells the log. Pure.
 
-Payloads hold public ids and facts, never content. `backfill` marks mail that was there before the account
-was connected: nobody needs to be told of it.
+Payloads hold public ids and facts, never content; a replay of all of an account's stream gives which message
+lies in which folder under which flags. The server's numbers are no part of that. `backfill` marks mail that
+was there before the account was connected: nobody needs to be told of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from postroom.events.model import Event
-from postroom.mail.model import Added, Displaced, Folder, Purged
+from postroom.mail.model import Came, Displaced, Folder, Placed, Purged
 
 
-def of_added(added: Iterable[Added], folder: Folder, *, backfill: bool) -> list[Event]:
-    """`mail.added` for a new message; `mail.moved` for one that we had and that lies here now, too."""
-    return [
-        Event(
-            "mail.added" if mail.is_new else "mail.moved",
-            {
-                "message": str(mail.public_id),
-                "folder": str(folder.public_id),
-                "uid": mail.incoming.uid,
-                "flags": sorted(mail.incoming.flags),
-                **({"backfill": True} if backfill and mail.is_new else {}),
-            },
-        )
-        for mail in added
-    ]
+def of_placed(placed: Iterable[Placed], folder: Folder, backfill: Collection[int] = ()) -> list[Event]:
+    """What has happened to messages that lie in this folder now, if anything has.
+
+    Of some, by uid, nobody needs to be told.
+    """
+    told = (_of_placed(one, folder, backfill=one.uid in backfill) for one in placed)
+    return [event for event in told if event is not None]
+
+
+def _of_placed(one: Placed, folder: Folder, *, backfill: bool) -> Event | None:
+    data: dict[str, Any] = {
+        "message": str(one.public_id),
+        "folder": str(folder.public_id),
+        "flags": sorted(one.flags),
+    }
+    match one.came:
+        case Came.ADDED:
+            return Event("mail.added", data | {"backfill": True} if backfill else data)
+        case Came.COPIED:
+            return Event("mail.copied", data)
+        case Came.MOVED:
+            assert one.before is not None
+            return Event("mail.moved", data | {"from": str(one.before.folder)})
+        case Came.STAYED:
+            assert one.before is not None
+            return Event("mail.flags_changed", data) if one.before.flags != one.flags else None
 
 
 def of_flags(
@@ -34,24 +47,18 @@ def of_flags(
     return [
         Event(
             "mail.flags_changed",
-            {
-                "message": str(message),
-                "folder": str(folder.public_id),
-                "uid": uid,
-                "flags": sorted(flags[uid]),
-            },
+            {"message": str(message), "folder": str(folder.public_id), "flags": sorted(flags[uid])},
         )
         for uid, message in messages.items()
     ]
 
 
 def of_displaced(displaced: Iterable[Displaced], folder: Folder) -> list[Event]:
+    """Nothing yet of those that lie nowhere: they may have moved to where nobody has looked."""
     return [
-        Event(
-            "mail.left",
-            {"message": str(mail.public_id), "folder": str(folder.public_id), "uid": mail.uid},
-        )
+        Event("mail.left", {"message": str(mail.public_id), "folder": str(folder.public_id)})
         for mail in displaced
+        if not mail.is_unplaced
     ]
 
 

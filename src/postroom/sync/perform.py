@@ -9,7 +9,7 @@ LeaseHeld                untouched: another process is at it
 import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Literal
@@ -28,8 +28,11 @@ from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.seal import Vault
 
 from .model import Counts
-from .run import sync_account
+from .run import Manner, sync_account
 from .workshop import Workshop
+
+A_MOMENT = timedelta(seconds=10)
+FULL_EVERY = timedelta(days=1)  # deltas are hints: this often everything is compared
 
 logger = structlog.get_logger()
 
@@ -42,6 +45,7 @@ class Means:
     vault: Vault
     providers: Mapping[str, Provider]
     workshop: Workshop = field(default_factory=Workshop)
+    manner: Manner = field(default_factory=Manner)
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -65,28 +69,39 @@ class Outcome:
 
 
 async def perform(
-    means: Means, account: Account, *, every: timedelta, counts: Counts | None = None
+    means: Means,
+    account: Account,
+    *,
+    every: timedelta,
+    counts: Counts | None = None,
+    full: bool = False,
+    grace: timedelta | None = None,
 ) -> Outcome:
     """Sync one account now. `every` is its poll interval where it has none of its own.
+
+    `full` compares everything, as happens by itself once a day; `grace` is how long mail that lies nowhere
+    may have moved, where that is not as usual.
 
     Never raises for what is the account's, the server's or the network's trouble; those are outcomes.
     """
     counts = counts if counts is not None else Counts()
     began = monotonic()
     error: PostroomError | None = None
+    grace = means.manner.grace if grace is None else grace
     try:
         opening = await means.mailbox(account)
-        await _started(means.db, account)
-        await sync_account(
-            means.db, account.tenant_id, account.id, account.scope, opening, counts, means.workshop
-        )
+        account = await _started(means.db, account)
+        is_due = account.compared_at is None or datetime.now(UTC) - account.compared_at > FULL_EVERY
+        manner = replace(means.manner, full=full or is_due, grace=grace)
+        await sync_account(means.db, account, opening, counts, means.workshop, manner)
     except LeaseHeld as held:
         return Outcome(account, "busy", counts, monotonic() - began, held)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
     seconds = monotonic() - began
     with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
-        await _finished(means.db, account, account.poll_every or every, error)
+        soon = grace + A_MOMENT if counts.unplaced else None
+        await _finished(means.db, account, account.poll_every or every, error, soon)
     status: Literal["success", "failed"] = "failed" if error else "success"
     logger.info(
         "sync.finished",
@@ -100,12 +115,21 @@ async def perform(
     return Outcome(account, status, counts, seconds, error)
 
 
-async def _started(db: Database, account: Account) -> None:
+async def _started(db: Database, account: Account) -> Account:
+    """The account as it is now."""
     async with db.transaction(account.tenant_id) as conn:
         await accounts.mark_sync_started(conn, account.tenant_id, account.id)
+        return await accounts.get_by_id(conn, account.tenant_id, account.id)
 
 
-async def _finished(db: Database, account: Account, every: timedelta, error: PostroomError | None) -> None:
+async def _finished(
+    db: Database,
+    account: Account,
+    every: timedelta,
+    error: PostroomError | None,
+    soon: timedelta | None,
+) -> None:
+    """`soon`: when there is more to be said of mail that lies nowhere, whatever the interval."""
     now = datetime.now(UTC)
     async with db.transaction(account.tenant_id) as conn:
         if error is None:
@@ -114,8 +138,7 @@ async def _finished(db: Database, account: Account, every: timedelta, error: Pos
                 account.tenant_id,
                 account.id,
                 at=now,
-                next_sync_at=due.after_success(now, every, random.random()),
-                verified_at=None,
+                next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
             )
             return
         state = AccountState.REAUTH_REQUIRED if isinstance(error, NeedsOwner) else AccountState.ERROR

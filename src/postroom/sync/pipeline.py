@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ class Pipeline:
         self.writer = writer
         self._steps: asyncio.Queue[Step] = asyncio.Queue(maxsize=MOST)
         self._under_way: set[Work[Any]] = set()
+        self._last: Folder | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -42,11 +44,17 @@ class Pipeline:
             for work in self._under_way:
                 work.close()
 
-    async def store(self, folder: Folder, validity: int, batch: Batch, *, many: bool, backfill: bool) -> None:
-        """Begin to read a batch, to be stored in its turn. Waits when enough is under way."""
+    async def store(
+        self, folder: Folder, validity: int, batch: Batch, *, many: bool, old: datetime | None
+    ) -> None:
+        """Begin to read a batch, to be stored in its turn. Waits when enough is under way.
+
+        Mail from before `old` is not news.
+        """
+        self._last = folder
         work = self.writer.workshop.prepare(self.writer.tenant, folder, batch, many=many)
         self._under_way.add(work)
-        await self._steps.put(partial(self._store, folder, validity, batch, work, backfill))
+        await self._steps.put(partial(self._store, folder, validity, batch, work, old))
 
     async def then(self, step: Step) -> None:
         """Do this when everything before it is stored."""
@@ -56,6 +64,11 @@ class Pipeline:
         """Wait until everything is stored."""
         await self._steps.join()
 
+    async def settled(self, folder: Folder) -> None:
+        """Wait until everything from other folders is stored."""
+        if self._last is not None and self._last.id != folder.id:
+            await self.drain()
+
     async def _carry_out(self) -> None:
         while True:
             step = await self._steps.get()
@@ -63,7 +76,7 @@ class Pipeline:
             self._steps.task_done()
 
     async def _store(
-        self, folder: Folder, validity: int, batch: Batch, work: Work[Any], backfill: bool
+        self, folder: Folder, validity: int, batch: Batch, work: Work[Any], old: datetime | None
     ) -> None:
         writer, fatal = self.writer, list[int]()
         try:
@@ -74,7 +87,7 @@ class Pipeline:
             for uid in fatal:
                 await writer.park(folder, validity, uid, "sync.not_readable", NOT_READABLE)
             if prepared:
-                await writer.messages(folder, validity, prepared, backfill=backfill)
+                await writer.messages(folder, validity, prepared, old=old)
         finally:
             self._under_way.remove(work)
             work.close()

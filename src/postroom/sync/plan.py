@@ -12,6 +12,8 @@ listed    -           fetch         seen      flag (if new)  fetch, newest first
 not       remove      -
 """
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -22,6 +24,7 @@ from .model import Cursor
 
 DOUBTFUL_COUNT = 100
 DOUBTFUL_SHARE = 0.05
+PIECE = 1 << 14  # uids that are compared at a time
 
 
 class Way(Enum):
@@ -49,14 +52,33 @@ def way(cursor: Cursor | None, status: FolderStatus) -> Way:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    missing: Sequence[int]  # the server has them, the copy has not; ascending
-    extra: Sequence[int]  # the copy has them, the server has not; ascending
+    """All ascending."""
+
+    missing: Sequence[int]  # the server has them, the copy has not
+    extra: Sequence[int]  # the copy has them, the server has not
+    both: Sequence[int]
 
 
-def compare(stored: Collection[int], listed: Collection[int]) -> Difference:
-    """Compare what is stored with a complete listing."""
-    ours, theirs = frozenset(stored), frozenset(listed)
-    return Difference(sorted(theirs - ours), sorted(ours - theirs))
+def compare(stored: Sequence[int], listed: Sequence[int]) -> Difference:
+    """Compare what is stored with a complete listing, both ascending; a piece of each at a time."""
+    missing, extra, both = array("I"), array("I"), array("I")
+    ours, theirs = 0, 0
+    while ours < len(stored) and theirs < len(listed):
+        end = min(stored[min(ours + PIECE, len(stored)) - 1], listed[min(theirs + PIECE, len(listed)) - 1])
+        ours_end = bisect_right(stored, end, ours, min(ours + PIECE, len(stored)))
+        theirs_end = bisect_right(listed, end, theirs, min(theirs + PIECE, len(listed)))
+        here, there = stored[ours:ours_end], listed[theirs:theirs_end]
+        if here == there:
+            both.extend(here)
+        else:
+            known, seen = frozenset(here), frozenset(there)
+            missing.extend(uid for uid in there if uid not in known)
+            extra.extend(uid for uid in here if uid not in seen)
+            both.extend(uid for uid in here if uid in seen)
+        ours, theirs = ours_end, theirs_end
+    extra.extend(stored[ours:])
+    missing.extend(listed[theirs:])
+    return Difference(missing, extra, both)
 
 
 def is_doubtful(removed: int, stored: int) -> bool:

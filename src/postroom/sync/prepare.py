@@ -60,6 +60,7 @@ def _prepare(
         digest=packed.digest,
         size=message.size,
         kept=keep(parsed),
+        object_id=item.object_id,
     )
     searchable = _searchable(folder.account_id, incoming.received_at, parsed)
     return Prepared(incoming, packed, document.prepare(tenant, searchable), file)

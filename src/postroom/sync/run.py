@@ -1,23 +1,24 @@
 """Sync one account: every folder, newest mail first, under the account's lease.
 
-    folders -> look at each -> newest of each -> the rest, with a look at the inbox now and then -> finish
+    folders -> renames -> look at each -> newest of each -> the rest, and the inbox now and then -> finish
 
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
 
-from postroom.accounts.model import Scope
+from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
 from postroom.db import leases
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
-from postroom.ids import AccountId, FolderId, TenantId
+from postroom.ids import FolderId
 from postroom.mail.model import Folder
 from postroom.mail.store import folders
 from postroom.providers.model import (
@@ -30,11 +31,13 @@ from postroom.providers.model import (
     ServerRefused,
 )
 
-from . import store
-from .folder import FolderCopy, copy_newest, copy_suspects, look, look_again, unchanged
+from . import logins, store
+from .folder import copy_newest, copy_suspects, look_again
+from .look import FolderCopy, Wish, look, unchanged
 from .model import TOO_LARGE, Counts, Cursor, Parked, Skipped
 from .pipeline import Pipeline
 from .plan import Way, way
+from .renames import renames
 from .workshop import Workshop
 from .write import Writer
 
@@ -42,47 +45,71 @@ FIRST = 200  # messages of each folder that come before anything older
 PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
 TURN = 1000  # messages of a folder before the inbox is looked at again
 ORDER = (FolderRole.INBOX, FolderRole.SENT, FolderRole.DRAFTS, FolderRole.ARCHIVE)
+EVERYTHING = range(-(1 << 63), 1 << 63)  # every uid, those that stand for an unknown one as well
+EVER = datetime.max.replace(tzinfo=UTC)
 
 logger = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a sync is done."""
+
+    full: bool = False  # compare everything, whatever the server's numbers say
+    grace: timedelta = timedelta(seconds=60)  # how long mail that lies nowhere may have moved
+    pause: timedelta = timedelta(seconds=30)  # between two logins, when one came to nothing
+
+
 async def sync_account(
     db: Database,
-    tenant: TenantId,
-    account: AccountId,
-    scope: Scope,
+    account: Account,
     opening: AbstractAsyncContextManager[Mailbox],
     counts: Counts,
     workshop: Workshop,
+    manner: Manner,
 ) -> None:
     """Make the copy equal to the mailbox that `opening` opens. `counts` tells how far it is, as it goes.
 
-    Raises `LeaseHeld` when this account is being synced already, and whatever the provider raises; then what
-    was stored stays stored, and the next sync goes on from there.
+    Raises `LeaseHeld` when this account is being synced already, `TooSoon`, and whatever the provider raises;
+    then what was stored stays stored, and the next sync goes on from there.
     """
-    async with leases.holding(db, tenant, f"sync.account:{account}") as lease, opening as mailbox:
-        writer = Writer(db, lease, tenant, account, counts, workshop)
-        await _Run(mailbox, writer, scope).run()
+    tenant = account.tenant_id
+    async with (
+        leases.holding(db, tenant, f"sync.account:{account.id}") as lease,
+        logins.admitted(db, account, manner.pause),
+        opening as mailbox,
+    ):
+        writer = Writer(db, lease, tenant, account.id, counts, workshop)
+        await _Run(mailbox, writer, account, manner).run()
 
 
 class _Run:
     """One sync of one account."""
 
-    def __init__(self, mailbox: Mailbox, writer: Writer, scope: Scope) -> None:
-        self._mailbox, self._writer, self._scope = mailbox, writer, scope
+    def __init__(self, mailbox: Mailbox, writer: Writer, account: Account, manner: Manner) -> None:
+        self._mailbox, self._writer, self._account, self._manner = mailbox, writer, account, manner
+        # Servers tell whole seconds.
+        old = EVER if account.compared_at is None else account.created_at.replace(microsecond=0)
+        self._wish = Wish(account.scope, old, manner.full)
         self._pipeline = Pipeline(writer)
         self._counts = writer.counts
         self._copies: list[FolderCopy] = []
 
     async def run(self) -> None:
+        began = datetime.now(UTC)
         listed = await self._mailbox.folders()
         known, cursors, parked = await self._stored()
-        chosen = [remote for remote in listed if remote.selectable and wants(self._scope, remote.path)]
+        chosen = [
+            remote for remote in listed if remote.selectable and wants(self._account.scope, remote.path)
+        ]
         chosen.sort(key=_rank)
         self._counts.folders = len(chosen)
+        known, gone = await self._folders(known, cursors, listed, chosen)
         for remote in chosen:
             folder = await self._save(remote, known.get(remote.name))
             await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
+        self._writer.leaving = {copy.folder.id: copy.removed for copy in self._copies}
+        self._writer.leaving |= {folder.id: EVERYTHING for folder in gone}
         async with self._pipeline.running():
             try:
                 await self._copy()
@@ -90,12 +117,47 @@ class _Run:
                 await self._pipeline.drain()  # what has arrived need not be fetched again
                 raise
             await self._pipeline.drain()
-        await self._forget_folders(known, listed)
+        for folder in gone:
+            await self._writer.forget_folder(folder)
         for copy in self._copies:
             await self._finish(copy)
         if not self._counts.skipped:
-            # What is parked may be mail that we have and that was moved or numbered anew.
-            await self._writer.purge(PATIENCE if await self._is_waiting() else timedelta())
+            await self._conclude(began)
+
+    async def _conclude(self, began: datetime) -> None:
+        """Everything has been looked at. What is parked may be mail that we have and that moved."""
+        is_waiting = await self._is_waiting()
+        await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
+        if all(copy.is_compared for copy in self._copies):
+            await self._writer.compared(
+                began, is_equal=not is_waiting, is_first=self._account.compared_at is None
+            )
+
+    async def _folders(
+        self,
+        known: Mapping[bytes, Folder],
+        cursors: Mapping[FolderId, Cursor],
+        listed: Sequence[RemoteFolder],
+        chosen: Sequence[RemoteFolder],
+    ) -> tuple[Mapping[bytes, Folder], list[Folder]]:
+        """Follow renames; return the folders by the names that they have now, and those that are gone.
+
+        A folder is gone that two listings lack. An empty list is a server's mistake, not its mailbox. One
+        that is deleted while others lie below it stays in the list as a name that holds no mail.
+        """
+        found = await renames(self._mailbox, self._writer, known, cursors, chosen)
+        now = dict(known)
+        if found.pairs:
+            taken, moved = {remote.name for _, remote in found.pairs}, {old.name for old, _ in found.pairs}
+            for name in sorted((taken & known.keys()) - moved):
+                await self._writer.forget_folder(now.pop(name))
+            for name in moved:
+                del now[name]
+            now |= {folder.name: folder for folder in await self._writer.rename(found.pairs)}
+        gone = now.keys() - {remote.name for remote in listed if remote.selectable} - found.undecided
+        if gone and listed:
+            gone -= {remote.name for remote in await self._mailbox.folders() if remote.selectable}
+        return now, [now[name] for name in sorted(gone)] if listed else []
 
     async def _stored(
         self,
@@ -117,8 +179,9 @@ class _Run:
         return any(entry.code != TOO_LARGE for entry in entries)
 
     async def _save(self, remote: RemoteFolder, known: Folder | None) -> Folder:
-        now = (remote.path, remote.role, remote.selectable)
-        if known is not None and (known.path, known.role, known.selectable) == now:
+        theirs = (remote.status.object_id if remote.status else None) or (known and known.object_id)
+        now = (remote.path, remote.role, remote.selectable, theirs)
+        if known is not None and (known.path, known.role, known.selectable, known.object_id) == now:
             return known
         return await self._writer.folder(remote, is_new=known is None)
 
@@ -127,11 +190,12 @@ class _Run:
     ) -> None:
         """See what a folder needs, by the list alone where that is enough."""
         is_waiting = any(entry.is_due for entry in parked)
-        if cursor and remote.status and not is_waiting and way(cursor, remote.status) is Way.NOTHING:
+        is_wanted = is_waiting or self._wish.full
+        if cursor and remote.status and not is_wanted and way(cursor, remote.status) is Way.NOTHING:
             self._copies.append(unchanged(folder, remote, cursor))
             return
         with self._skipping(remote):
-            copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._scope)
+            copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._wish)
             self._copies.append(copy)
             self._counts.total += len(copy.todo) + len(copy.suspects)
 
@@ -154,26 +218,16 @@ class _Run:
     async def _turn(self, copy: FolderCopy, step: Callable[..., Awaitable[None]]) -> None:
         with self._skipping(copy.remote):
             await step(self._mailbox, self._pipeline, copy)
-            if not copy.todo and not copy.suspects and not copy.removed:
+            if not copy.todo and not copy.suspects and not copy.removed and not copy.is_renumbered:
                 await self._pipeline.then(partial(self._finish, copy))
             return
-        copy.todo, copy.suspects, copy.after, copy.removed = [], [], copy.before, ()
+        copy.put_off()
+        self._writer.leaving.pop(copy.folder.id, None)
 
     async def _finish(self, copy: FolderCopy) -> None:
-        if copy.removed or copy.after != copy.before:
-            await self._writer.finish(copy.folder, copy.removed, copy.after)
-            copy.removed, copy.before = (), copy.after
-
-    async def _forget_folders(self, known: Mapping[bytes, Folder], listed: Sequence[RemoteFolder]) -> None:
-        """Folders that two listings lack are gone. An empty list is a server's mistake, not its mailbox.
-
-        A folder that is deleted while others lie below it stays in the list as a name that holds no mail.
-        """
-        gone = known.keys() - {remote.name for remote in listed if remote.selectable}
-        if gone and listed:
-            gone -= {remote.name for remote in await self._mailbox.folders() if remote.selectable}
-            for name in sorted(gone):
-                await self._writer.forget_folder(known[name])
+        if copy.removed or copy.is_renumbered or copy.after != copy.before:
+            await self._writer.finish(copy.folder, copy.removed, copy.after, is_renumbered=copy.is_renumbered)
+            copy.removed, copy.before, copy.is_renumbered = (), copy.after, False
 
     @contextmanager
     def _skipping(self, remote: RemoteFolder) -> Iterator[None]:

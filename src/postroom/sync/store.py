@@ -109,5 +109,15 @@ async def forget(conn: Connection, tenant: TenantId, account: AccountId) -> list
     return [row["digest"] for row in rows if row["digest"] is not None]
 
 
+IS_WAITING = """
+    SELECT EXISTS (SELECT FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND code <> $3)
+"""
+
+
+async def is_waiting(conn: Connection, tenant: TenantId, folder: FolderId, but: str) -> bool:
+    """Whether something of a folder could not be had, for another reason than `but`."""
+    return bool(await conn.fetchval(IS_WAITING, tenant, folder, but))
+
+
 async def parked(conn: Connection, tenant: TenantId, account: AccountId) -> list[Parked]:
     return [Parked(*row) for row in await conn.fetch(PARKED, tenant, account)]

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
 from postroom.db.pool import Database
 from postroom.ids import FolderId
-from postroom.mail.store import folders
+from postroom.mail.store import folders, places
 from postroom.providers.model import Mailbox, OpenFolder, RemoteFolder
 
 from . import store
-from .folder import WINDOW, in_scope
+from .look import WINDOW, in_scope
 from .perform import Means
 from .plan import changed, compare
 
@@ -36,11 +38,18 @@ class FolderDifference:
 
 
 async def verify(means: Means, account: Account) -> list[FolderDifference]:
-    """Every folder of the mailbox or of the copy, in order of its path. Raises what the provider raises."""
+    """Every folder of the mailbox or of the copy, in order of its path. Raises what the provider raises.
+
+    When all are equal, the account's `verified_fresh_at` says so.
+    """
+    began = datetime.now(UTC)
     async with await means.mailbox(account) as mailbox:
         remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
         found = [await _folder(means.db, mailbox, account, folder) for folder in remote]
     gone = await _gone(means.db, account, {folder.name for folder in remote})
+    if all(folder.is_equal for folder in (*found, *gone)):
+        async with means.db.transaction(account.tenant_id) as conn:
+            await accounts.mark_compared(conn, account.tenant_id, account.id, began, is_equal=True)
     return sorted([*found, *gone], key=lambda folder: folder.path)
 
 
@@ -50,15 +59,17 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
     async with db.transaction(account.tenant_id) as conn:
         ours = (await folders.listed(conn, account.tenant_id, account.id)).get(remote.name)
         cursor = (await store.cursors(conn, account.tenant_id, account.id)).get(ours.id) if ours else None
-        stored = await folders.uids(conn, account.tenant_id, ours.id) if ours else []
+        stored: Sequence[int] = await folders.uids(conn, account.tenant_id, ours.id) if ours else ()
+        unnumbered = len(await places.unnumbered(conn, account.tenant_id, ours.id)) if ours else 0
     if cursor is not None and cursor.validity != opened.status.validity:
         return FolderDifference(remote.path, len(listed), len(stored), len(listed), len(stored), 0)
     difference = compare(stored, listed)
     missing = await in_scope(opened, account.scope, difference.missing)
-    both = sorted(set(stored) & set(listed))
+    both = difference.both
     differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
+    extra = len(difference.extra) + unnumbered
     return FolderDifference(
-        remote.path, len(both) + len(missing), len(stored), len(missing), len(difference.extra), differ
+        remote.path, len(both) + len(missing), len(stored) + unnumbered, len(missing), extra, differ
     )
 
 
@@ -81,6 +92,6 @@ async def _gone(db: Database, account: Account, remote: set[bytes]) -> list[Fold
     async with db.transaction(account.tenant_id) as conn:
         for name, folder in (await folders.listed(conn, account.tenant_id, account.id)).items():
             if name not in remote and wants(account.scope, folder.path):
-                stored = len(await folders.uids(conn, account.tenant_id, folder.id))
+                stored = len(await folders.all_uids(conn, account.tenant_id, folder.id))
                 found.append(FolderDifference(folder.path, 0, stored, 0, stored, 0))
     return found

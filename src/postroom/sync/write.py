@@ -3,28 +3,31 @@
 No transaction is open while we wait for a server.
 """
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import asyncpg
 import structlog
 
+from postroom.accounts import store as accounts
 from postroom.blobs import store as blobs
 from postroom.db import leases
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
 from postroom.events import log
 from postroom.events.model import Event, stream_of
-from postroom.ids import AccountId, TenantId
-from postroom.mail.model import Folder
-from postroom.mail.store import folders, write
-from postroom.providers.model import RemoteFolder
+from postroom.ids import AccountId, FolderId, TenantId
+from postroom.mail.identity import Arrived
+from postroom.mail.model import Came, Folder, Placed
+from postroom.mail.store import folders, places, write
+from postroom.providers.model import RemoteFolder, RemoteItem
 from postroom.search import store as search
 
 from . import news, store
-from .model import Counts, Cursor
+from .model import TOO_LARGE, Counts, Cursor
 from .prepare import Prepared
 from .workshop import Workshop
 
@@ -46,6 +49,14 @@ class Writer:
     counts: Counts
     workshop: Workshop
     has_statistics: bool = False
+    leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
+
+    def is_leaving(self, folder: FolderId, uid: int) -> bool:
+        gone = self.leaving.get(folder, ())
+        if isinstance(gone, range):
+            return uid in gone
+        at = bisect_left(gone, uid)
+        return at < len(gone) and gone[at] == uid
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event]]]:
@@ -62,12 +73,19 @@ class Writer:
                 events.append(news.of_folder("added", folder))
         return folder
 
+    async def rename(self, renamed: Sequence[tuple[Folder, RemoteFolder]]) -> list[Folder]:
+        """These folders have other names now, and are what they were."""
+        async with self._writing() as (conn, events):
+            now = await folders.rename(conn, self.tenant, renamed)
+            events += [news.of_folder("renamed", folder) for folder in now]
+        return now
+
     async def messages(
-        self, folder: Folder, validity: int, batch: Sequence[Prepared], *, backfill: bool
+        self, folder: Folder, validity: int, batch: Sequence[Prepared], *, old: datetime | None
     ) -> None:
         """Store a batch. A message that PostgreSQL will not take is parked with its raw bytes."""
         try:
-            await self._messages(folder, batch, backfill=backfill)
+            await self._messages(folder, batch, old=old)
         except REFUSED as error:
             if len(batch) == 1:
                 await self.park(
@@ -75,25 +93,51 @@ class Writer:
                 )
                 return
             middle = len(batch) // 2
-            await self.messages(folder, validity, batch[:middle], backfill=backfill)
-            await self.messages(folder, validity, batch[middle:], backfill=backfill)
+            await self.messages(folder, validity, batch[:middle], old=old)
+            await self.messages(folder, validity, batch[middle:], old=old)
         if not self.has_statistics and self.counts.added >= MEASURED:
             async with self.db.transaction(self.tenant) as conn:
                 self.has_statistics = await write.analyze(conn)
 
-    async def _messages(self, folder: Folder, batch: Sequence[Prepared], *, backfill: bool) -> None:
+    async def _messages(self, folder: Folder, batch: Sequence[Prepared], *, old: datetime | None) -> None:
+        incoming = [mail.incoming for mail in batch]
         async with self._writing() as (conn, events):
-            added = await write.add(conn, self.tenant, self.account, [mail.incoming for mail in batch])
-            new = [(row, mail) for row, mail in zip(added, batch, strict=True) if row.is_new]
+            placed = await write.add(conn, self.tenant, self.account, folder, incoming, self.is_leaving)
+            new = [(one, mail) for one, mail in zip(placed, batch, strict=True) if one.came is Came.ADDED]
             await blobs.keep(conn, self.tenant, [mail.packed for _, mail in new if mail.file is None])
             for _, mail in new:
                 if mail.file is not None:
                     await blobs.keep_file(conn, self.tenant, mail.packed, mail.file)
-            await search.add(conn, self.tenant, [mail.words_of(row.id) for row, mail in new])
-            await self._unpark(conn, folder, [mail.incoming.uid for mail in batch])
-            events += news.of_added(added, folder, backfill=backfill)
-        self.counts.added += len(new)
-        self.counts.done += len(batch)
+            await search.add(conn, self.tenant, [mail.words_of(one.id) for one, mail in new])
+            await self._unpark(conn, folder, [mail.uid for mail in incoming])
+            backfill = {mail.uid for mail in incoming if old is not None and mail.received_at < old}
+            events += news.of_placed(placed, folder, backfill=backfill)
+        self._count(placed)
+
+    async def place_known(self, folder: Folder, items: Sequence[RemoteItem]) -> set[int]:
+        """Let those lie in a folder whose content we have, by the server's own id for it; return their uids.
+
+        One of another size than what we have is not believed.
+        """
+        async with self._writing() as (conn, events):
+            objects = {item.object_id: item.size for item in items if item.object_id is not None}
+            known = await places.known_objects(conn, self.tenant, self.account, list(objects))
+            known = [one for one in known if objects[str(one.key)] in {None, one.size}]
+            arrived = [
+                (item.uid, Arrived(item.object_id or "", (item.flags or frozenset()) - {"\\Recent"}))
+                for item in items
+            ]
+            settled = await places.settle(conn, self.tenant, folder, arrived, known, self.is_leaving)
+            placed = [one for one in settled if one is not None]
+            await self._unpark(conn, folder, [one.uid for one in placed])
+            events += news.of_placed(placed, folder)
+        self._count(placed)
+        return {one.uid for one in placed}
+
+    def _count(self, placed: Sequence[Placed]) -> None:
+        self.counts.added += sum(one.came is Came.ADDED for one in placed)
+        self.counts.moved += sum(one.came is Came.MOVED for one in placed)
+        self.counts.done += len(placed)
 
     async def park(
         self, folder: Folder, validity: int, uid: int, code: str, reason: str, mail: Prepared | None = None
@@ -128,30 +172,37 @@ class Writer:
 
     async def flags(self, folder: Folder, flags: Mapping[int, frozenset[str]]) -> None:
         async with self._writing() as (conn, events):
-            changed = await write.set_flags(conn, self.tenant, folder.id, flags)
+            changed = await places.set_flags(conn, self.tenant, folder.id, flags)
             events += news.of_flags(changed, flags, folder)
         self.counts.flags_changed += len(changed)
 
     async def begin(self, folder: Folder, validity: int) -> Cursor:
         """Begin a folder's copy under this validity, known before the first message is stored under it.
 
-        Numbers given under another are worthless: those messages lie nowhere until they are found again.
+        Numbers given under another are worthless: those messages lie there under unknown ones until they are
+        found again.
         """
-        cursor = Cursor.begun(validity)
         async with self._writing() as (conn, events):
-            uids = await folders.uids(conn, self.tenant, folder.id)
-            await write.displace(conn, self.tenant, folder.id, uids)
+            had = await places.unnumber(conn, self.tenant, folder.id)
             await self._unpark(conn, folder, None)
+            cursor = Cursor.begun(validity, had)
             await store.move(conn, self.tenant, folder.id, cursor)
-            if uids:
+            if had:
                 events.append(news.of_folder("renumbered", folder))
         return cursor
 
-    async def finish(self, folder: Folder, removed: Sequence[int], cursor: Cursor | None) -> None:
-        """Take what is gone out of a folder and move its cursor, together."""
+    async def finish(
+        self, folder: Folder, removed: Sequence[int], cursor: Cursor | None, *, is_renumbered: bool
+    ) -> None:
+        """Take what is gone out of a folder and move its cursor, together.
+
+        What was not found again in a folder with new numbers is gone, unless some of its mail cannot be had.
+        """
         async with self._writing() as (conn, events):
+            if is_renumbered and not await store.is_waiting(conn, self.tenant, folder.id, TOO_LARGE):
+                removed = [*removed, *await places.unnumbered(conn, self.tenant, folder.id)]
             if removed:
-                displaced = await write.displace(conn, self.tenant, folder.id, removed)
+                displaced = await places.displace(conn, self.tenant, folder, removed)
                 events += news.of_displaced(displaced, folder)
                 self.counts.removed += len(displaced)
             if cursor is not None:
@@ -160,8 +211,8 @@ class Writer:
     async def forget_folder(self, folder: Folder) -> None:
         """The server has this folder no more. Its messages may lie elsewhere."""
         async with self._writing() as (conn, events):
-            uids = await folders.uids(conn, self.tenant, folder.id)
-            displaced = await write.displace(conn, self.tenant, folder.id, uids)
+            uids = await folders.all_uids(conn, self.tenant, folder.id)
+            displaced = await places.displace(conn, self.tenant, folder, uids)
             await self._unpark(conn, folder, None)
             await folders.remove(conn, self.tenant, folder.id)
             events += news.of_displaced(displaced, folder)
@@ -177,10 +228,19 @@ class Writer:
         released = await store.release(conn, self.tenant, folder.id, uids)
         await blobs.release(conn, self.tenant, released)
 
-    async def purge(self, after: timedelta = timedelta()) -> None:
+    async def purge(self, after: timedelta) -> None:
         """Delete the messages that have lain in no folder for so long, now that all have been looked at."""
         async with self._writing() as (conn, events):
-            purged = await write.purge(conn, self.tenant, self.account, after)
+            purged = await places.purge(conn, self.tenant, self.account, after)
             await search.remove(conn, self.tenant, [mail.id for mail in purged])
             await blobs.release(conn, self.tenant, [mail.digest for mail in purged])
             events += news.of_purged(purged)
+            self.counts.unplaced = await places.unplaced(conn, self.tenant, self.account)
+
+    async def compared(self, at: datetime, *, is_equal: bool, is_first: bool) -> None:
+        """Every message and every flag was compared, beginning at that time."""
+        async with self._writing() as (conn, events):
+            await accounts.mark_compared(conn, self.tenant, self.account, at, is_equal=is_equal)
+            if is_first:
+                account = await accounts.get_by_id(conn, self.tenant, self.account)
+                events.append(Event("sync.completed_first", {"account": str(account.public_id)}))

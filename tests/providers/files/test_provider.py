@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.imap.uids import LARGEST
 from postroom.providers.files.maildir import MaildirWriter
 from postroom.providers.files.mbox import MboxWriter
 from postroom.providers.files.provider import FilesProvider, NotMail
@@ -40,7 +41,7 @@ async def test_what_was_exported_can_be_imported(
         assert list(await folder.uids()) == list(range(1, 46))
         items = await folder.scan([1, 2, 45, 46])
         assert [item.uid for item in items] == [1, 2, 45]
-        assert await folder.changes(folder.status) is None
+        assert await folder.changes(folder.status, 1, LARGEST) is None
         fetched = [m async for m in folder.fetch(items) if isinstance(m, RemoteMessage)]
         assert [m.content for m in fetched] == [b"Subject: %d\r\n\r\nhi\r\n" % n for n in (0, 1, 44)]
         assert fetched[0].received_at is not None

@@ -8,7 +8,7 @@ from servers.dovecot import Dovecot
 from postroom.imap import commands
 from postroom.imap.aio import connect
 from postroom.imap.commands import Command
-from postroom.imap.uids import UidSet
+from postroom.imap.uids import LARGEST, UidSet
 from postroom.net.egress import Egress
 from postroom.providers.imap.provider import ImapMailbox, ImapProvider
 from postroom.providers.model import (
@@ -115,15 +115,17 @@ async def test_changes_name_flags_and_removals_since_a_cursor(dovecot: Dovecot) 
         flagged = commands.uid_store(UidSet.of([2]), "+", ["\\Flagged"])
         await change(dovecot, user, flagged, *remove(4))
         folder = await mailbox.open(await inbox(mailbox))
-        changes = await folder.changes(before)
+        changes = await folder.changes(before, 1, LARGEST)
 
         assert changes is not None
         assert changes.flags == {2: frozenset({"\\Flagged"})}
         assert changes.removed == frozenset({4})
         assert list(await folder.uids()) == [1, 2, 3, 5]
-        assert await folder.changes(FolderStatus(validity=before.validity)) is None
-        assert await folder.changes(FolderStatus(validity=1, modseq=1)) is None
-        assert await folder.changes(FolderStatus(validity=before.validity, modseq=1 << 60)) is None
+        assert await folder.changes(FolderStatus(validity=before.validity), 1, LARGEST) is None
+        assert await folder.changes(FolderStatus(validity=1, modseq=1), 1, LARGEST) is None
+        assert (
+            await folder.changes(FolderStatus(validity=before.validity, modseq=1 << 60), 1, LARGEST) is None
+        )
 
 
 async def test_a_message_that_goes_between_scan_and_fetch_is_gone_and_the_rest_arrives(

@@ -5,6 +5,7 @@ import re
 import pytest
 from providers.imap.fake import PROVIDER, Answer, speaking
 
+from postroom.imap.uids import LARGEST
 from postroom.providers.imap.fetch import MOST_BYTES, MOST_MESSAGES, windows
 from postroom.providers.model import (
     FolderGone,
@@ -169,16 +170,16 @@ async def test_changes_are_asked_from_the_cursor_and_removals_believed_only_with
         "UID FETCH": "* VANISHED (EARLIER) 4:5\n* 1 FETCH (UID 2 FLAGS (\\Flagged) MODSEQ (45))\nOK",
     }
     async with speaking(answers, capabilities="ENABLE CONDSTORE QRESYNC") as (fake, mailbox):
-        changes = await (await inbox(mailbox)).changes(BEFORE)
+        changes = await (await inbox(mailbox)).changes(BEFORE, 1, LARGEST)
     assert changes is not None
     assert (changes.flags, changes.removed) == ({2: frozenset({"\\Flagged"})}, frozenset({4, 5}))
-    assert "UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 40 VANISHED)" in fake.said
+    assert "UID FETCH 1:4294967295 (UID FLAGS) (CHANGEDSINCE 40 VANISHED)" in fake.said
 
     async with speaking(answers, capabilities="ENABLE CONDSTORE") as (fake, mailbox):
-        changes = await (await inbox(mailbox)).changes(BEFORE)
+        changes = await (await inbox(mailbox)).changes(BEFORE, 1, LARGEST)
     assert changes is not None
     assert changes.removed is None
-    assert "UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 40)" in fake.said
+    assert "UID FETCH 1:4294967295 (UID FLAGS) (CHANGEDSINCE 40)" in fake.said
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ async def test_changes_are_asked_from_the_cursor_and_removals_believed_only_with
 )
 async def test_a_cursor_that_proves_nothing_is_not_asked_with(since: FolderStatus) -> None:
     async with speaking(capabilities="CONDSTORE") as (fake, mailbox):
-        assert await (await inbox(mailbox)).changes(since) is None
+        assert await (await inbox(mailbox)).changes(since, 1, LARGEST) is None
 
     assert not any("CHANGEDSINCE" in command for command in fake.said)
 
@@ -209,7 +210,7 @@ async def test_a_cursor_that_proves_nothing_is_not_asked_with(since: FolderStatu
 async def test_changes_that_cannot_be_told_ask_for_a_scan(answer: str) -> None:
     answers: dict[str, Answer] = {"ENABLE": "* ENABLED QRESYNC\nOK", "UID FETCH": answer}
     async with speaking(answers, capabilities="ENABLE CONDSTORE QRESYNC") as (_, mailbox):
-        assert await (await inbox(mailbox)).changes(BEFORE) is None
+        assert await (await inbox(mailbox)).changes(BEFORE, 1, LARGEST) is None
 
 
 def body(uid: int, text: str) -> str:

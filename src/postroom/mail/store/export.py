@@ -28,6 +28,9 @@ class ExportEntry:
     size: int
 
 
+BEFORE_ALL = -(1 << 63)
+"""What no uid comes before. Those below zero stand for numbers that are not known for the time being."""
+
 FOLDERS = """
     SELECT f.id, f.path, f.delimiter,
            (SELECT count(*) FROM mail_placement p WHERE p.tenant_id = $1 AND p.folder_id = f.id) AS messages

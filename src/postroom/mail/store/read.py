@@ -143,6 +143,7 @@ async def count(conn: Connection, tenant: TenantId, filters: Filters, most: int)
 
 
 async def _narrow(conn: Connection, tenant: TenantId, where: Where, filters: Filters) -> None:
+    where.add("m.unplaced_at IS NULL")
     where.given("m.account_id = $?", filters.account)
     where.given("m.thread_id = $?", filters.thread)
     where.given("m.received_at >= $?", filters.after)

@@ -11,17 +11,17 @@ MESSAGES = """
     INSERT INTO mail_message
            (tenant_id, account_id, id, public_id, thread_id, digest, size, message_id, subject, sender_name,
             sender_address, recipients, sent_at, received_at, preview, list_id, attachments, seen, flagged,
-            answered, draft, defects, parser)
+            answered, draft, defects, parser, object_id)
     OVERRIDING SYSTEM VALUE
     SELECT $1, $2, m.id, m.public_id, m.thread_id, m.digest, m.size, m.message_id, m.subject, m.sender_name,
            m.sender_address, m.recipients, m.sent_at, m.received_at, m.preview, m.list_id, m.attachments,
            '\\Seen' = ANY(f.flags), '\\Flagged' = ANY(f.flags), '\\Answered' = ANY(f.flags),
-           '\\Draft' = ANY(f.flags), string_to_array(m.defects, ' '), $3
+           '\\Draft' = ANY(f.flags), string_to_array(m.defects, ' '), $3, m.object_id
       FROM unnest($4::bigint[], $5::uuid[], $6::bigint[], $7::bytea[], $8::bigint[], $9::text[], $10::text[],
                   $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[], $16::text[],
-                  $17::text[], $18::int[], $19::text[], $20::text[])
+                  $17::text[], $18::int[], $19::text[], $20::text[], $21::text[])
         AS m (id, public_id, thread_id, digest, size, message_id, subject, sender_name, sender_address,
-              recipients, sent_at, received_at, preview, list_id, attachments, flags, defects),
+              recipients, sent_at, received_at, preview, list_id, attachments, flags, defects, object_id),
            LATERAL (SELECT string_to_array(m.flags, ' ') AS flags) AS f
 """
 TEXTS = """
@@ -33,12 +33,6 @@ ATTACHMENTS = """
                                  disposition, first_byte, past_byte, encoding)
     SELECT $1, a.* FROM unnest($2::bigint[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[],
                                $8::text[], $9::bigint[], $10::bigint[], $11::text[]) AS a
-"""
-PLACEMENTS = """
-    INSERT INTO mail_placement (tenant_id, folder_id, uid, message_id, flags)
-    SELECT $1, p.folder_id, p.uid, p.message_id, string_to_array(p.flags, ' ')
-      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
-        AS p (folder_id, uid, message_id, flags)
 """
 
 
@@ -54,14 +48,6 @@ async def insert_messages(
     attachments = [(mail.id, *columns) for mail in new for columns in mail.incoming.kept.attachments]
     if attachments:
         await conn.execute(ATTACHMENTS, tenant, *zip(*attachments, strict=True))
-
-
-async def insert_placements(conn: Connection, tenant: TenantId, added: Sequence[Added]) -> None:
-    placements = [
-        (mail.incoming.folder_id, mail.incoming.uid, mail.id, " ".join(sorted(mail.incoming.flags)))
-        for mail in added
-    ]
-    await conn.execute(PLACEMENTS, tenant, *zip(*placements, strict=True))
 
 
 def _message(mail: Added, thread: ThreadId) -> tuple[object, ...]:
@@ -84,4 +70,5 @@ def _message(mail: Added, thread: ThreadId) -> tuple[object, ...]:
         len(kept.attachments),
         " ".join(sorted(incoming.flags)),
         kept.defects,
+        incoming.object_id,
     )

@@ -116,8 +116,8 @@ class _Numbered:
         items = await self.scan(await self.uids())
         return [item.uid for item in items if item.received_at is None or item.received_at.date() >= day]
 
-    async def changes(self, since: FolderStatus) -> Changes | None:
-        del since
+    async def changes(self, since: FolderStatus, first: int, last: int) -> Changes | None:
+        del since, first, last
         return None
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
+from functools import lru_cache
 from typing import IO, BinaryIO
 
 from postroom.imap.aio import Session
@@ -90,8 +91,12 @@ def taken(body: bytes | Spool) -> bytes | BinaryIO:
         body.close()
 
 
+@lru_cache(maxsize=4096)
 def lasting(flags: frozenset[str]) -> frozenset[str]:
-    """Without `\\Recent`, which speaks of this session and not of the message (gone in RFC 9051)."""
+    """Without `\\Recent`, which speaks of this session and not of the message (gone in RFC 9051).
+
+    Few combinations make up a whole mailbox: a million messages share them.
+    """
     return flags - RECENT
 
 

@@ -3,10 +3,13 @@
 Only UIDs are used, never sequence numbers: those shift under us while others delete.
 """
 
+from array import array
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import date
+from itertools import islice
+from operator import lt
 
 from postroom.imap import commands
 from postroom.imap.commands import Command
@@ -47,11 +50,11 @@ class ImapFolder:
         counted: list[int] = []
         with translated(self._conversation.settings):
             if self._exists == 0:
-                return []
+                return array("I")
             for command in self._ways_to_list():
                 found = await self._listed(command)
                 if found is not None and len(found) == self._exists:
-                    return sorted(found)
+                    return found
                 counted.append(len(found or ()))
         raise Incomplete(
             f"{self._host} says that {self.folder.path} holds {self._exists} messages and lists "
@@ -69,7 +72,7 @@ class ImapFolder:
             found = await self._listed(commands.uid_search(*key))
         if found is None:
             raise Incomplete(f"{self._host} cannot search {self.folder.path} by date.", path=self.folder.path)
-        return found
+        return frozenset(found)
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:
         """Flags, size, date; items that the server leaves out even when asked again are None."""
@@ -82,7 +85,7 @@ class ImapFolder:
                 await self._describe(silent, found)
         return [found[uid] for uid in uids if uid in found]
 
-    async def changes(self, since: FolderStatus) -> Changes | None:
+    async def changes(self, since: FolderStatus, first: int, last: int) -> Changes | None:
         """By CONDSTORE, with removals where QRESYNC is enabled. None: scan everything."""
         self._still_open()
         start = self._asked_from(since)
@@ -90,7 +93,9 @@ class ImapFolder:
             return None
         names_removed = "QRESYNC" in self._conversation.session.enabled
         told = _Told()
-        command = commands.uid_fetch("1:*", ["FLAGS"], changed_since=start, vanished=names_removed)
+        command = commands.uid_fetch(
+            f"{first}:{last}", ["FLAGS"], changed_since=start, vanished=names_removed
+        )
         with translated(self._conversation.settings):
             try:
                 await self._taken(command, told.take)
@@ -141,18 +146,18 @@ class ImapFolder:
         for _ in range(2):
             yield commands.uid_fetch("1:*", ["UID"])
 
-    async def _listed(self, command: Command) -> set[int] | None:
-        """The UIDs that this way of asking gives; None where the server refuses it."""
-        found: set[int] = set()
+    async def _listed(self, command: Command) -> Sequence[int] | None:
+        """The UIDs that this way of asking gives, ascending; None where the server refuses it."""
+        found = array("I")
 
         def take(answer: Response) -> None:
             match answer:
                 case ESearch(all=UidSet() as uids) if uids.count <= self._exists:
-                    found.update(uids)
+                    found.extend(uids)
                 case Search(numbers=numbers):
-                    found.update(number for number in numbers if 0 < number <= LARGEST)
+                    found.extend(number for number in numbers if 0 < number <= LARGEST)
                 case Fetch(uid=int(uid)):
-                    found.add(uid)
+                    found.append(uid)
 
         try:
             await self._taken(command, take)
@@ -160,7 +165,7 @@ class ImapFolder:
             if throttled(error):
                 raise
             return None
-        return found
+        return _ascending(found)
 
     async def _taken(self, command: Command, take: Callable[[Response], None]) -> None:
         (completed,) = await self._conversation.each([command], take)
@@ -172,6 +177,7 @@ class ImapFolder:
         items = ["FLAGS", "INTERNALDATE", "RFC822.SIZE"]
         if self.status.modseq is not None:
             items.append("MODSEQ")
+        items += self._object_ids()
         wanted = frozenset(uids)
 
         def take(answer: Response) -> None:
@@ -188,6 +194,12 @@ class ImapFolder:
                     refused += 1
                     again += self._halved(one, done.failure, refused, found)
             sets = again
+
+    def _object_ids(self) -> list[str]:
+        """What asks for the server's own id of a message's content, where it has one."""
+        if self._conversation.offers("OBJECTID"):
+            return ["EMAILID"]
+        return ["X-GM-MSGID"] if self._conversation.offers("X-GM-EXT-1") else []
 
     def _halved(
         self, uids: UidSet, failure: CommandFailed, refused: int, found: dict[int, RemoteItem]
@@ -222,7 +234,21 @@ def _note(answer: Fetch, uid: int, found: dict[int, RemoteItem]) -> None:
         size=item.size if answer.size is None else answer.size,
         received_at=answer.internal_date or item.received_at,
         modseq=item.modseq if answer.modseq is None else answer.modseq,
+        object_id=_object_id(answer) or item.object_id,
     )
+
+
+def _object_id(answer: Fetch) -> str | None:
+    if answer.email_id is not None:
+        return answer.email_id
+    return None if answer.gmail_id is None else f"{answer.gmail_id:x}"
+
+
+def _ascending(uids: "array[int]") -> "array[int]":
+    """Each once and in order, as most servers give them anyway."""
+    if all(map(lt, uids, islice(uids, 1, None))):
+        return uids
+    return array("I", sorted(set(uids)))
 
 
 class _Told:

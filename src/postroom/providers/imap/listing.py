@@ -59,6 +59,8 @@ def status_items(conversation: Conversation) -> list[str]:
     items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
     if conversation.offers("CONDSTORE", "QRESYNC"):
         items.append("HIGHESTMODSEQ")
+    if conversation.offers("OBJECTID"):
+        items.append("MAILBOXID")
     return items
 
 
@@ -100,10 +102,12 @@ def status_of(items: Mapping[str, int | str | None]) -> FolderStatus:
         value = items.get(key)
         return value if isinstance(value, int) and value >= 0 else None
 
+    named = items.get("MAILBOXID")
     return FolderStatus(
         messages=number("MESSAGES"),
         validity=number("UIDVALIDITY") or None,
         uid_next=number("UIDNEXT") or None,
         modseq=number("HIGHESTMODSEQ") or None,
         size=number("SIZE"),
+        object_id=named if isinstance(named, str) else None,
     )

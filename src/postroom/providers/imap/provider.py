@@ -204,7 +204,13 @@ class ImapMailbox:
             raise Incomplete(
                 f"{host} opened {folder.path} without saying how much is in it.", path=folder.path
             )
-        return FolderStatus(selected.exists, selected.validity, selected.uid_next, selected.highest_modseq)
+        return FolderStatus(
+            selected.exists,
+            selected.validity,
+            selected.uid_next,
+            selected.highest_modseq,
+            object_id=selected.mailbox_id,
+        )
 
     async def _statuses(self, folders: Sequence[RemoteFolder]) -> list[FolderStatus]:
         """Of each folder, asked for where the list did not tell; a folder that refuses counts as empty."""

@@ -1,0 +1,45 @@
+"""Let nobody log in too often: a server that throws us out is not asked again at once.
+
+login ──> sync completed          as often as anybody likes
+  └─────> came to nothing         the next one after a pause
+  └─────> never heard of again    (our process died) twice more, then after a pause
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account
+from postroom.db.pool import Database
+from postroom.errors import NeedsOwner, TryLater
+from postroom.providers.model import Incomplete, PortClosed, ServerRefused, UnknownHost, Unreachable
+
+
+class TooSoon(TryLater):
+    """The last session came to nothing a moment ago; `wait` tells how long the server is left alone."""
+
+    code = "sync.too_soon"
+
+
+@asynccontextmanager
+async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIterator[None]:
+    """One login and what follows. Whoever calls this holds the account's lease. Raises `TooSoon`."""
+    tenant = account.tenant_id
+    async with db.transaction(tenant) as conn:
+        wait = await accounts.begin_login(conn, tenant, account.id, pause)
+    if wait is not None:
+        raise TooSoon(
+            f"The last conversation with this server broke off; it is left alone for {wait.seconds + 1} s.",
+            wait=wait,
+        )
+    try:
+        yield
+    except (UnknownHost, PortClosed):
+        raise  # nobody was logged in to
+    except (Unreachable, ServerRefused, Incomplete, NeedsOwner):
+        async with db.transaction(tenant) as conn:
+            await accounts.end_login(conn, tenant, account.id, pause)
+        raise
+    async with db.transaction(tenant) as conn:
+        await accounts.end_login(conn, tenant, account.id, None)
