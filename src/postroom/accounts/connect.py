@@ -86,8 +86,9 @@ async def connect(
             account = await _add(conn, vault, tenant, address, wish, found)
         else:
             account = await _mend(conn, vault, known, wish, found)
-        said = {"account": str(account.public_id), "provider": account.provider, "again": known is not None}
-        await log.append(conn, tenant, stream_of(account.id), [Event("accounts.connected", said)])
+        kind = "accounts.connected" if known is None else "accounts.changed"
+        event = Event(kind, {"account": str(account.public_id)})
+        await log.append(conn, tenant, stream_of(account.id), [event])
     return Connected(account, found.estimate)
 
 
