@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("tenants")
 
 
 def added(number: int) -> Event:
-    return Event("mail.added", {"message": number})
+    return Event("mail.removed", {"message": f"{number:036}"})
 
 
 async def test_a_stream_counts_from_one_without_a_gap(db: Database) -> None:

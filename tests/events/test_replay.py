@@ -7,6 +7,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers.tenants import ONE
 
 from postroom.events.model import Entry, Stream
 from postroom.events.replay import ImpossibleHistory, Replayed, replay
@@ -27,8 +28,10 @@ START = [INBOX, WORK, ADDED]
 def entries(told: list[Told], first: int = 1) -> list[Entry]:
     return [
         Entry(
+            ONE,
             Stream(7),
             seq,
+            1,
             datetime(2026, 1, 1, tzinfo=UTC),
             kind,
             orjson.dumps({"v": 1, **data}).decode(),

@@ -1,27 +1,43 @@
-"""The hash that ties an entry to the one before it. Pure."""
+"""The hash that ties an entry to the one before it. Pure.
+
+    origin ─▶ 1 ─▶ 2 ─▶ 3 ...     each hash = SHA-256(hash before, seq, position, time, kind, body)
+
+The origin holds tenant and stream, so that no chain fits in another's place. `check` says the same once more,
+in a file that needs nothing else.
+"""
 
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from .model import ChainBroken, Entry
+from postroom.ids import TenantId
 
-ORIGIN = bytes(32)
+from .model import ChainBroken, Entry, Stream
 
 
-def link(previous: bytes, seq: int, at: datetime, kind: str, body: str) -> bytes:
-    """SHA-256 over the previous hash, number, time (UTC, microseconds), kind and stored text.
+def origin(tenant: TenantId, stream: Stream) -> bytes:
+    """What the first entry of a stream follows from."""
+    return hashlib.sha256(f"postroom log\n{tenant}\n{stream}".encode()).digest()
 
-    Neither number, time nor kind can hold a newline, so no two entries share one text.
+
+def moment(at: datetime) -> str:
+    """A time as it is hashed: UTC, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def link(previous: bytes, seq: int, position: int, at: str, kind: str, body: str) -> bytes:
+    """An entry's hash; `at` is its `moment`.
+
+    Only the body can hold a newline, so no two entries share one text.
     """
-    moment = at.astimezone(UTC).isoformat(timespec="microseconds")
-    return hashlib.sha256(previous + f"{seq}\n{moment}\n{kind}\n{body}".encode()).digest()
+    return hashlib.sha256(previous + f"{seq}\n{position}\n{at}\n{kind}\n{body}".encode()).digest()
 
 
-def verify(entries: Iterable[Entry], previous: bytes = ORIGIN, after: int = 0) -> tuple[int, bytes]:
-    """Check one stream's entries in order; return the last number and hash.
+def verify(entries: Iterable[Entry], previous: bytes | None = None, after: int = 0) -> tuple[int, bytes]:
+    """Check one stream's entries in order, from the first, or from where `previous` and `after` stand.
 
-    Raises `ChainBroken`, naming the first entry that is altered, missing, inserted or out of place.
+    Returns the last number and hash. Raises `ChainBroken`, naming the first entry that is altered, missing,
+    inserted or out of place.
     """
     seq = after
     for entry in entries:
@@ -31,9 +47,10 @@ def verify(entries: Iterable[Entry], previous: bytes = ORIGIN, after: int = 0) -
                 stream=entry.stream,
                 seq=seq + 1,
             )
-        if link(previous, entry.seq, entry.at, entry.kind, entry.body) != entry.hash:
+        before = origin(entry.tenant, entry.stream) if previous is None else previous
+        if link(before, entry.seq, entry.position, moment(entry.at), entry.kind, entry.body) != entry.hash:
             raise ChainBroken(
                 f"Entry {entry.seq} of stream {entry.stream} was altered.", stream=entry.stream, seq=entry.seq
             )
         seq, previous = entry.seq, entry.hash
-    return seq, previous
+    return seq, previous or b""

@@ -1,4 +1,4 @@
-"""An entry of the log, before and after it is written."""
+"""An entry of the log, before and after it is written; a place in it; a seal of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Any, NewType
 
 from postroom import errors
-from postroom.ids import AccountId
+from postroom.ids import AccountId, TenantId
 
 Stream = NewType("Stream", int)
 TENANT = Stream(0)  # what belongs to no account
+
+APPENDED = "events"
+"""The hint that something was appended, to be told after the commit."""
 
 
 def stream_of(account: AccountId) -> Stream:
@@ -21,7 +24,7 @@ def stream_of(account: AccountId) -> Stream:
 class Event:
     """Something that happened. `data` holds public ids and facts about them, never content."""
 
-    kind: str  # the room, a dot, the past tense: mail.added
+    kind: str  # the room, a dot, the past tense: mail.added; see `kinds`
     data: Mapping[str, Any]
 
 
@@ -29,15 +32,54 @@ class Event:
 class Entry:
     """An event as it stands in the log."""
 
+    tenant: TenantId
     stream: Stream
     seq: int  # 1, 2, 3 ... without a gap
+    position: int  # among the entries of all streams; see `feed`
     at: datetime
     kind: str
     body: str  # JSON, exactly as hashed
     hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a stream ends."""
+
+    stream: Stream
+    seq: int
+    position: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The heads of all of a tenant's streams at one moment, signed. `seal` says what stands in the body."""
+
+    number: int  # 1, 2, 3 ... without a gap
+    body: str  # JSON, exactly as signed
+    signature: bytes
+
+
 class ChainBroken(errors.Broken):
     """The log was altered: an entry's hash does not follow from the one before it."""
 
     code = "events.chain_broken"
+
+
+class BadCursor(errors.Invalid):
+    """What was given as a cursor is none."""
+
+    code = "events.bad_cursor"
+
+
+class PlaceLost(errors.Conflict):
+    """The entry that a cursor stands behind is not in the log, or is another than it was."""
+
+    code = "events.place_lost"
+
+
+class BadSeal(errors.Invalid):
+    """A file that should hold a seal holds none."""
+
+    code = "events.bad_seal"
