@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NewType
+from typing import Any, NewType, TypeAlias
 
 from postroom import errors
 from postroom.ids import AccountId, TenantId
@@ -40,6 +40,10 @@ class Entry:
     kind: str
     body: str  # JSON, exactly as hashed
     hash: bytes
+
+
+Place: TypeAlias = tuple[int, int, int]
+"""Position, stream, seq: the order of feeds."""
 
 
 @dataclass(frozen=True, slots=True)

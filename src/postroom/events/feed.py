@@ -1,0 +1,112 @@
+"""Read the streams of a tenant as one, in an order that never changes, skipping and repeating nothing.
+
+    (position, stream, seq)     position = the number of the entry's transaction, see `log`
+
+Transactions commit in another order than their numbers are given out, so whoever reads up to the last row
+that it sees may pass one that is not committed yet. A feed therefore ends before the oldest transaction that
+is still running: what lies below is all there will ever be. One transaction that stays open, anybody's in the
+same PostgreSQL, holds feeds up; it loses nothing.
+
+A cursor names the last entry read, and enough of its hash to notice a log that is not the one it was read
+from: a database that went back to an older backup has no such entry. One that was restored from a dump has
+it, but counts its transactions from a smaller number; `mind_restore` makes positions go on growing then.
+"""
+
+import asyncio
+import base64
+import binascii
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from asyncpg import Connection
+
+from postroom.db.listen import Hints
+from postroom.db.pool import Database
+from postroom.ids import TenantId
+
+from . import store
+from .model import APPENDED, BadCursor, Entry, Place, PlaceLost, Stream
+
+START: Place = (0, 0, 0)
+POLL_SECONDS = 1.0
+PAGE = 1000
+
+CURSOR = struct.Struct(">BQQQ6s")
+VERSION = 1
+
+
+def place_of(entry: Entry) -> Place:
+    return entry.position, entry.stream, entry.seq
+
+
+def cursor_of(entry: Entry) -> str:
+    """The cursor that stands behind this entry."""
+    packed = CURSOR.pack(VERSION, *place_of(entry), entry.hash[:6])
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+async def place(conn: Connection, tenant: TenantId, cursor: str) -> Place:
+    """Where a cursor stands. Raises `BadCursor`, or `PlaceLost` when its entry is no more what it was."""
+    position, stream, seq, digest = _unpacked(cursor)
+    found = await store.hash_at(conn, tenant, (position, stream, seq))
+    if found is None or found[:6] != digest:
+        raise PlaceLost(
+            "The entry behind which this cursor stands is not in the log any more; was the database restored "
+            "from a backup? Read again from the beginning."
+        )
+    return position, stream, seq
+
+
+async def read(
+    conn: Connection,
+    tenant: TenantId,
+    after: Place = START,
+    *,
+    stream: Stream | None = None,
+    limit: int = PAGE,
+) -> list[Entry]:
+    """The next entries of all streams, or of one. None at all: there is nothing more at present."""
+    return await store.feed(conn, tenant, after, stream, limit)
+
+
+async def end(conn: Connection, tenant: TenantId) -> Place:
+    """Behind the last entry that can be read at present."""
+    return await store.last(conn, tenant) or START
+
+
+async def follow(
+    db: Database, hints: Hints, tenant: TenantId, after: Place = START, *, stream: Stream | None = None
+) -> AsyncGenerator[Entry, None]:
+    """Entries as they come, for ever. A hint makes it quick, looking every second makes it certain."""
+    with hints.hear(APPENDED) as hearing:
+        while True:
+            async with db.transaction(tenant) as conn:
+                entries = await read(conn, tenant, after, stream=stream)
+            for entry in entries:
+                yield entry
+                after = place_of(entry)
+            if not entries:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await anext(hearing)
+
+
+async def mind_restore(db: Database) -> int:
+    """Make positions go on growing in a database that was restored from a dump; how many tenants' did not.
+
+    To be called at each start, before anything is appended.
+    """
+    async with db.unbound() as conn:
+        return await store.mind_restore(conn)
+
+
+def _unpacked(cursor: str) -> tuple[int, int, int, bytes]:
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        version, position, stream, seq, digest = CURSOR.unpack(data)
+    except (binascii.Error, ValueError, struct.error):
+        version = 0
+    if version != VERSION or max(position, stream, seq) >= 1 << 63:
+        raise BadCursor("This is not a cursor of the log; take one that `postroom events --json` wrote.")
+    return position, stream, seq, digest
