@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postroom.lab.names import decode_name, encode_name, matches
+from postroom.lab.names import decode_name, encode_name, matcher
 from postroom.lab.wire import Misread, compressed, numbers, parse, quoted
 
 
@@ -75,4 +75,4 @@ def test_nothing_that_a_client_sends_breaks_the_parser(raw: bytes) -> None:
     ],
 )
 def test_list_patterns(pattern: str, name: str, expected: bool) -> None:
-    assert matches(pattern, name) is expected
+    assert matcher(pattern)(name) is expected

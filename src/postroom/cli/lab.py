@@ -10,6 +10,7 @@ from postroom.cli import screen
 from postroom.cli.options import command
 from postroom.cli.run import carry_out
 from postroom.lab.faults import FAULTS
+from postroom.lab.offers import OFFERS
 from postroom.lab.run import run
 from postroom.lab.server import LabServer
 
@@ -33,6 +34,12 @@ def fault(name: str) -> str:
     return name
 
 
+def offer(name: str) -> str:
+    if name not in OFFERS:
+        raise typer.BadParameter(f"there is no offer {name}; there are {', '.join(OFFERS)}.")
+    return name
+
+
 @app.command()
 def imap(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
@@ -45,6 +52,14 @@ def imap(
         list[str] | None,
         typer.Option("--fault", parser=fault, metavar="NAME", help="How to misbehave; may be given again."),
     ] = None,
+    offers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--offer", parser=offer, metavar="NAME", help=f"{', '.join(OFFERS)}; may be given again."
+        ),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="What names of folders begin with, such as INBOX.")] = "",
+    delimiter: Annotated[str, typer.Option(help="What parts the levels of their names.")] = "/",
     seed: Annotated[int, typer.Option(help="The same seed makes the same mail.")] = 1,
 ) -> None:
     """Serve a generated mailbox over IMAP until Ctrl-C."""
@@ -54,6 +69,9 @@ def imap(
             messages=messages,
             arrive_every=arrive_every,
             faults=faults or [],
+            offers=offers or [],
+            prefix=prefix,
+            delimiter=delimiter,
             seed=seed,
             when_ready=_ready,
         )

@@ -7,6 +7,7 @@ from email.parser import BytesHeaderParser
 from email.utils import getaddresses
 
 from postroom.lab.mailbox import LabFolder, LabMessage
+from postroom.lab.names import encode_name
 from postroom.lab.session import Hangup, No, Session
 from postroom.lab.structure import bodystructure
 from postroom.lab.structure import section as part_of
@@ -25,6 +26,14 @@ OLD_NAMES = {
 BODY = re.compile(r"BODY(\.PEEK)?\[(.*)\](?:<(\d+)\.(\d+)>)?\Z", re.IGNORECASE | re.DOTALL)
 DRAIN_EVERY = 1 << 16
 LET_OTHERS_EVERY = 32  # messages; each takes a fraction of a millisecond to make
+GMAIL_IDS = 1_400_000_000_000_000_000
+SYSTEM_LABELS = {
+    "INBOX": "\\Inbox",
+    "\\Sent": "\\Sent",
+    "\\Drafts": "\\Draft",
+    "\\Junk": "\\Spam",
+    "\\Trash": "\\Trash",
+}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -48,7 +57,7 @@ async def fetch(session: Session, command: Command) -> str:
     items, sections = _items(command.arguments[1])
     if by_uid and "UID" not in items:
         items.insert(0, "UID")
-    since, vanished = _modifiers(command.arguments[2:])
+    since, vanished = _modifiers(session, command.arguments[2:])
     if since is not None and "MODSEQ" not in items:
         items.append("MODSEQ")
     if vanished and by_uid:
@@ -96,9 +105,12 @@ def _chosen(session: Session, asked: str, *, by_uid: bool) -> list[int]:
     return [session.known[n - 1] for n in numbers(asked, list(range(1, len(session.known) + 1)))]
 
 
-def _modifiers(arguments: list[Argument]) -> tuple[int | None, bool]:
+def _modifiers(session: Session, arguments: list[Argument]) -> tuple[int | None, bool]:
     """CHANGEDSINCE and VANISHED."""
     words = [word.upper() for argument in arguments for word in texts(argument)]
+    for word, needed in (("CHANGEDSINCE", "CONDSTORE"), ("VANISHED", "QRESYNC")):
+        if word in words:
+            session.require(needed, word)
     if "CHANGEDSINCE" not in words:
         return None, "VANISHED" in words
     return int(words[words.index("CHANGEDSINCE") + 1]), "VANISHED" in words
@@ -175,13 +187,39 @@ def _item(session: Session, message: LabMessage, item: str, raw: bytes) -> bytes
         case "RFC822.SIZE":
             return b"RFC822.SIZE %d" % (message.size + 17 * faults.active("size-lies"))
         case "MODSEQ":
+            session.require("CONDSTORE", item)
             session.enabled.add("CONDSTORE")
             return b"MODSEQ (%d)" % message.modseq
         case "ENVELOPE":
             return b"ENVELOPE " + _envelope(raw)
         case "BODY" | "BODYSTRUCTURE":
             return item.encode() + b" " + bodystructure(raw, extended=item != "BODY")
+    return _of_ids(session, message, item)
+
+
+def _of_ids(session: Session, message: LabMessage, item: str) -> bytes:
+    """What OBJECTID and X-GM-EXT-1 add. A message's own label is not among its labels."""
+    session.require("X-GM-EXT-1" if item.startswith("X-GM-") else "OBJECTID", item)
+    match item:
+        case "EMAILID":
+            return b"EMAILID (M%d)" % message.id
+        case "THREADID":
+            return b"THREADID (T%d)" % message.thread
+        case "X-GM-MSGID":
+            return b"X-GM-MSGID %d" % (GMAIL_IDS + message.id)
+        case "X-GM-THRID":
+            return b"X-GM-THRID %d" % message.thread
+        case "X-GM-LABELS":
+            return b"X-GM-LABELS (%s)" % b" ".join(_labels(session, message))
     raise Misread(f"{item} is not known here")
+
+
+def _labels(session: Session, message: LabMessage) -> list[bytes]:
+    if session.account.labels is None:
+        return []
+    hidden = {session.selected, session.account.labels.everything}
+    lie = [folder for folder in session.account.labels.places(message) if folder not in hidden]
+    return sorted(quoted(SYSTEM_LABELS.get(f.special_use or f.name) or encode_name(f.name)) for f in lie)
 
 
 def _body(section: Section, raw: bytes) -> bytes:

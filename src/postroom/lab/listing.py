@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from postroom.lab.mailbox import LabFolder
-from postroom.lab.names import decode_name, encode_name, matches
+from postroom.lab.names import decode_name, encode_name, matcher
 from postroom.lab.session import No, Session
 from postroom.lab.wire import Argument, Command, Misread, quoted, text, texts
-
-LEVEL = "/"
 
 
 async def list_folders(session: Session, command: Command) -> str:
@@ -24,29 +22,33 @@ async def list_folders(session: Session, command: Command) -> str:
     if len(arguments) < 2:
         raise Misread("LIST takes a reference and a pattern")
     reference = decode_name(text(arguments[0]))
-    patterns = [reference + decode_name(pattern) for pattern in texts(arguments[1])]
-    if patterns == [""]:
-        session.line(b'* LIST (\\Noselect) "/" ""')
+    asked = [reference + decode_name(pattern) for pattern in texts(arguments[1])]
+    if asked == [""]:
+        session.line(b'* LIST (\\Noselect) "%s" ""' % session.account.delimiter.encode())
         return "OK"
+    if only or arguments[2:]:
+        session.require("LIST-EXTENDED", "an extended LIST")
     returned = _returned(arguments[2:])
+    patterns = [matcher(pattern, session.account.delimiter) for pattern in asked]
     parents = _parents(session)
     for name, folder in _with_parents(session, parents):
-        if not any(matches(pattern, name) for pattern in patterns):
+        if not any(pattern(name) for pattern in patterns):
             continue
         if folder and (("SPECIAL-USE" in only and not folder.special_use) or _hidden(folder, only)):
             continue
-        session.line(_listed(b"LIST", name, folder, below=name in parents))
+        session.line(_listed(session, b"LIST", name, folder, below=name in parents))
         if folder and folder.selectable and returned:
             session.line(_status(session, folder, returned))
     return "OK"
 
 
 async def lsub(session: Session, command: Command) -> str:
-    pattern = decode_name(text(command.arguments[0])) + decode_name(text(command.arguments[1]))
+    asked = decode_name(text(command.arguments[0])) + decode_name(text(command.arguments[1]))
+    pattern = matcher(asked, session.account.delimiter)
     parents = _parents(session)
     for name, folder in _with_parents(session, parents):
-        if folder and folder.subscribed and matches(pattern, name):
-            session.line(_listed(b"LSUB", name, folder, below=name in parents))
+        if folder and folder.subscribed and pattern(name):
+            session.line(_listed(session, b"LSUB", name, folder, below=name in parents))
     return "OK"
 
 
@@ -57,22 +59,28 @@ async def status(session: Session, command: Command) -> str:
 
 
 async def namespace(session: Session, _: Command) -> str:
-    session.line(b'* NAMESPACE (("" "/")) NIL NIL')
+    own = quoted(session.account.prefix) + b" " + quoted(session.account.delimiter)
+    session.line(b"* NAMESPACE ((%s)) NIL NIL" % own)
     return "OK"
 
 
 async def create(session: Session, command: Command) -> str:
-    name = decode_name(text(command.arguments[0])).rstrip(LEVEL)
+    account = session.account
+    name = decode_name(text(command.arguments[0])).rstrip(account.delimiter)
     if not name:
         raise No("[CANNOT] a folder needs a name")
-    session.account.create(name)
-    return "OK"
+    if not name.startswith(account.prefix):
+        raise No("[CANNOT] folders lie below " + account.prefix)
+    made = account.create(name)
+    return f"OK [MAILBOXID (F{made.id})] made" if session.offers("OBJECTID") else "OK"
 
 
 async def delete(session: Session, command: Command) -> str:
     name = decode_name(text(command.arguments[0]))
     if name.upper() == "INBOX":
         raise No("[CANNOT] INBOX stays")
+    if session.account.folder(name).special_use == "\\All":
+        raise No("[CANNOT] it holds every message")
     session.account.delete(name)
     return "OK"
 
@@ -90,7 +98,7 @@ async def subscribe(session: Session, command: Command) -> str:
 
 
 def _returned(arguments: list[Argument]) -> list[str]:
-    """The items of `RETURN (STATUS (...))`."""
+    """The items of `RETURN (STATUS (...))`, RFC 5819."""
     if len(arguments) < 2 or not isinstance(arguments[1], list):
         return []
     options = arguments[1]
@@ -104,8 +112,8 @@ def _parents(session: Session) -> set[str]:
     """Every level above a folder."""
     found: set[str] = set()
     for name in session.account.folders:
-        while LEVEL in name:
-            name = name.rpartition(LEVEL)[0]
+        while session.account.delimiter in name:
+            name = name.rpartition(session.account.delimiter)[0]
             found.add(name)
     return found
 
@@ -120,23 +128,28 @@ def _hidden(folder: LabFolder, only: set[str]) -> bool:
     return "SUBSCRIBED" in only and not folder.subscribed
 
 
-def _listed(kind: bytes, name: str, folder: LabFolder | None, *, below: bool) -> bytes:
+def _listed(session: Session, kind: bytes, name: str, folder: LabFolder | None, *, below: bool) -> bytes:
     flags = ["\\HasChildren" if below else "\\HasNoChildren"]
     if folder is None or not folder.selectable:
         flags.append("\\Noselect")
     elif folder.special_use:
         flags.append(folder.special_use)
-    return b'* %s (%s) "/" %s' % (kind, " ".join(flags).encode(), quoted(encode_name(name)))
+    level = quoted(session.account.delimiter)
+    return b"* %s (%s) %s %s" % (kind, " ".join(flags).encode(), level, quoted(encode_name(name)))
 
 
 def _status(session: Session, folder: LabFolder, items: list[str]) -> bytes:
+    for item, word in (("HIGHESTMODSEQ", "CONDSTORE"), ("MAILBOXID", "OBJECTID")):
+        if item in items:
+            session.require(word, item)
     messages = folder.messages.values()
-    values: dict[str, Callable[[], int]] = {
+    values: dict[str, Callable[[], int | str]] = {
         "MESSAGES": lambda: len(messages),
         "UIDNEXT": lambda: folder.next_uid,
         "UIDVALIDITY": lambda: folder.validity,
         "UNSEEN": lambda: sum("\\Seen" not in message.flags for message in messages),
         "HIGHESTMODSEQ": lambda: folder.modseq,
+        "MAILBOXID": lambda: f"(F{folder.id})",
         "RECENT": lambda: 0,
         "SIZE": lambda: sum(message.size for message in messages),
     }

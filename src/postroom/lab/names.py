@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 
 
 def encode_name(name: str) -> str:
@@ -31,8 +32,9 @@ def decode_name(name: str) -> str:
     return re.sub(r"&([^-]*)-", restored, name)
 
 
-def matches(pattern: str, name: str) -> bool:
-    """LIST's wildcards: `*` matches anything, `%` stops at a level's end."""
-    wild = {"*": ".*", "%": "[^/]*"}
+def matcher(pattern: str, level: str = "/") -> Callable[[str], bool]:
+    """Whether names match: of LIST's wildcards `*` stands for anything, `%` stops where a level ends."""
+    wild = {"*": ".*", "%": f"[^{re.escape(level)}]*"}
     expression = "".join(wild.get(character, re.escape(character)) for character in pattern)
-    return re.fullmatch(expression, name, re.DOTALL | (re.IGNORECASE if name == "INBOX" else 0)) is not None
+    exact, any_case = (re.compile(expression, re.DOTALL | flag) for flag in (re.NOFLAG, re.IGNORECASE))
+    return lambda name: (any_case if name == "INBOX" else exact).fullmatch(name) is not None

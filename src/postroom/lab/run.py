@@ -13,12 +13,22 @@ async def run(
     messages: int = 300,
     arrive_every: timedelta | None = None,
     faults: Iterable[str] = (),
+    offers: Iterable[str] = (),
+    prefix: str = "",
+    delimiter: str = "/",
     seed: int = 1,
     when_ready: Callable[[LabServer], None] | None = None,
 ) -> None:
-    """`when_ready` is called once clients can connect. Raises OSError for a taken port, UnknownFault."""
+    """`when_ready` is called once clients can connect. Raises what `serve` raises."""
     async with serve(
-        messages=messages, arrive_every=arrive_every, faults=faults, seed=seed, port=port
+        messages=messages,
+        arrive_every=arrive_every,
+        faults=faults,
+        offers=offers,
+        prefix=prefix,
+        delimiter=delimiter,
+        seed=seed,
+        port=port,
     ) as server:
         if when_ready:
             when_ready(server)

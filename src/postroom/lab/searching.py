@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime
 
+from postroom.lab.fetching import GMAIL_IDS
 from postroom.lab.mailbox import LabMessage
 from postroom.lab.session import Session
 from postroom.lab.wire import Argument, Command, Misread, compressed, numbers, text, texts
@@ -23,6 +24,8 @@ async def search(session: Session, command: Command) -> str:
     arguments = list(command.arguments)
     by_uid = command.name == "UID SEARCH"
     returned = _returned(arguments)
+    if returned is not None:
+        session.require("ESEARCH", "RETURN")
     if arguments and text_if(arguments[0]) == "CHARSET":
         del arguments[:2]
     tests = Keys(session, arguments).all()
@@ -127,9 +130,12 @@ class Keys:
             uids = set(numbers(text(self._next()), self._session.known))
             return lambda message: message.uid in uids
         if name == "MODSEQ":
+            self._session.require("CONDSTORE", name)
             least = int(text(self._next()))
             self._session.enabled.add("CONDSTORE")
             return lambda message: message.modseq >= least
+        if name in {"EMAILID", "THREADID", "X-GM-MSGID", "X-GM-THRID"}:
+            return self._by_id(name, text(self._next()))
         if name == "HEADER":
             return _in_header(text(self._next()), text(self._next()))
         if name in HEADER_KEYS:
@@ -140,6 +146,14 @@ class Keys:
         known = self._session.known
         chosen = {known[n - 1] for n in numbers(name, list(range(1, len(known) + 1)))}
         return lambda message: message.uid in chosen
+
+    def _by_id(self, name: str, value: str) -> Test:
+        self._session.require("X-GM-EXT-1" if name.startswith("X-GM-") else "OBJECTID", name)
+        if name == "EMAILID":
+            return lambda message: f"M{message.id}" == value
+        if name == "X-GM-MSGID":
+            return lambda message: str(GMAIL_IDS + message.id) == value
+        return lambda message: str(message.thread) == value.removeprefix("T")
 
 
 def _has(flag: str) -> Test:

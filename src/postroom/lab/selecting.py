@@ -21,8 +21,10 @@ async def select(session: Session, command: Command) -> str:
     session.open(folder, read_only=read_only)
     options = command.arguments[1] if len(command.arguments) > 1 else []
     words = [word.upper() for word in options if isinstance(word, str)] if isinstance(options, list) else []
-    if words:
-        session.enabled.add("CONDSTORE")
+    for word in words:
+        if word in {"CONDSTORE", "QRESYNC"}:
+            session.require(word, word)
+            session.enabled.add("CONDSTORE")
     for line in _described(session, folder):
         session.line(line)
     if "QRESYNC" in words and "QRESYNC" in session.enabled and isinstance(options, list):
@@ -59,8 +61,11 @@ def _described(session: Session, folder: LabFolder) -> list[bytes]:
         b"* OK [PERMANENTFLAGS (%s)] kept" % (b"" if session.read_only else FLAGS + b" \\*"),
         b"* %d EXISTS" % len(session.known),
         b"* 0 RECENT",
-        b"* OK [HIGHESTMODSEQ %d] modification sequence" % highest,
     ]
+    if session.offers("CONDSTORE"):
+        lines.append(b"* OK [HIGHESTMODSEQ %d] modification sequence" % highest)
+    if session.offers("OBJECTID"):
+        lines.append(b"* OK [MAILBOXID (F%d)] its id" % folder.id)
     if first_unseen is not None:
         lines.append(b"* OK [UNSEEN %d] first unread" % session.sequence(first_unseen))
     if not session.faults.active("validity-missing"):

@@ -13,6 +13,7 @@ from postroom.lab.certificate import Certificate
 from postroom.lab.faults import Faults
 from postroom.lab.imap import converse
 from postroom.lab.mailbox import LabMailbox
+from postroom.lab.offers import capabilities
 from postroom.lab.session import House, Session
 
 ADDRESS = "robin@lab.example"
@@ -54,6 +55,9 @@ async def serve(
     arrived: int = 0,
     when_arrived: Callable[[int], None] | None = None,
     faults: Iterable[str] = (),
+    offers: str | Iterable[str] = (),
+    prefix: str = "",
+    delimiter: str = "/",
     certificate: Certificate | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -62,16 +66,25 @@ async def serve(
 
     The same arguments make the same messages under the same UIDs and validities. `arrived` says how many
     mails came by themselves in earlier runs: they are there again. `when_arrived` is told the new count each
-    time one comes, so that the caller can keep it. With a certificate STARTTLS is offered. Raises OSError for
-    a port that is taken, UnknownFault.
+    time one comes, so that the caller can keep it. With a certificate STARTTLS is offered. What `offers` may
+    name is in `offers.OFFERS`; all folders but INBOX lie below `prefix`, their levels parted by `delimiter`.
+    Raises OSError for a port that is taken, UnknownFault, UnknownOffer.
     """
-    mailbox = LabMailbox.filled(messages, folder_count=folder_count, seed=seed)
+    offered = capabilities(offers)
+    mailbox = LabMailbox.filled(
+        messages,
+        folder_count=folder_count,
+        seed=seed,
+        labels="X-GM-EXT-1" in offered,
+        prefix=prefix,
+        delimiter=delimiter,
+    )
     server = LabServer(host, ADDRESS, PASSWORD, mailbox, Faults(faults), messages)
     server.accounts[ADDRESS] = mailbox
     for _ in range(arrived):
         server.arrive()
     server._when_arrived = when_arrived
-    house = House(server.accounts, PASSWORD, server.faults, _context(certificate))
+    house = House(server.accounts, PASSWORD, server.faults, _context(certificate), offered)
     listener = await asyncio.start_server(partial(_converse, house), host, port, limit=LONGEST_LINE)
     server.port = int(listener.sockets[0].getsockname()[1])
     timer = _Arrivals(server, arrive_every)

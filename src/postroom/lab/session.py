@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from postroom.lab.faults import Faults
 from postroom.lab.mailbox import LabFolder, LabMailbox, LabMessage
-from postroom.lab.wire import compressed
+from postroom.lab.offers import capabilities
+from postroom.lab.wire import Misread, compressed
 
 
 class No(Exception):
@@ -28,6 +29,7 @@ class House:
     password: str
     faults: Faults
     tls: ssl.SSLContext | None = None
+    offers: tuple[str, ...] = capabilities(())
     users: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     closed: bool = False
@@ -65,6 +67,15 @@ class Session:
     def line(self, raw: bytes) -> None:
         """Queue one response."""
         self.writer.write(raw + b"\r\n")
+
+    def offers(self, *words: str) -> bool:
+        """Whether the server offers any of these capabilities."""
+        return any(word in self.house.offers for word in words)
+
+    def require(self, word: str, what: str) -> None:
+        """What belongs to a capability that is not offered makes no sense here."""
+        if not self.offers(word):
+            raise Misread(f"{what} is not known here")
 
     @property
     def account(self) -> LabMailbox:

@@ -3,21 +3,19 @@
 from base64 import b64decode
 from hmac import compare_digest
 
+from postroom.lab.offers import FOR_ALL
 from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import Command, Misread, text, texts
 
-BEFORE_LOGIN = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE"
-AFTER_LOGIN = (
-    f"{BEFORE_LOGIN} IDLE NAMESPACE UIDPLUS UNSELECT MOVE CONDSTORE QRESYNC ESEARCH LIST-EXTENDED "
-    "LIST-STATUS SPECIAL-USE CHILDREN"
-)
+OURS = ("name", "postroom lab")
+GMAIL = ("name", "GImap", "vendor", "Google, Inc.")
 
 
 def capabilities(session: Session) -> str:
     """What is offered in this state of the session."""
     if session.mailbox is not None:
-        return AFTER_LOGIN
-    words = [BEFORE_LOGIN]
+        return " ".join(session.house.offers)
+    words = list(FOR_ALL)
     offered = session.house.tls is not None and not session.faults.active("starttls-stripped")
     if offered and not session.encrypted:
         words.append("STARTTLS")
@@ -49,7 +47,8 @@ async def noop(session: Session, _: Command) -> str:
 
 async def identify(session: Session, _: Command) -> str:
     session.identified = True
-    session.line(b'* ID ("name" "postroom lab")')
+    said = " ".join(f'"{word}"' for word in (GMAIL if session.offers("X-GM-EXT-1") else OURS))
+    session.line(f"* ID ({said})".encode())
     return "OK nice to meet you"
 
 
@@ -117,8 +116,9 @@ def _admit(session: Session, user: str, password: str) -> str:
 
 
 async def enable(session: Session, command: Command) -> str:
+    session.require("ENABLE", "ENABLE")
     wanted = {word.upper() for argument in command.arguments for word in texts(argument)}
-    new = wanted & {"CONDSTORE", "QRESYNC"}
+    new = {word for word in wanted & {"CONDSTORE", "QRESYNC"} if session.offers(word)}
     session.enabled |= new | ({"CONDSTORE"} if "QRESYNC" in new else set())
     session.line(f"* ENABLED {' '.join(sorted(new))}".rstrip().encode())
     return "OK"

@@ -67,11 +67,11 @@ async def copy(session: Session, command: Command) -> str:
 async def move(session: Session, command: Command) -> str:
     source, target = _writable(session), _target(session, command.arguments[1])
     chosen = _chosen(session, text(command.arguments[0]), by_uid=command.name == "UID MOVE")
-    old, new = _duplicated(source, target, chosen)
+    old = [uid for uid in chosen if uid in source.messages]
     if not old:
         return "OK nothing"
+    new = [source.move(uid, target) for uid in old]
     session.line(f"* OK [COPYUID {target.validity} {compressed(old)} {compressed(new)}] moved".encode())
-    source.expunge(*old)
     session.update(expunge=True)
     return "OK"
 
@@ -126,11 +126,10 @@ def _chosen(session: Session, asked: str, *, by_uid: bool) -> list[int]:
 
 
 def _duplicated(source: LabFolder, target: LabFolder, uids: list[int]) -> tuple[list[int], list[int]]:
-    """Copies share what their message is made from."""
+    """Copies share what their message is made from, and its id."""
     old = [uid for uid in uids if uid in source.messages]
     messages = [source.messages[uid] for uid in old]
-    new = [target.deliver(m.source, flags=m.flags, received=m.received) for m in messages]
-    return old, new
+    return old, [target.add(message) for message in messages]
 
 
 def _date_time(written: str) -> datetime:
