@@ -238,13 +238,18 @@ def append(
     return _command("APPEND", string(folder), options, b" ", Literal(message))
 
 
+def can_be_sent(raw: bytes) -> bool:
+    """Whether `string` takes this. A server's list may hold other names: a literal holds anything."""
+    return FORBIDDEN.search(raw) is None
+
+
 def string(value: bytes | str) -> Piece:
     """`value` quoted where the grammar allows it, otherwise a literal.
 
     :raises LocalError: it holds CR, LF, NUL or half a character; the message does not repeat it.
     """
     raw = octets(value) if isinstance(value, str) else value
-    if FORBIDDEN.search(raw):
+    if not can_be_sent(raw):
         raise LocalError("an argument holds a line end or a NUL")
     if QUOTABLE.match(raw):
         return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -19,7 +19,7 @@ from postroom.imap.responses import Response, ServerId
 from postroom.net import egress, tls
 from postroom.net.egress import Egress
 from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
-from postroom.providers.imap.failures import folder_refused, translated
+from postroom.providers.imap.failures import folder_refused, shown, translated
 from postroom.providers.imap.folder import ImapFolder
 from postroom.providers.imap.listing import identity, list_folders, status_items, status_of
 from postroom.providers.imap.settings import ImapSettings, Security
@@ -170,6 +170,12 @@ class ImapMailbox:
         settings = self._conversation.settings
         if not folder.selectable:
             raise FolderGone(f"{folder.path} holds folders only, no messages.", path=folder.path)
+        if not commands.can_be_sent(folder.name):
+            raise ServerRefused(
+                f"The name of {shown(folder.path)} holds a line end or a NUL, which cannot be sent to "
+                f"{settings.host}.",
+                path=folder.path,
+            )
         condstore = self._conversation.offers("CONDSTORE", "QRESYNC")
         with translated(settings):
             try:
@@ -183,7 +189,7 @@ class ImapMailbox:
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""
         self._usable()
-        chosen = [folder for folder in folders if folder.selectable]
+        chosen = [f for f in folders if f.selectable and commands.can_be_sent(f.name)]
         with translated(self._conversation.settings):
             statuses = await self._statuses(chosen)
         sizes = [status.size for status in statuses if status.messages]
