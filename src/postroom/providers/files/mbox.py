@@ -13,6 +13,7 @@ import re
 from array import array
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from postroom.providers.files import names
+from postroom.providers.model import Incomplete
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -51,17 +53,17 @@ class MboxFolder:
 
 
 class MboxIndex:
-    """Where each message of a file begins, in 16 bytes a message."""
+    """Where each message of a file begins, in 16 bytes a message. Holds until the file is changed."""
 
     def __init__(self, place: Path) -> None:
-        stat = place.stat()
-        stamp = f"{stat.st_size} {stat.st_mtime_ns}".encode()
-        self.validity = int.from_bytes(blake2b(stamp, digest_size=4).digest(), "big") or 1
         self._place = place
         self._starts = array("Q")
         with place.open("rb") as file:
+            self._stamp = _stamp(file)
             self._starts.extend(_from_lines(file))
-        self._starts.append(stat.st_size)
+            self._starts.append(file.seek(0, os.SEEK_END))
+            self._check(file)
+        self.validity = int.from_bytes(blake2b(self._stamp, digest_size=4).digest(), "big") or 1
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -71,24 +73,35 @@ class MboxIndex:
         return self._starts[number + 1] - self._starts[number]
 
     def describe(self, number: int) -> "MboxMessage":
-        """The message with no more content than tells its flags."""
+        """The message with no more content than tells its flags. Raises `Incomplete`."""
         with self._place.open("rb") as file:
             first, begin, end = self._bounds(file, number)
             head = file.read(min(end - begin, PIECE))
+            self._check(file)
         return MboxMessage(b"", _status(head), _date(first))
 
     def read(self, number: int) -> "MboxMessage":
-        """The message; a large one as a file that the caller closes."""
+        """The message; a large one as a file that the caller closes. Raises `Incomplete`."""
         with self._place.open("rb") as file:
             first, begin, end = self._bounds(file, number)
             head = file.read(min(end - begin, LARGE))
+            self._check(file)
             if end - begin <= LARGE:
                 return MboxMessage(QUOTED.sub(b"", head), _status(head), _date(first))
             file.seek(begin)
             large = TemporaryFile()  # noqa: SIM115  the caller closes it
             large.writelines(_requoted(_lines(file, end - begin), -1))
+            with ExitStack() as stack:
+                stack.callback(large.close)
+                self._check(file)
+                stack.pop_all()
         large.seek(0)
         return MboxMessage(large, _status(head), _date(first))
+
+    def _check(self, file: BinaryIO) -> None:
+        """What was read is what was indexed: a mail program that removes a message moves all behind it."""
+        if _stamp(file) != self._stamp:
+            raise Incomplete(f"{self._place} was changed while it was read.", path=str(self._place))
 
     def _bounds(self, file: BinaryIO, number: int) -> tuple[bytes, int, int]:
         """The From_ line, and where the message begins and ends; the file stands at its beginning."""
@@ -107,6 +120,12 @@ class MboxMessage:
     content: bytes | BinaryIO
     flags: frozenset[str]
     received_at: datetime | None
+
+
+def _stamp(file: BinaryIO) -> bytes:
+    """What differs once the file has been changed."""
+    stat = os.fstat(file.fileno())
+    return f"{stat.st_size} {stat.st_mtime_ns}".encode()
 
 
 def is_mbox(place: Path) -> bool:

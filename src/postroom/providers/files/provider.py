@@ -6,8 +6,8 @@ then the validity changes, and what is known is found again by its content.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -122,14 +122,24 @@ class _Numbered:
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:
         known = [uid for uid in uids if 0 < uid <= (self.status.messages or 0)]
-        found = await asyncio.to_thread(lambda: [self._describe(uid) for uid in known])
+        with self._there():
+            found = await asyncio.to_thread(lambda: [self._describe(uid) for uid in known])
         return [item for item in found if item is not None]
 
     async def fetch(self, items: Sequence[RemoteItem]) -> AsyncIterator[RemoteMessage | Unfetched]:
         waiting = iter(items)
         while batch := list(islice(waiting, TOGETHER)):
-            for message in await asyncio.to_thread(self._read_all, batch):
+            with self._there():
+                messages = await asyncio.to_thread(self._read_all, batch)
+            for message in messages:
                 yield message
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FolderGone(f"The folder {self.folder.path} cannot be read: {error.strerror}.") from error
 
     def _read_all(self, items: Iterable[RemoteItem]) -> list[RemoteMessage | Unfetched]:
         return [self._read(item) for item in items]
