@@ -14,8 +14,8 @@ class OtherClient:
     def __init__(self, imap: imaplib.IMAP4) -> None:
         self._imap = imap
 
-    def append(self, folder: str, raw: bytes, flags: str = "") -> None:
-        self._ok(self._imap.append(_quoted(folder), flags, "", raw))
+    def append(self, folder: str, raw: bytes, flags: str = "", received: str = "") -> None:
+        self._ok(self._imap.append(_quoted(folder), flags, received, raw))
 
     def flag(self, folder: str, uids: Sequence[int], change: str, flags: str) -> None:
         """`change` is +FLAGS, -FLAGS or FLAGS."""
@@ -39,6 +39,9 @@ class OtherClient:
 
     def delete(self, folder: str) -> None:
         self._ok(self._imap.delete(_quoted(folder)))
+
+    def rename(self, folder: str, new: str) -> None:
+        self._ok(self._imap.rename(_quoted(folder), _quoted(new)))
 
     def uids(self, folder: str) -> list[int]:
         self._select(folder)
@@ -68,7 +71,8 @@ class OtherClient:
 
 
 def _quoted(folder: str) -> str:
-    return f'"{folder}"'
+    escaped = folder.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _set(uids: Sequence[int]) -> str:
