@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mime.test_fuzz import check
+from mime.checking import check
 
 from postroom.mime import addresses, attachments, dates
 from postroom.mime.html import sanitise
