@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := src tests bench tools
 N ?= 2000
 RUNS ?= 3
+MINUTES ?= 10
 PARALLEL ?= -n auto --dist worksteal
 export PYTHONPATH := src:tests:.
 # Compiled once, commands start a fifth faster.
@@ -34,6 +35,9 @@ check: lint  ## lint and the quick tests; before every commit
 bench: $(VENV)/.developing  ## measure, side by side with other tools
 	@$(BIN)/python -m bench.run -n $(N) -r $(RUNS) $(ARGS)
 
+fuzz: $(VENV)/.fuzzing  ## look for inputs that break the parsers; MINUTES=n
+	$(BIN)/python -m fuzz.run --minutes $(MINUTES) $(ARGS)
+
 format: $(VENV)/.developing  ## let ruff format everything
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -54,5 +58,9 @@ $(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help run test lint check bench format clean
+$(VENV)/.fuzzing: $(VENV)/.developing
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,fuzz]'
+	@touch $@
+
+.PHONY: help run test lint check bench fuzz format clean
 .DEFAULT_GOAL := help
