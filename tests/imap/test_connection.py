@@ -1,6 +1,7 @@
 """The state machine: what it sends when, and what it makes of servers that misbehave."""
 
 from collections.abc import Iterable
+from io import BytesIO
 
 import pytest
 from imap.talking import INBOX, READY, kinds, talk
@@ -17,6 +18,7 @@ from postroom.imap.errors import (
     LocalError,
     RemoteError,
 )
+from postroom.imap.framing import Limits
 from postroom.imap.responses import Exists, Fetch, FolderStatus, Status
 from postroom.imap.uids import UidSet
 
@@ -418,6 +420,23 @@ def test_a_stream_that_ends_is_a_disconnection() -> None:
     connection.end()
 
     assert isinstance(connection.failure, Disconnected)
+
+
+@pytest.mark.parametrize("last", [b"* BYE late\r\n", b"* 2 FETCH (BODY[] {9999}\r\n", b""])
+def test_a_large_literal_that_never_ends_leaves_no_file_open(last: bytes) -> None:
+    files: list[BytesIO] = []
+
+    def spool(size: int) -> BytesIO:
+        files.append(BytesIO(bytes(size)))
+        return files[-1]
+
+    connection = Connection(limits=Limits(literal=500, spool_over=10), open_spool=spool)
+    connection.receive(b"* PREAUTH ready\r\n* 1 FETCH (BODY[1] {20}\r\n" + 20 * b"a" + b" BODY[2] {20}\r\n")
+    connection.receive(5 * b"b" if not last else 20 * b"b" + b")\r\n" + last)
+    connection.end()
+
+    assert len(files) == 2
+    assert all(file.closed for file in files)
 
 
 def test_responses_come_in_the_order_of_the_wire() -> None:

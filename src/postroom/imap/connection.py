@@ -172,10 +172,12 @@ class Connection:
     def fail(self, error: Exception) -> None:
         """The connection is of no more use, because of `error`."""
         self.state = State.ENDED
-        self.failure = error
+        # Its traceback would hold the last response, and that perhaps a large file.
+        self.failure = error.with_traceback(None)
         self._underway.clear()
         self._queued.clear()
         self._out.clear()
+        self._framer.close()
 
     def _pump(self) -> None:
         """Send what may be sent."""

@@ -11,6 +11,7 @@ what the parser looks at is short. No byte is searched twice, however the stream
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO
@@ -107,6 +108,16 @@ class Framer:
             if frames:
                 yield from frames
                 frames.clear()
+
+    def close(self) -> None:
+        """Let go of a response that will never be whole; of no more use then."""
+        for literal in (self._spool, *self._literals):
+            if isinstance(literal, Spool):
+                with suppress(OSError):  # the disk is full, and the last of it cannot be written either
+                    literal.close()
+        self._spool = None
+        for pieces in (self._line, self._text, self._pieces, self._literals):
+            pieces.clear()
 
     def _whole_lines(self, data: bytes, at: int, frames: list[Frame]) -> int:
         """Take at once all the lines before the next one that may announce a literal."""
