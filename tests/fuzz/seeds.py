@@ -11,7 +11,7 @@ from mime.test_fuzz import PIECES
 
 from postroom.lab.mails import mail
 
-LONGEST = 4096  # bytes of an input
+LONGEST = {"imap": 1024, "mime": 4096, "swollen": 1024}  # bytes of an input
 MAILS = 150
 
 # What servers answer to `imap_path.ASKED`, `--` between two of them.
@@ -111,10 +111,10 @@ def _imap() -> Iterator[bytes]:
 
 
 def _mime() -> Iterator[bytes]:
-    small = (raw for number in count() if len(raw := mail(1, number)) <= LONGEST)
+    small = (raw for number in count() if len(raw := mail(1, number)) <= LONGEST["mime"])
     yield from islice(small, MAILS)
     for bomb in BOMBS.values():
-        yield bomb(300)[:LONGEST]
+        yield bomb(300)[: LONGEST["mime"]]
 
 
 def _swollen() -> Iterator[bytes]:
