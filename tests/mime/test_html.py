@@ -16,7 +16,7 @@ CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "dompurify" /
 PIECES = """
 <b>|</b>|<p |style='color:red'|"|'|>|<|a|&lt;|<!--|-->|<svg>|</p>|<style>|</style>|<a href=x>|<img src='
 onerror=x|<table>|<tr>|<td>|/|=| |<math><mtext>|<noscript>|<title>|</title>|<br>|&#x3c;script&#x3e;
-<template>|<li>
+<template>|<li>|<pre>|\n
 """
 FRAGMENTS = PIECES.strip().replace("\n", "|").split("|")
 
@@ -87,6 +87,21 @@ def test_a_style_that_formats_is_kept() -> None:
     wanted = "color: #333; background-color: rgb(1, 2, 3); font: 12px 'Arial', sans-serif; margin: 0 auto"
 
     assert style(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("html", "clean"),
+    [
+        ("<pre>\na</pre>", "<pre>a</pre>"),
+        ("<pre>\n\n\na</pre>", "<pre>\n\n\na</pre>"),
+        ("<pre lang=en>\n\na</pre>", '<pre lang="en">\n\na</pre>'),
+        ("<pre>\n\n<pre>\n\na", "<pre>\n\n<pre>\n\na</pre></pre>"),
+        ('<p title="<pre>\n">a</p>', '<p title="&lt;pre&gt;\n">a</p>'),
+    ],
+)
+def test_empty_lines_at_the_start_of_preformatted_text_are_kept(html: str, clean: str) -> None:
+    assert sanitise(html).html == clean
+    assert sanitise(clean).html == sanitise(sanitise(clean).html).html
 
 
 @settings(max_examples=200, deadline=None)

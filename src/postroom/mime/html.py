@@ -65,6 +65,9 @@ REMOTE_IMAGE = re.compile(r"https?://", re.IGNORECASE)
 IGNORED = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]+")
 
 
+PRE_AND_LINE_END = re.compile(r"(<pre(?: [^<>]*)?>)\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Sanitised:
     """HTML that can be shown in a sandboxed frame, and how many remote images it would have loaded."""
@@ -108,7 +111,7 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
 
 
 def _clean(html: str, allow: Callable[[str, str, str], str | None]) -> str:
-    return nh3.clean(
+    clean = nh3.clean(
         bounded(html),
         tags=TAGS,
         attributes=ATTRIBUTES,
@@ -118,6 +121,8 @@ def _clean(html: str, allow: Callable[[str, str, str], str | None]) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
+    # Parsers skip a line end right behind <pre>; where one is meant, two must be written.
+    return PRE_AND_LINE_END.sub(r"\1\n\n", clean)
 
 
 def style(value: str) -> str:
