@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from postroom.imap.uids import LARGEST
 from postroom.lab.mailbox import LabFolder
 from postroom.lab.server import PASSWORD, LabServer
 from postroom.net.egress import Egress
@@ -50,7 +51,7 @@ async def steps(port: int, mechanism: str = "PLAIN") -> AsyncIterator[Step]:
         yield "received since", sorted(await inbox.received_since(DAY))
         items = await inbox.scan(uids)
         yield "items", items
-        yield "changes", await inbox.changes(replace(inbox.status, modseq=7))
+        yield "changes", await inbox.changes(replace(inbox.status, modseq=7), 1, LARGEST)
         async with aclosing(inbox.fetch(items)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 yield "message", taken(message)

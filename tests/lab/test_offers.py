@@ -3,7 +3,7 @@
 import asyncio
 import re
 from contextlib import AbstractAsyncContextManager
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -193,14 +193,14 @@ async def test_a_server_of_ten_times_as_many_folders_takes_ten_times_as_long() -
     async def seconds(folder_count: int) -> float:
         server = serve(messages=folder_count, folder_count=folder_count)
         async with server as running, signed_in(running) as client:
-            started = perf_counter()
+            started = process_time()
             answer = await client.ask('a LIST "" * RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY))')
-            taken = perf_counter() - started
+            taken = process_time() - started
         assert sum("STATUS" in line for line in answer) == folder_count
         return taken
 
     few = min([await seconds(500) for _ in range(3)])
-    assert await seconds(5000) < 40 * few
+    assert min([await seconds(5000) for _ in range(2)]) < 40 * few
 
 
 def test_a_mailbox_without_labels_refuses_them() -> None:

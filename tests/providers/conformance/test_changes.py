@@ -5,6 +5,7 @@ from collections.abc import Callable
 from providers.conformance.reading import everything, fetched, opened, simple, simples
 from providers.conformance.subject import Can, Subject
 
+from postroom.imap.uids import LARGEST
 from postroom.providers.model import FolderStatus
 
 
@@ -15,7 +16,7 @@ async def test_nothing_happened_and_nothing_is_told(subject: Subject) -> None:
 
     async with opened(subject) as folder:
         assert folder.status.validity == since.validity
-        changes = await folder.changes(since)
+        changes = await folder.changes(since, 1, LARGEST)
         items = {item.uid: item.flags for item in await everything(folder)}
 
     if changes is not None:
@@ -34,7 +35,7 @@ async def test_changed_flags_are_told_or_nothing_is(subject: Subject, needs: Cal
 
     async with opened(subject) as folder:
         uids = list(await folder.uids())
-        changes = await folder.changes(since)
+        changes = await folder.changes(since, 1, LARGEST)
 
     assert (changes is not None) == (Can.TELL_FLAGS in subject.can)
     if changes is not None:
@@ -51,7 +52,7 @@ async def test_removals_are_named_all_or_not_at_all(subject: Subject, needs: Cal
     await subject.remove("INBOX", simple(7))
 
     async with opened(subject) as folder:
-        changes = await folder.changes(since)
+        changes = await folder.changes(since, 1, LARGEST)
         left = list(await folder.uids())
 
     assert left == [uid for uid in uids if uid not in {uids[2], uids[7]}]
@@ -72,7 +73,7 @@ async def test_new_mail_is_never_missing_from_the_listing_beside_the_changes(
     await subject.deliver("INBOX", simple(3), flags=["\\Seen"])
 
     async with opened(subject) as folder:
-        changes = await folder.changes(since)
+        changes = await folder.changes(since, 1, LARGEST)
         (new,) = set(await folder.uids()) - set(before)
 
     if changes is not None:
@@ -92,7 +93,7 @@ async def test_a_cursor_that_cannot_be_of_this_folder_tells_nothing(subject: Sub
             FolderStatus(messages=3, validity=now.validity + 1, modseq=now.modseq or 1),
             FolderStatus(messages=3, validity=now.validity, modseq=1 << 60),
         ):
-            assert await folder.changes(wrong) is None
+            assert await folder.changes(wrong, 1, LARGEST) is None
 
 
 async def test_a_message_that_moved_is_the_same_elsewhere_and_nowhere_else(
