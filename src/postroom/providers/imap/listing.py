@@ -2,9 +2,11 @@
 
 LIST RETURN (SPECIAL-USE STATUS (...))   one round trip for everything
   └─ refused, or lists nothing ─> LIST RETURN (SPECIAL-USE) ─> LIST "" "*"
+                                        └──────────────────────────┴─> STATUS of each, many under way
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from postroom.imap import commands, names
 from postroom.imap import responses as said
@@ -38,6 +40,26 @@ async def list_folders(conversation: Conversation) -> list[RemoteFolder]:
     raise Incomplete(
         f"{host} lists no folder at all, not even INBOX; nothing is concluded from that.", host=host
     )
+
+
+async def with_status(conversation: Conversation, folders: Sequence[RemoteFolder]) -> list[RemoteFolder]:
+    """The folders with their status, asked for where the list did not tell; who refuses it has none.
+
+    To be asked while no folder is open (RFC 9051, 6.3.11).
+    """
+    asked = [folder for folder in folders if folder.selectable and folder.status is None]
+    told: dict[bytes, FolderStatus] = {}
+
+    def take(answer: said.Response) -> None:
+        if isinstance(answer, said.FolderStatus):
+            told[identity(answer.name)] = status_of(answer.items)
+
+    items = status_items(conversation)
+    ended = await conversation.each((commands.status(folder.name, items) for folder in asked), take)
+    for one in ended:
+        if one.failure is not None and throttled(one.failure):
+            raise one.failure
+    return [replace(folder, status=folder.status or told.get(folder.name)) for folder in folders]
 
 
 def _ladder(conversation: Conversation) -> Iterator[Command]:

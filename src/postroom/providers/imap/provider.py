@@ -21,7 +21,7 @@ from postroom.net.egress import Egress
 from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
 from postroom.providers.imap.failures import folder_refused, shown, translated
 from postroom.providers.imap.folder import ImapFolder
-from postroom.providers.imap.listing import identity, list_folders, status_items, status_of
+from postroom.providers.imap.listing import identity, list_folders, status_items, status_of, with_status
 from postroom.providers.imap.settings import ImapSettings, Security
 from postroom.providers.model import (
     Estimate,
@@ -154,11 +154,12 @@ class ImapMailbox:
         self._known: list[RemoteFolder] = []
 
     async def folders(self) -> Sequence[RemoteFolder]:
-        """Every folder. A server that refuses to list twice is believed the first time."""
+        """Every folder, the first time with its status. Who refuses to list twice is believed the first time."""
         self._usable()
         with translated(self._conversation.settings):
             try:
-                self._known = await list_folders(self._conversation)
+                found = await list_folders(self._conversation)
+                self._known = found if self._known else await with_status(self._conversation, found)
             except (CommandFailed, Incomplete):
                 if not self._known:
                     raise
