@@ -110,7 +110,7 @@ async def test_flags_follow_the_server(conn: Connection, inbox: Folder) -> None:
     assert set(changed) == {1, 2}
     rows = await conn.fetch("SELECT subject, seen, flagged FROM mail_message ORDER BY subject")
     assert [tuple(row) for row in rows] == [("n1", True, False), ("n2", False, False)]
-    assert await folders.flags(conn, ONE, inbox.id, 1, 2) == {
+    assert await folders.flags(conn, ONE, inbox.id, [1, 2]) == {
         1: frozenset({"\\Seen", "$Work"}),
         2: frozenset(),
     }

@@ -186,9 +186,10 @@ async def _told(
 
 
 async def _apply(writer: Writer, copy: FolderCopy, now: Mapping[int, frozenset[str]]) -> None:
-    if not now:
-        return
-    async with writer.db.transaction(writer.tenant) as conn:
-        known = await folders.flags(conn, writer.tenant, copy.folder.id, min(now), max(now))
-    if different := changed(known, now):
-        await writer.flags(copy.folder, different)
+    uids = sorted(now)
+    for start in range(0, len(uids), WINDOW):
+        piece = {uid: now[uid] for uid in uids[start : start + WINDOW]}
+        async with writer.db.transaction(writer.tenant) as conn:
+            known = await folders.flags(conn, writer.tenant, copy.folder.id, list(piece))
+        if different := changed(known, piece):
+            await writer.flags(copy.folder, different)

@@ -81,7 +81,7 @@ async def _flags_differ(
         window = uids[start : start + WINDOW]
         seen = await opened.scan(window)
         async with db.transaction(account.tenant_id) as conn:
-            known = await folders.flags(conn, account.tenant_id, folder, window[0], window[-1])
+            known = await folders.flags(conn, account.tenant_id, folder, window)
         total += len(changed(known, {item.uid: item.flags for item in seen if item.flags is not None}))
     return total
 

@@ -32,6 +32,7 @@ from .prepare import Prepared
 from .workshop import Workshop
 
 RETRY = timedelta(hours=1)
+AT_ONCE = 1000  # messages that leave in one transaction
 MEASURED = 2000  # messages stored by one sync, from which statistics are worth making and then reliable
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.CharacterNotInRepertoireError)
 
@@ -198,26 +199,40 @@ class Writer:
 
         What was not found again in a folder with new numbers is gone, unless some of its mail cannot be had.
         """
-        async with self._writing() as (conn, events):
-            if is_renumbered and not await store.is_waiting(conn, self.tenant, folder.id, TOO_LARGE):
-                removed = [*removed, *await places.unnumbered(conn, self.tenant, folder.id)]
-            if removed:
-                displaced = await places.displace(conn, self.tenant, folder, removed)
-                events += news.of_displaced(displaced, folder)
-                self.counts.removed += len(displaced)
-            if cursor is not None:
-                await store.move(conn, self.tenant, folder.id, cursor)
+        if is_renumbered:
+            removed = [*removed, *await self._not_found_again(folder)]
+        last = max(len(removed) - 1, 0) // AT_ONCE * AT_ONCE
+        for start in range(0, last + 1, AT_ONCE):
+            async with self._writing() as (conn, events):
+                await self._displace(conn, events, folder, removed[start : start + AT_ONCE])
+                if cursor is not None and start == last:
+                    await store.move(conn, self.tenant, folder.id, cursor)
+
+    async def _not_found_again(self, folder: Folder) -> Sequence[int]:
+        async with self.db.transaction(self.tenant) as conn:
+            if await store.is_waiting(conn, self.tenant, folder.id, TOO_LARGE):
+                return ()
+            return await places.unnumbered(conn, self.tenant, folder.id)
+
+    async def _displace(
+        self, conn: Connection, events: list[Event], folder: Folder, uids: Sequence[int]
+    ) -> None:
+        if uids:
+            displaced = await places.displace(conn, self.tenant, folder, uids)
+            events += news.of_displaced(displaced, folder)
+            self.counts.removed += len(displaced)
 
     async def forget_folder(self, folder: Folder) -> None:
         """The server has this folder no more. Its messages may lie elsewhere."""
-        async with self._writing() as (conn, events):
+        async with self.db.transaction(self.tenant) as conn:
             uids = await folders.all_uids(conn, self.tenant, folder.id)
-            displaced = await places.displace(conn, self.tenant, folder, uids)
+        for start in range(0, len(uids), AT_ONCE):
+            async with self._writing() as (conn, events):
+                await self._displace(conn, events, folder, uids[start : start + AT_ONCE])
+        async with self._writing() as (conn, events):
             await self._unpark(conn, folder, None)
             await folders.remove(conn, self.tenant, folder.id)
-            events += news.of_displaced(displaced, folder)
             events.append(news.of_folder("removed", folder))
-        self.counts.removed += len(displaced)
 
     async def unpark(self, folder: Folder, uids: Sequence[int]) -> None:
         """Forget that these wait: the server has them no more."""
@@ -230,12 +245,18 @@ class Writer:
 
     async def purge(self, after: timedelta) -> None:
         """Delete the messages that have lain in no folder for so long, now that all have been looked at."""
+        purged = AT_ONCE
+        while purged == AT_ONCE:
+            purged = await self._purge(after)
+
+    async def _purge(self, after: timedelta) -> int:
         async with self._writing() as (conn, events):
-            purged = await places.purge(conn, self.tenant, self.account, after)
+            purged = await places.purge(conn, self.tenant, self.account, after, AT_ONCE)
             await search.remove(conn, self.tenant, [mail.id for mail in purged])
             await blobs.release(conn, self.tenant, [mail.digest for mail in purged])
             events += news.of_purged(purged)
             self.counts.unplaced = await places.unplaced(conn, self.tenant, self.account)
+        return len(purged)
 
     async def compared(self, at: datetime, *, is_equal: bool, is_first: bool) -> None:
         """Every message and every flag was compared, beginning at that time."""

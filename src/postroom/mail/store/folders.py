@@ -39,7 +39,7 @@ UIDS = """
 """
 ALL_UIDS = "SELECT uid FROM mail_placement WHERE tenant_id = $1 AND folder_id = $2"
 FLAGS = """
-    SELECT uid, flags FROM mail_placement WHERE tenant_id = $1 AND folder_id = $2 AND uid BETWEEN $3 AND $4
+    SELECT uid, flags FROM mail_placement WHERE tenant_id = $1 AND folder_id = $2 AND uid = ANY($3)
 """
 SAMPLE = """
     SELECT p.uid, m.size, m.digest
@@ -114,10 +114,10 @@ async def all_uids(conn: Connection, tenant: TenantId, folder: FolderId) -> Sequ
 
 
 async def flags(
-    conn: Connection, tenant: TenantId, folder: FolderId, first: int, last: int
+    conn: Connection, tenant: TenantId, folder: FolderId, uids: Sequence[int]
 ) -> dict[int, frozenset[str]]:
-    """The flags of the placements from uid `first` to `last`, both included."""
-    rows = await conn.fetch(FLAGS, tenant, folder, first, last)
+    """The flags of the placements under these uids."""
+    rows = await conn.fetch(FLAGS, tenant, folder, uids)
     return {row["uid"]: frozenset(row["flags"]) for row in rows}
 
 

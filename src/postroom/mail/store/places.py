@@ -86,7 +86,10 @@ UNPLACE = """
 PURGE = """
     WITH gone AS (
         DELETE FROM mail_message
-         WHERE tenant_id = $1 AND account_id = $2 AND unplaced_at <= now() - $3::interval
+         WHERE tenant_id = $1 AND id IN (
+               SELECT id FROM mail_message
+                WHERE tenant_id = $1 AND account_id = $2 AND unplaced_at <= now() - $3::interval
+                LIMIT $4)
         RETURNING id, public_id, digest, thread_id
     ), counted AS (
         UPDATE mail_thread t SET messages = t.messages - g.messages
@@ -188,10 +191,10 @@ async def displace(
 
 
 async def purge(
-    conn: Connection, tenant: TenantId, account: AccountId, after: timedelta = timedelta()
+    conn: Connection, tenant: TenantId, account: AccountId, after: timedelta = timedelta(), most: int = 1000
 ) -> list[Purged]:
-    """Delete messages that have lain in no folder for so long. The caller releases their blobs."""
-    return [Purged(*row) for row in await conn.fetch(PURGE, tenant, account, after)]
+    """Delete `most` messages that have lain in no folder for so long. The caller releases their blobs."""
+    return [Purged(*row) for row in await conn.fetch(PURGE, tenant, account, after, most)]
 
 
 async def unplaced(conn: Connection, tenant: TenantId, account: AccountId) -> int:

@@ -154,7 +154,7 @@ class ImapMailbox:
         self._known: list[RemoteFolder] = []
 
     async def folders(self) -> Sequence[RemoteFolder]:
-        """Every folder, the first time with its status. Who refuses to list twice is believed the first time."""
+        """Every folder, first with its status. Who refuses to list twice is believed the first time."""
         self._usable()
         with translated(self._conversation.settings):
             try:
