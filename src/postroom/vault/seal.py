@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from postroom.vault.model import Damaged, Slot, WeakKey, WrongKey
+from postroom.vault.sign import Signer
 
 VERSION = "v1"
 NONCE = 12
@@ -32,6 +33,7 @@ class Key:
 
     id: str
     secret: bytes = field(repr=False)
+    signing: bytes = field(repr=False)
 
     @staticmethod
     def derived(material: bytes) -> "Key":
@@ -42,7 +44,8 @@ class Key:
         if len(material) < SHORTEST:
             raise WeakKey(f"The secret key is too short; give at least {SHORTEST} random characters.")
         name = _derive(material, b"postroom vault key id", 6)
-        return Key(name.hex(), _derive(material, b"postroom vault aes-256-gcm", 32))
+        secret = _derive(material, b"postroom vault aes-256-gcm", 32)
+        return Key(name.hex(), secret, _derive(material, b"postroom vault ed25519", 32))
 
 
 class Vault:
@@ -53,6 +56,9 @@ class Vault:
             raise ValueError("a vault needs a key")
         self._newest = keys[0].id
         self._ciphers = {key.id: AESGCM(key.secret) for key in keys}
+        self.signer = Signer(keys[0].signing)
+        self.public_keys = [Signer(key.signing).public for key in keys]
+        """What earlier signatures may have been made with, too; the newest first."""
 
     def seal(self, plaintext: bytes, slot: Slot) -> str:
         """A text for the database. The same plaintext gives another text each time."""
