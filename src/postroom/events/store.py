@@ -1,11 +1,22 @@
 """The log's rows as readers and checkers want them. Writing is `log`'s."""
 
-from asyncpg import Connection
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from asyncpg import Connection, Record
 
 from postroom.db.sql import Where
 from postroom.ids import TenantId
 
-from .model import Entry, Place, Stream
+from .model import Entry, Head, Place, Seal, Stream
+
+Row: TypeAlias = Record
+"""Stream, seq, position, at (None where Python has no such time), kind, body, hash."""
+
+SMALLEST = -(1 << 63)  # below every number that may stand in a column, rightly or not
+LATEST = datetime.max.replace(tzinfo=UTC)
+BEGINNING = (SMALLEST, SMALLEST, datetime.min.replace(tzinfo=UTC))
 
 FEED = """
     SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
@@ -24,6 +35,27 @@ LAST = """
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
 """
 MIND_RESTORE = "SELECT events_mind_restore()"
+HEADS = """
+    SELECT stream, seq, position, hash FROM events_head
+     WHERE tenant_id = $1 AND stream > $2 AND {where} ORDER BY stream LIMIT $3
+"""
+ROWS = """
+    SELECT stream, seq, position, CASE WHEN at >= '0001-01-01' AND at < '10000-01-01' THEN at END AS at,
+           kind, body, hash
+      FROM events_event
+     WHERE tenant_id = $1 AND (stream, seq, at) > ($2, $3, $4) AND {where}
+     ORDER BY stream, seq, events_event.at LIMIT $5
+"""
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+LOCK_SEALS = "SELECT pg_advisory_xact_lock(hashtext('postroom.events_seal'), $1::int)"
+NEWEST_SEAL = """
+    SELECT number, body, signature FROM events_seal WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1
+"""
+SEALS = """
+    SELECT number, body, signature FROM events_seal WHERE tenant_id = $1 AND number > $2
+     ORDER BY number LIMIT $3
+"""
+ADD_SEAL = "INSERT INTO events_seal (tenant_id, number, body, signature) VALUES ($1, $2, $3, $4)"
 
 
 async def feed(
@@ -53,3 +85,58 @@ async def last(conn: Connection, tenant: TenantId) -> Place | None:
 async def mind_restore(conn: Connection) -> int:
     """See the migration. For an unbound transaction."""
     return int(await conn.fetchval(MIND_RESTORE))
+
+
+async def one_snapshot(conn: Connection) -> None:
+    """Whatever is read in this transaction from here on is of one moment. To be its first statement."""
+    await conn.execute(ONE_SNAPSHOT)
+
+
+async def heads(
+    conn: Connection, tenant: TenantId, *, stream: Stream | None = None, page: int = 10_000
+) -> AsyncIterator[Head]:
+    """The heads of all streams, or of one, by stream."""
+    after, more = SMALLEST, True
+    while more:
+        where = Where(tenant, after, page)
+        where.given("stream = $?", stream)
+        rows = await conn.fetch(where.into(HEADS), *where.values)
+        for row in rows:
+            yield Head(*row)
+        more = len(rows) == page
+        after = rows[-1]["stream"] if rows else after
+
+
+async def rows(
+    conn: Connection, tenant: TenantId, after: Row | None, *, stream: Stream | None, limit: int
+) -> list[Row]:
+    """Entries as they lie there, by stream, seq and time, behind another one."""
+    place = (after["stream"], after["seq"], after["at"] or LATEST) if after else BEGINNING
+    where = Where(tenant, *place, limit)
+    where.given("stream = $?", stream)
+    return list(await conn.fetch(where.into(ROWS), *where.values))
+
+
+async def lock_seals(conn: Connection, tenant: TenantId) -> None:
+    """Wait until nobody else seals this tenant's log; to the end of the transaction."""
+    await conn.execute(LOCK_SEALS, tenant)
+
+
+async def newest_seal(conn: Connection, tenant: TenantId) -> Seal | None:
+    row = await conn.fetchrow(NEWEST_SEAL, tenant)
+    return Seal(*row) if row else None
+
+
+async def seals(conn: Connection, tenant: TenantId, *, page: int = 100) -> AsyncIterator[Seal]:
+    """All seals, by number."""
+    after, more = SMALLEST, True
+    while more:
+        rows = await conn.fetch(SEALS, tenant, after, page)
+        for row in rows:
+            yield Seal(*row)
+        more = len(rows) == page
+        after = rows[-1]["number"] if rows else after
+
+
+async def add_seal(conn: Connection, tenant: TenantId, seal: Seal) -> None:
+    await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)

@@ -1,0 +1,396 @@
+"""Check an export of the log with nothing but this file: `python check.py EXPORT`.
+
+It imports the standard library alone, so it can be copied anywhere and read in one sitting. `postroom events
+verify` walks the rows of the database with the same code. An export is lines of JSON, in this order:
+
+    {"log": "postroom", "version": 1, "tenant": 1}
+    {"seal": [number, what was signed, signature]}                    any number, by number
+    {"head": [stream, seq, position, hash]}                           one for each stream
+    {"entry": [stream, seq, position, at, kind, body, hash]}          by stream, then seq
+    {"end": {"seal": number of the last, "heads": n, "entries": n}}
+
+An entry's hash covers the hash before it, so nothing can be altered, removed, inserted or moved without a
+break. Whoever rewrites all that follows, too, hides the break from the chain, but not from a seal: the hashes
+at the ends of all streams at one moment, signed (Ed25519) with a key that the database never saw. It says
+
+    {"at", "heads": [[stream, seq, hash]], "key": public key, "number", "previous": digest, "tenant"}
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256, sha512
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Row: TypeAlias = tuple[int, int, int, str, str, str, bytes]  # stream, seq, position, at, kind, body, hash
+Keys: TypeAlias = Iterable[bytes] | None  # public keys to trust; None: all of them
+Heads: TypeAlias = dict[int, tuple[int, int, bytes]]  # stream -> seq, position, hash
+
+VERSION = 1
+MOST_FAULTS = 1000
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+SAYS = {
+    "altered": "Entry {seq} of stream {stream} was altered, or the one before together with its hash.",
+    "missing": "Entries {seq} to {last} of stream {stream} are missing.",
+    "misplaced": "Entry {seq} of stream {stream} stands in the wrong place.",
+    "headless": "Stream {stream}, which ends with entry {seq}, has no head.",
+    "surplus": "Entry {seq} of stream {stream} stands behind the head.",
+    "head": "The head of stream {stream} is not that of its last entry, {seq}.",
+    "rewritten": "Entry {seq} of stream {stream} is not that of seal {seal}: it or one before was rewritten.",
+    "seal_missing": "Seal {seq} is missing.",
+    "seal_altered": "Seal {seq} was altered.",
+    "seal_misplaced": "Seal {seq} does not follow from the seal before it.",
+    "seal_untrusted": "Seal {seq} is signed with a key that is not ours.",
+    "export": "This is not a whole export ({reason}).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is not as it was: an entry of a stream by its number, or without a stream, a seal by its."""
+
+    code: str
+    stream: int | None
+    seq: int | None
+    message: str
+
+
+class Findings(list[Fault]):
+    """Faults, but no more than a thousand; `more` counts the rest."""
+
+    more = 0
+
+    def add(self, code: str, stream: int | None, seq: int | None, **more: Any) -> None:
+        if len(self) >= MOST_FAULTS:
+            self.more += 1
+        else:
+            self.append(Fault(code, stream, seq, SAYS[code].format(stream=stream, seq=seq, **more)))
+
+
+def origin(tenant: int, stream: int) -> bytes:
+    """What the first entry of a stream follows from."""
+    return sha256(f"postroom log\n{tenant}\n{stream}".encode()).digest()
+
+
+def link(previous: bytes, row: Row) -> bytes:
+    """The hash that a row should have."""
+    _, seq, position, at, kind, body, _ = row
+    return sha256(previous + f"{seq}\n{position}\n{at}\n{kind}\n{body}".encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What a seal says, its signature being good."""
+
+    tenant: int
+    number: int
+    previous: bytes  # digest of the seal before
+    key: bytes
+    heads: dict[int, tuple[int, bytes]]  # stream -> seq, hash
+    digest: bytes
+
+
+def opened(body: str, signature: bytes) -> Sealing:
+    """Read a seal. Raises one of `UNREADABLE` unless it is signed by the key that it names."""
+    data = json.loads(body)
+    key, previous = bytes.fromhex(data["key"]), bytes.fromhex(data["previous"])
+    heads = {int(stream): (int(seq), bytes.fromhex(digest)) for stream, seq, digest in data["heads"]}
+    if not is_signed(key, body.encode(), signature):
+        raise ValueError("its signature is wrong")
+    digest = sha256(body.encode() + signature).digest()
+    return Sealing(int(data["tenant"]), int(data["number"]), previous, key, heads, digest)
+
+
+def read_seal(line: str) -> Sealing:
+    """The seal in a file, or in a line of an export. Raises one of `UNREADABLE`."""
+    _, body, signature = json.loads(line)["seal"]
+    return opened(body, bytes.fromhex(signature))
+
+
+class Streams:
+    """Walks the rows of all streams, by stream and seq, and compares them with heads and sealed heads."""
+
+    def __init__(self, tenant: int, heads: Heads, seals: Iterable[Sealing], findings: Findings) -> None:
+        self._tenant, self._heads, self._findings = tenant, heads, findings
+        self._sealed: dict[int, dict[int, tuple[bytes, int]]] = {}  # stream -> seq -> hash, seal
+        for seal in seals:
+            for stream, (seq, digest) in seal.heads.items():
+                self._sealed.setdefault(stream, {})[seq] = digest, seal.number
+        self._unseen = {**dict.fromkeys(self._sealed), **dict.fromkeys(heads)}
+        self.entries = 0
+        self._stream: int | None = None
+        self._last = self._position = 0  # of the row before
+        self._before = self._previous = b""  # the last two hashes
+        self._should = (0, b"")  # a number, and the hash that its row should have had
+        self._seals: dict[int, tuple[bytes, int]] = {}
+
+    def walk(self, rows: Iterable[Row]) -> None:
+        """The next rows, any number of them."""
+        for row in rows:
+            stream, seq, position, at, kind, body, digest = row
+            if stream != self._stream:
+                self._end()
+                self._begin(stream, seq)
+            text = f"{seq}\n{position}\n{at}\n{kind}\n{body}".encode()
+            if seq == self._last + 1 and sha256(self._previous + text).digest() == digest:
+                self._before, self._previous, self._last = self._previous, digest, seq
+            else:
+                self._odd(row)
+            self._position = position
+            if seq in self._seals and self._seals[seq][0] != digest:
+                self._findings.add("rewritten", stream, seq, seal=self._seals[seq][1])
+            self.entries += 1
+
+    def finish(self) -> None:
+        """There are no more rows."""
+        self._end()
+        for stream in self._unseen:
+            head = self._heads.get(stream, (0,))
+            self._findings.add("missing", stream, 1, last=max(head[0], *self._sealed.get(stream, {0: 0})))
+
+    def _begin(self, stream: int, seq: int) -> None:
+        if self._stream is not None and stream < self._stream:
+            self._findings.add("misplaced", stream, seq)
+        self._unseen.pop(stream, None)
+        self._stream, self._last, self._previous = stream, 0, origin(self._tenant, stream)
+        self._seals = self._sealed.get(stream, {})
+
+    def _end(self) -> None:
+        """Compare the end of a stream with its head and its sealed heads."""
+        if self._stream is None:
+            return
+        stream, last, head = self._stream, self._last, self._heads.get(self._stream)
+        if (end := max(head[0] if head else 0, *self._seals, 0)) > last:
+            self._findings.add("missing", stream, last + 1, last=end)
+        if head is None:
+            self._findings.add("headless", stream, last)
+        elif head[0] < last:
+            self._findings.add("surplus", stream, head[0] + 1)
+        elif head[0] == last and head[1:] != (self._position, self._previous):
+            self._findings.add("head", stream, last)
+
+    def _odd(self, row: Row) -> None:
+        """A row that does not simply follow. Say what is wrong, and find the way back into the chain."""
+        stream, seq, digest, last = row[0], row[1], row[-1], self._last
+        if seq <= last:
+            self._findings.add("misplaced", stream, seq)
+            if seq == last and link(self._before, row) == digest:
+                self._previous = digest  # of two with one number this is the right one
+            return
+        if seq > last + 1:
+            self._findings.add("missing", stream, last + 1, last=seq - 1)
+        elif self._should[0] != last or link(self._should[1], row) != digest:
+            self._findings.add("altered", stream, seq)
+            self._should = seq, link(self._previous, row)
+        self._before, self._previous, self._last = self._previous, digest, seq
+
+
+class Seals:
+    """Walks the seals of a tenant, each of which holds the digest of the one before.
+
+    A seal by a key that is not trusted (any more) counts when one by a trusted key follows from it. `kept` is
+    one that was kept elsewhere; it should be among them.
+    """
+
+    def __init__(self, tenant: int, trusted: Keys, findings: Findings, kept: Sealing | None = None) -> None:
+        self._tenant, self._findings, self._kept, self._is_kept = tenant, findings, kept, kept is None
+        self._trusted = None if trusted is None else set(trusted)
+        self._doubtful: list[int] = []
+        self._digest: bytes | None = bytes(32)  # of the seal before; None where that is unknown
+        self.number = 0
+        self.newest: Sealing | None = None
+        self.keys: set[bytes] = set()
+
+    def walk(self, number: int, body: str, signature: bytes) -> None:
+        """The next seal."""
+        if number != self.number + 1:
+            self._break("seal_missing", self.number + 1)
+        self.number = number
+        try:
+            seal = opened(body, signature)
+        except UNREADABLE:
+            self._break("seal_altered", number)
+            return
+        fits = self._digest in (None, seal.previous)
+        if not fits or (seal.tenant, seal.number) != (self._tenant, number):
+            self._break("seal_misplaced", number)
+            return
+        if self._kept and number == self._kept.number:
+            self._is_kept = seal.digest == self._kept.digest
+        self.keys.add(seal.key)
+        if self._trusted is not None and seal.key not in self._trusted:
+            self._doubtful.append(number)
+        else:
+            self._doubtful.clear()
+            self.newest = seal
+        self._digest = seal.digest
+
+    def finish(self) -> list[Sealing]:
+        """There are no more seals. Those that the streams should be compared with."""
+        self._doubt()
+        kept = self._kept
+        if kept and not self._is_kept:
+            is_ours = kept.tenant == self._tenant and (self._trusted is None or kept.key in self._trusted)
+            self._findings.add("seal_missing" if is_ours else "seal_untrusted", None, kept.number)
+            kept = kept if is_ours else None
+        return [seal for seal in (self.newest, kept) if seal]
+
+    def _break(self, code: str, number: int) -> None:
+        self._findings.add(code, None, number)
+        self._digest = None
+        self._doubt()
+
+    def _doubt(self) -> None:
+        for number in self._doubtful:
+            self._findings.add("seal_untrusted", None, number)
+        self._doubtful.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found, and how much it looked at."""
+
+    findings: Findings
+    streams: int = 0
+    entries: int = 0
+    seal: int = 0  # the number of the newest seal, 0 without any
+    keys: tuple[str, ...] = ()  # what seals are signed with
+
+
+def check(lines: Iterable[str], trusted: Keys = None, kept: Sealing | None = None) -> Report:
+    """Check an export. Without `trusted` keys, those that its seals bring are believed."""
+    findings = Findings()
+    try:
+        return _check(_Lines(lines), trusted, kept, findings)
+    except UNREADABLE as error:
+        findings.add("export", None, None, reason=error)
+        return Report(findings)
+
+
+class _Lines:
+    """The lines of an export, part by part."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines: Iterator[Any] = map(json.loads, lines)
+        self._next = next(self._lines, None)
+
+    def take(self, part: str) -> Iterator[Any]:
+        """Lines of this part, until another begins."""
+        while self._next is not None and part in self._next:
+            line = self._next
+            self._next = next(self._lines, None)
+            yield line
+
+
+def _check(lines: _Lines, trusted: Keys, kept: Sealing | None, findings: Findings) -> Report:
+    [header] = lines.take("log")
+    if header["version"] != VERSION:
+        raise ValueError(f"version {header['version']} wants a newer check.py")
+    seals = Seals(header["tenant"], trusted, findings, kept)
+    for number, body, signature in (line["seal"] for line in lines.take("seal")):
+        seals.walk(number, body, bytes.fromhex(signature))
+    heads: Heads = {}
+    for stream, seq, position, digest in (line["head"] for line in lines.take("head")):
+        heads[stream] = seq, position, bytes.fromhex(digest)
+    streams = Streams(header["tenant"], heads, seals.finish(), findings)
+    entries = (line["entry"] for line in lines.take("entry"))
+    streams.walk((*entry[:-1], bytes.fromhex(entry[-1])) for entry in entries)
+    streams.finish()
+    found = {"seal": seals.number, "heads": len(heads), "entries": streams.entries}
+    [line] = lines.take("end")
+    if line["end"] != found:
+        findings.add("export", None, None, reason=f"it should hold {line['end']}, and holds {found}")
+    keys = tuple(sorted(key.hex() for key in seals.keys))
+    return Report(findings, len(heads), streams.entries, seals.number, keys)
+
+
+# Ed25519 (RFC 8032), for checking only: nothing here is secret, so it may take its time.
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ROOT = pow(2, (P - 1) // 4, P)  # of -1
+Point: TypeAlias = tuple[int, int, int, int]  # X, Y, Z, T with x = X/Z, y = Y/Z, xy = T/Z
+
+
+def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether this is the signature of the message by that key."""
+    public = _decoded(key)
+    scalar = int.from_bytes(signature[32:], "little")
+    if public is None or len(signature) != 64 or scalar >= ORDER:
+        return False
+    challenge = int.from_bytes(sha512(signature[:32] + key + message).digest(), "little") % ORDER
+    x, y, z, t = public
+    negative = (P - x, y, z, P - t)
+    found = ZERO
+    for bit in reversed(range(253)):  # scalar * BASE - challenge * public, in one go
+        found = _added(found, found)
+        found = _added(found, BASE) if scalar >> bit & 1 else found
+        found = _added(found, negative) if challenge >> bit & 1 else found
+    return _encoded(found) == signature[:32]
+
+
+def _added(a: Point, b: Point) -> Point:
+    """RFC 8032, 5.1.4. Adding a point to itself is no exception."""
+    s, u = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    v, w = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = u - s, w - v, w + v, u + s
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _encoded(point: Point) -> bytes:
+    x, y = (coordinate * pow(point[2], -1, P) % P for coordinate in point[:2])
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def _decoded(data: bytes) -> Point | None:
+    """RFC 8032, 5.1.3; None where there is no such point."""
+    value = int.from_bytes(data, "little")
+    sign, y = value >> 255, value & (1 << 255) - 1
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if x * x % P != square:
+        x = x * ROOT % P
+    if len(data) != 32 or y >= P or x * x % P != square or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+ZERO = (0, 1, 1, 0)
+BASE = _decoded((4 * pow(5, -1, P) % P).to_bytes(32, "little")) or ZERO
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Status 0 only if nothing was found; 2: it was called in a way that makes no sense."""
+    parser = argparse.ArgumentParser(prog="check.py", description="Check an export of postroom's log.")
+    parser.add_argument("export", type=Path, help="what `postroom events export` wrote")
+    parser.add_argument("--key", action="append", type=bytes.fromhex, help="the public key to trust")
+    parser.add_argument("--seal", type=Path, help="a seal that you kept")
+    given = parser.parse_args(arguments)
+    try:
+        kept = read_seal(given.seal.read_text("utf-8")) if given.seal else None
+        with given.export.open(encoding="utf-8", newline="\n") as lines:
+            report = check(lines, given.key, kept)
+    except (OSError, *UNREADABLE) as error:
+        parser.error(str(error))
+    for line in _said(report, is_trusted=bool(given.key)):
+        sys.stdout.write(f"{line}\n")
+    return 1 if report.findings else 0
+
+
+def _said(report: Report, *, is_trusted: bool) -> Iterator[str]:
+    for fault in report.findings:
+        yield fault.message
+    count = len(report.findings) + report.findings.more
+    state = f"{count} faults" if count else "nothing is missing or altered"
+    yield f"{report.entries} entries in {report.streams} streams, sealed up to seal {report.seal}: {state}."
+    if report.keys and not is_trusted:
+        yield f"Signed with {', '.join(report.keys)}: is that the key that you know? Then say so with --key."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Seal the log: sign the heads of all streams of a tenant at one moment.
+
+The key is derived from the vault's, so it is never in the database: who can write there can rewrite a chain,
+but not what was sealed. A seal kept elsewhere shows that a tail was cut. Each holds the digest of the
+one before; `check` says what else stands in it.
+"""
+
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import orjson
+
+from postroom.db.pool import Database
+from postroom.ids import TenantId
+from postroom.vault.sign import Signer
+
+from . import store
+from .chain import moment
+from .check import UNREADABLE, Sealing, opened
+from .model import ChainBroken, Seal
+
+Ends: TypeAlias = dict[int, tuple[int, bytes]]  # stream -> seq, hash
+
+
+async def seal(db: Database, signer: Signer, tenant: TenantId) -> Seal:
+    """Make a seal, or return the newest where nothing has happened since.
+
+    Raises `ChainBroken` when the log ends before the place that was sealed last: sealing that would hide it.
+    """
+    async with db.transaction(tenant) as conn:
+        await store.lock_seals(conn, tenant)
+        newest = await store.newest_seal(conn, tenant)
+        before = _read(newest) if newest else None
+        heads: Ends = {head.stream: (head.seq, head.hash) async for head in store.heads(conn, tenant)}
+        if before is not None:
+            _require_growth(before, heads)
+            if newest and before.heads == heads and before.key == signer.public:
+                return newest
+        made = _made(signer, tenant, before, heads)
+        await store.add_seal(conn, tenant, made)
+        return made
+
+
+def line(seal: Seal) -> bytes:
+    """A seal as it is kept in a file, and in an export."""
+    content = [seal.number, seal.body, seal.signature.hex()]
+    return orjson.dumps({"seal": content}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _made(signer: Signer, tenant: TenantId, before: Sealing | None, heads: Ends) -> Seal:
+    number = before.number + 1 if before else 1
+    body = orjson.dumps(
+        {
+            "at": moment(datetime.now(UTC)),
+            "heads": [[stream, seq, digest.hex()] for stream, (seq, digest) in heads.items()],
+            "key": signer.public.hex(),
+            "number": number,
+            "previous": (before.digest if before else bytes(32)).hex(),
+            "tenant": tenant,
+        }
+    )
+    return Seal(number, body.decode(), signer.sign(body))
+
+
+def _read(seal: Seal) -> Sealing:
+    try:
+        return opened(seal.body, seal.signature)
+    except UNREADABLE as error:
+        raise ChainBroken(
+            f"Seal {seal.number} was altered; see `postroom events verify`.", seal=seal.number
+        ) from error
+
+
+def _require_growth(before: Sealing, heads: Ends) -> None:
+    for stream, (seq, _) in before.heads.items():
+        now = heads.get(stream, (0, b""))[0]
+        if now < seq:
+            raise ChainBroken(
+                f"Stream {stream} ends with entry {now}, and seal {before.number} holds entry {seq}; see "
+                "`postroom events verify`.",
+                stream=stream,
+                seq=now + 1,
+            )

@@ -1,0 +1,217 @@
+"""Whatever is done to the log behind our back is found, and named."""
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+import pytest
+from servers.tenants import ONE, TWO
+
+from postroom.db.pool import Database
+from postroom.events import check, log
+from postroom.events import export as exporting
+from postroom.events import seal as sealing
+from postroom.events.check import Sealing, opened
+from postroom.events.model import ChainBroken, Entry, Seal, Stream
+from postroom.events.verify import verify
+from postroom.vault.seal import Key, Vault
+
+from .forging import (
+    LAST,
+    SEALED,
+    SEVEN,
+    SIGNER,
+    STRANGER,
+    Act,
+    Forger,
+    Place,
+    acts,
+    event,
+    truncated,
+    written,
+)
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+KEYS = [SIGNER.public]
+
+
+@dataclass(slots=True)
+class Scene:
+    db: Database
+    kept: Seal
+    entries: list[Entry]  # of stream 7
+    forger: Forger
+
+    @property
+    def sealing(self) -> Sealing:
+        return opened(self.kept.body, self.kept.signature)
+
+    async def named(self, *, kept: bool = True, stream: Stream | None = None) -> set[Place]:
+        """What verifying the database names."""
+        found = await verify(self.db, ONE, KEYS, stream=stream, kept=self.sealing if kept else None)
+        return places(found.findings)
+
+    async def named_in_export(self, *, kept: bool = True) -> set[Place]:
+        """What checking an export names."""
+        lines = (await exported(self.db)).splitlines()
+        return places(check.check(lines, KEYS, self.sealing if kept else None).findings)
+
+
+def places(findings: check.Findings) -> set[Place]:
+    return {(fault.stream, fault.seq or 0) for fault in findings}
+
+
+async def exported(db: Database) -> str:
+    file = io.BytesIO()
+    await exporting.export(db, ONE, file)
+    return file.getvalue().decode()
+
+
+@pytest.fixture
+async def scene(db: Database, dsn: str) -> AsyncIterator[Scene]:
+    kept = await written(db)
+    async with db.transaction(ONE) as conn:
+        entries = await log.read(conn, ONE, SEVEN)
+    conn = await asyncpg.connect(dsn)
+    forger = Forger(conn)
+    await forger.remember()
+    yield Scene(db, kept, entries, forger)
+    await conn.close()
+
+
+async def test_an_honest_log_has_no_faults(scene: Scene) -> None:
+    found = await verify(scene.db, ONE, KEYS, kept=scene.sealing)
+
+    assert (found.findings, found.streams, found.entries, found.seal) == ([], 2, LAST + 4, 2)
+    assert await scene.named_in_export() == set()
+
+
+async def test_every_act_of_forgery_is_found_and_named(scene: Scene) -> None:
+    """In the database, and in an export; each act by itself."""
+    missed = []
+    done: list[Act] = list(acts(scene.entries))
+    for act in done:
+        await scene.forger.do(act.statement)
+        for how, named in (
+            ("database", await scene.named(kept=act.only_with_kept)),
+            ("export", await scene.named_in_export(kept=act.only_with_kept)),
+        ):
+            if not named & act.named:
+                missed.append((act.name, how, named))
+        await scene.forger.undo()
+
+    assert missed == []
+    assert len(done) > 150
+    assert await scene.named() == set()
+
+
+@pytest.mark.parametrize("stream", [7, 8])
+async def test_one_stream_can_be_checked_alone(scene: Scene, stream: int) -> None:
+    await scene.forger.do("UPDATE events_event SET kind = 'mail.left' WHERE stream = 8 AND seq = 2")
+
+    named = await scene.named(stream=Stream(stream))
+
+    assert named == ({(8, 2)} if stream == 8 else set())
+
+
+async def test_each_of_several_faults_is_named_and_nothing_else(scene: Scene) -> None:
+    await scene.forger.do("""
+        UPDATE events_event SET body = '{}' WHERE stream = 7 AND seq IN (2, 5);
+        DELETE FROM events_event WHERE stream = 8 AND seq = 2;
+        UPDATE events_event SET hash = sha256(hash) WHERE stream = 8 AND seq = 4""")
+
+    assert await scene.named() == {(7, 2), (7, 5), (8, 2), (8, 4)}
+
+
+async def test_what_happened_after_the_last_seal_is_not_covered_by_one(scene: Scene) -> None:
+    """The limit of seals, so that nobody believes more: what is younger than the last can be cut unseen."""
+    last = scene.entries[SEALED - 1]
+    await scene.forger.do(truncated(last))
+
+    assert await scene.named() == set()
+
+
+async def test_a_seal_by_somebody_else_is_found(scene: Scene) -> None:
+    await sealing.seal(scene.db, STRANGER, ONE)
+
+    assert await scene.named() == {(None, 3)}
+
+
+async def test_seals_outlive_a_change_of_keys(scene: Scene) -> None:
+    """The new key's seal follows from the old ones, so the old key may be dropped."""
+    vault = Vault([Key.derived(b"the new key of the vault"), Key.derived(b"the old key of the vault")])
+    await sealing.seal(scene.db, vault.signer, ONE)
+
+    found = await verify(scene.db, ONE, vault.public_keys, kept=scene.sealing)
+
+    assert (found.findings, found.seal) == ([], 3)
+    assert places((await verify(scene.db, ONE, [STRANGER.public])).findings) >= {(None, 1), (None, 3)}
+
+
+async def test_a_seal_that_was_kept_of_another_log_is_refused(scene: Scene) -> None:
+    async with scene.db.transaction(TWO) as conn:
+        await log.append(conn, TWO, SEVEN, [event(1)])
+    foreign = await sealing.seal(scene.db, SIGNER, TWO)
+
+    found = await verify(scene.db, ONE, KEYS, kept=opened(foreign.body, foreign.signature))
+
+    assert [fault.code for fault in found.findings] == ["seal_untrusted"]
+
+
+async def test_nothing_new_is_not_sealed_again(scene: Scene) -> None:
+    first = await sealing.seal(scene.db, SIGNER, ONE)
+
+    assert (first.number, await sealing.seal(scene.db, SIGNER, ONE)) == (3, first)
+
+
+async def test_the_first_seal_of_an_empty_log(db: Database) -> None:
+    made = await sealing.seal(db, SIGNER, ONE)
+
+    assert orjson.loads(made.body)["heads"] == []
+    assert (await verify(db, ONE, KEYS)).findings == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM events_head WHERE stream = 8",
+        "UPDATE events_head SET seq = 1",
+        "UPDATE events_seal SET body = '{}'",
+    ],
+)
+async def test_a_log_that_was_cut_is_not_sealed(scene: Scene, damage: str) -> None:
+    await scene.forger.do(damage)
+
+    with pytest.raises(ChainBroken):
+        await sealing.seal(scene.db, SIGNER, ONE)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events_seal SET body = ''",
+        "DELETE FROM events_seal",
+        "DELETE FROM events_head",
+        "INSERT INTO events_restored VALUES (1, 1)",
+        "TRUNCATE events_seal",
+    ],
+)
+async def test_the_running_role_cannot_unmake_a_seal(scene: Scene, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with scene.db.transaction(ONE) as conn:
+            await conn.execute(statement)
+
+
+async def test_faults_beyond_a_thousand_are_counted(db: Database, dsn: str) -> None:
+    async with db.transaction(ONE) as conn:
+        await log.append(conn, ONE, SEVEN, [event(1)] * 1200)
+    conn = await asyncpg.connect(dsn)
+    await conn.execute("UPDATE postroom.events_event SET kind = 'mail.left'")
+    await conn.close()
+
+    found = await verify(db, ONE, KEYS)
+
+    assert (len(found.findings), found.findings.more) == (1000, 200)
