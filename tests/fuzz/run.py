@@ -60,7 +60,7 @@ def fuzz(target: str, seconds: float) -> int:
     findings = len(set(room.glob("finding-*")) - before)
     kept = corpus.keep(target, smallest(target, room))
     done = int(count.read_bytes().strip() or 0)
-    total = tally.add(target, executions=done, findings=findings, corpus=kept)
+    total = tally.add(f"fuzz {target}", done, findings=findings, kept=kept)
     sys.stdout.write(f"{target}: {done:,} inputs, {total:,} in all, {findings} findings, {kept} kept\n")
     if findings or ended.returncode:
         sys.stdout.write(ended.stdout.decode("utf-8", "replace")[-4000:])

@@ -6,13 +6,14 @@ from pathlib import Path
 FILE = Path(__file__).parents[2] / "docs" / "tally" / "fuzz.json"
 
 
-def add(target: str, *, executions: int, findings: int, corpus: int) -> int:
-    """Add to a target's counts; how many inputs were tried in all. `corpus` is how many are kept now."""
+def add(what: str, tried: int, *, findings: int = 0, kept: int | None = None) -> int:
+    """Add to the counts of what was tried; how often it was in all. `kept` is the corpus as it is now."""
     counts = json.loads(FILE.read_text()) if FILE.exists() else {}
-    mine = counts.setdefault(target, {"executions": 0, "findings": 0, "corpus": 0})
-    mine["executions"] += executions
+    mine = counts.setdefault(what, {"tried": 0, "findings": 0})
+    mine["tried"] += tried
     mine["findings"] += findings
-    mine["corpus"] = corpus
+    if kept is not None:
+        mine["kept"] = kept
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
-    return int(mine["executions"])
+    return int(mine["tried"])

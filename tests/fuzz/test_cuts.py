@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from fuzz import tally
 from fuzz.recording import ALL, Cut, Player, Recording, listening, recording, size
 from fuzz.walk import Step, fill, steps
 
@@ -115,10 +116,13 @@ async def check(session: Session, limit: int, how: Cut) -> None:
 
 
 async def cut_at(session: Session, limits: Sequence[int], how: Cut) -> None:
+    """Cut it at each of these; the long form is counted."""
     for start in range(0, len(limits), BESIDE):
         async with asyncio.TaskGroup() as group:
             for limit in limits[start : start + BESIDE]:
                 group.create_task(check(session, limit, how))
+    if EVERY_CUT:
+        tally.add(f"conversations cut by {how}", len(limits))
 
 
 def offsets(kind: str, session: Session, how: Cut) -> Sequence[int]:
