@@ -40,4 +40,5 @@ def check(raw: bytes) -> None:
         assert dangers(clean) == []
         assert sanitise(clean).html == clean, "cleaning twice changes something"
     (ready,) = prepare(TENANT, FOLDER, [(RemoteMessage(1, raw, len(raw)), ITEM)])
-    assert expand(ready.packed.head) == raw, "the bytes out are not the bytes in"
+    packed = ready.packed
+    assert b"".join(map(expand, [packed.head, *packed.rest])) == raw, "the bytes out are not the bytes in"
