@@ -135,9 +135,9 @@ async def test_renaming_a_folder_takes_what_is_below_along_and_keeps_validity(se
     validity = server.mailbox.create("A/B").validity
     server.mailbox.create("A")
 
-    server.mailbox.rename("A", "Z")
+    server.mailbox.rename("A", "Longer")
 
-    assert server.mailbox.folder("Z/B").validity == validity
+    assert server.mailbox.folder("Longer/B").validity == validity
 
 
 async def test_a_folder_made_again_has_another_validity(server: LabServer) -> None:

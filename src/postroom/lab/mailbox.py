@@ -129,10 +129,10 @@ class LabMailbox:
         folder, new = self.folder(old), _normal(new)
         if new in self.folders:
             raise FolderExists(new)
-        below = f"{folder.name}{self.delimiter}"
-        for name in [name for name in self.folders if name == folder.name or name.startswith(below)]:
+        old, below = folder.name, f"{folder.name}{self.delimiter}"
+        for name in [name for name in self.folders if name == old or name.startswith(below)]:
             moved = self.folders.pop(name)
-            moved.name = new + name[len(folder.name) :]
+            moved.name = new + name[len(old) :]
             self.folders[moved.name] = moved
             if self.labels is not None:
                 self.labels.renamed(moved)
