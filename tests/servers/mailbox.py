@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from servers.dovecot import Dovecot
 
 
+class Refused(AssertionError):
+    """The server said NO."""
+
+
 class OtherClient:
     """Somebody else who has this mailbox open. Folder names as the server writes them."""
 
@@ -43,6 +47,24 @@ class OtherClient:
     def rename(self, folder: str, new: str) -> None:
         self._ok(self._imap.rename(_quoted(folder), _quoted(new)))
 
+    def leave(self) -> None:
+        """Look at no folder."""
+        if self._imap.state == "SELECTED":
+            self._ok(self._imap.unselect())
+
+    def folders(self) -> list[str]:
+        """The names of all folders that can hold mail."""
+        kind, answers = self._imap.list()
+        assert kind == "OK"
+        found = []
+        for answer in answers:
+            head, name = answer if isinstance(answer, tuple) else (answer or b"", b"")
+            listed = re.match(rb'\(([^)]*)\) (?:"[^"]*"|NIL) ?(.*)', head, re.DOTALL)
+            assert listed is not None
+            if not {b"\\Noselect", b"\\NonExistent"} & set(listed[1].split()):
+                found.append((name or _unquoted(listed[2])).decode())
+        return found
+
     def uids(self, folder: str) -> list[int]:
         self._select(folder)
         kind, [found] = self._imap.uid("SEARCH", "ALL")
@@ -67,12 +89,17 @@ class OtherClient:
         self._ok(self._imap.select(_quoted(folder)))
 
     def _ok(self, answer: tuple[str, object]) -> None:
-        assert answer[0] == "OK", answer
+        if answer[0] != "OK":
+            raise Refused(answer)
 
 
 def _quoted(folder: str) -> str:
     escaped = folder.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _unquoted(name: bytes) -> bytes:
+    return re.sub(rb"\\(.)", rb"\1", name[1:-1]) if name.startswith(b'"') else name
 
 
 def _set(uids: Sequence[int]) -> str:

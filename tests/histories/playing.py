@@ -1,0 +1,60 @@
+"""A history played by dice: what `make soak` does for hours and the tests do for a moment."""
+
+import random
+from collections.abc import Awaitable, Callable
+
+from histories.dying import Death, How
+from histories.history import FLAGS
+from histories.inside import Inside
+
+CHANGES = {  # how often each is chosen
+    "deliver": 30,
+    "flag": 20,
+    "expunge": 14,
+    "move": 18,
+    "copy": 8,
+    "create": 4,
+    "delete": 1,
+    "rename": 3,
+    "renumber": 2,
+}
+MOST = 1 << 16
+
+
+class Player:
+    """Decides what happens by its dice alone."""
+
+    def __init__(self, history: Inside, seed: int) -> None:
+        self._history, self._dice = history, random.Random(seed)
+
+    async def change(self) -> None:
+        """One thing that others do."""
+        (kind,) = self._dice.choices(list(CHANGES), list(CHANGES.values()))
+        one, two, three = (self._dice.randrange(MOST) for _ in range(3))
+        flags = frozenset(self._dice.sample(FLAGS, self._dice.randrange(3)))
+        history = self._history
+        acts: dict[str, Callable[[], Awaitable[None]]] = {
+            "deliver": lambda: history.deliver(one, two % 8, flags),
+            "flag": lambda: history.flag(one, two, flags),
+            "expunge": lambda: history.expunge(one, two),
+            "move": lambda: history.move(one, two, three),
+            "copy": lambda: history.copy(one, two, three),
+            "create": lambda: history.create(one),
+            "delete": lambda: history.delete(one),
+            "rename": lambda: history.rename(one, two),
+            "renumber": lambda: history.renumber(one),
+        }
+        await acts[kind]()
+
+    async def changes(self) -> None:
+        for _ in range(self._dice.randrange(8)):
+            await self.change()
+
+    async def round(self, syncs: int) -> None:
+        """Some syncs that die while others are at it, then a quiet point."""
+        for _ in range(syncs):
+            await self.changes()
+            death = Death(self._dice.choice(list(How)), self._dice.random())
+            is_alone = self._dice.random() < 0.5
+            await self._history.sync(death, None if is_alone else self.changes)
+        await self._history.settle()
