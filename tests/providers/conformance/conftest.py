@@ -12,7 +12,14 @@ from servers.dovecot import Dovecot
 
 from postroom.lab.server import serve
 
-KINDS = ("lab", "dovecot", "maildir", "mbox")
+LABS: dict[str, tuple[Can, ...]] = {  # what the lab server offers, and what it then cannot do
+    "qresync": (Can.NAME_MAIL, Can.NAME_FOLDER),
+    "condstore": (Can.NAME_MAIL, Can.NAME_FOLDER, Can.TELL_REMOVED),
+    "plain": (Can.NAME_MAIL, Can.NAME_FOLDER, Can.TELL_REMOVED, Can.TELL_FLAGS),
+    "objectid": (),
+    "gmail": (Can.NAME_FOLDER,),
+}
+KINDS = (*LABS, "dovecot", "maildir", "mbox")
 
 
 @pytest.fixture(params=KINDS)
@@ -23,13 +30,13 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             case "dovecot":
                 server: Dovecot = request.getfixturevalue("dovecot")
                 yield await stack.enter_async_context(dovecot_subject(server))
-            case "lab":
-                lab = await stack.enter_async_context(serve(messages=0, folder_count=1))
-                yield LabSubject(lab)
             case "maildir":
                 yield MaildirSubject(tmp_path / "mail")
             case "mbox":
                 yield MboxSubject(tmp_path / "mail")
+            case offer:
+                serving = serve(messages=0, folder_count=1, offers=[offer])
+                yield LabSubject(await stack.enter_async_context(serving), LABS[offer])
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class DovecotSubject:
 
     def __init__(self, server: Dovecot, user: str, client: OtherClient) -> None:
         self._server, self._user, self._client = server, user, client
-        self.can: frozenset[Can] = EVERYTHING
+        self.can: frozenset[Can] = EVERYTHING - {Can.LEVEL, Can.NAME_MAIL, Can.NAME_FOLDER}
 
     def login(self, **changes: object) -> Login:
         settings: dict[str, object] = {
@@ -129,10 +129,7 @@ class LabSubject:
         self._folder(path).expunge(self._uid(path, raw))
 
     async def move(self, path: str, raw: bytes, target: str) -> None:
-        source, uid = self._folder(path), self._uid(path, raw)
-        message = source.messages[uid]
-        self._folder(target).deliver(message.source, flags=message.flags, received=message.received)
-        source.expunge(uid)
+        self._server.mailbox.move(path, self._uid(path, raw), target)
 
     async def rename(self, path: str, new: str) -> None:
         self._server.mailbox.rename(path, new)

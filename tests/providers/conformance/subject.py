@@ -25,6 +25,8 @@ class Can(StrEnum):
     NOTICE = auto()  # let others change a folder that is open
     TELL_FLAGS = auto()  # say which flags changed since a cursor
     TELL_REMOVED = auto()  # say what was removed since a cursor
+    NAME_MAIL = auto()  # know contents by ids of its own
+    NAME_FOLDER = auto()  # know folders by ids of its own
     REFUSE = auto()  # ask for a secret
 
 
