@@ -45,13 +45,11 @@ class Elsewhere:
 
     def copy(self, folder: str, words: Sequence[str], target: str) -> None:
         for word in words:
-            mail = self._folder(folder).messages[self._uid(folder, word)]
-            self._folder(target).deliver(mail.source, flags=mail.flags, received=mail.received)
+            self._mailbox.copy(folder, self._uid(folder, word), target)
 
     def move(self, folder: str, words: Sequence[str], target: str) -> None:
         for word in words:
-            self.copy(folder, [word], target)
-            self.expunge(folder, [word])
+            self._mailbox.move(folder, self._uid(folder, word), target)
 
     def empty(self, folder: str) -> None:
         self._folder(folder).expunge(*self._folder(folder).messages)

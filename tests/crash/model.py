@@ -103,6 +103,11 @@ class Model:
         return next(uid for uid, mail in self.folders[folder].mails.items() if mail.word == word)
 
 
+PLAIN = {
+    "mail.copied": ["mail.added"],
+    "mail.left": ["mail.removed"],
+    "mail.moved": ["mail.removed", "mail.added"],
+}
 Place: TypeAlias = tuple[str, int]  # a folder's name and a UID
 
 
@@ -150,20 +155,31 @@ def news(before: Folders, after: Folders) -> list[News]:
     return [_news(before, after, pairs) for pairs in _pairings(before, after)]
 
 
-def twice(*states: Folders) -> frozenset[str]:
-    """Words of which some folder holds more than one: which of them is which, nobody can tell."""
-    counted = (
-        Counter(mail.word for mail in folder.mails.values()) for state in states for folder in state.values()
-    )
-    return frozenset(word for one in counted for word, count in one.items() if count > 1)
+def unclear(before: Folders, after: Folders) -> frozenset[str]:
+    """Words of which nobody can tell which of their places became which.
+
+    Some folder holds more than one of them. Or they left a folder that was numbered anew: only when all of it
+    has been read again is it known that they are not there, and by then they may have been found elsewhere.
+    """
+    found = set[str]()
+    for folder in (*before.values(), *after.values()):
+        counts = Counter(mail.word for mail in folder.mails.values())
+        found |= {word for word, count in counts.items() if count > 1}
+    now = {folder.made: folder for folder in after.values()}
+    for folder in before.values():
+        if folder.made in now and now[folder.made].validity != folder.validity:
+            left = {mail.word for mail in now[folder.made].mails.values()}
+            found |= {mail.word for mail in folder.mails.values()} - left
+    return frozenset(found)
 
 
-def plain(key: Key, doubles: frozenset[str]) -> Key:
-    """The key without what nobody can tell of a double: whether it lies elsewhere."""
-    word, kind = key
-    if word in doubles:
-        kind = {"mail.left": "mail.removed", "mail.copied": "mail.added"}.get(kind, kind)
-    return word, kind
+def plain(told: Counter[Key], words: frozenset[str]) -> Counter[Key]:
+    """The events, those of some words by nothing but how many places were lost and how many were won."""
+    made = Counter[Key]()
+    for (word, kind), count in told.items():
+        for same in PLAIN.get(kind, [kind]) if word in words else [kind]:
+            made[word, same] += count
+    return made
 
 
 def _pairings(before: Folders, after: Folders) -> Iterator[dict[str, str]]:
@@ -178,8 +194,12 @@ def _pairings(before: Folders, after: Folders) -> Iterator[dict[str, str]]:
     yield by_name
     taken = set(renamed.values())
     yield renamed | {name: name for name in same if name not in renamed and name not in taken}
-    # That an empty folder is another one's new name cannot be proved.
-    yield {name: new for name, new in by_name.items() if name == new or before[name].mails}
+    # That a folder is another one's new name is proved by the mail that lies in both.
+    yield {
+        name: new
+        for name, new in by_name.items()
+        if name == new or before[name].mails.keys() & after[new].mails.keys()
+    }
 
 
 def _news(before: Folders, after: Folders, pairs: Mapping[str, str]) -> News:
@@ -199,8 +219,7 @@ def _news(before: Folders, after: Folders, pairs: Mapping[str, str]) -> News:
         must += _changed(before[old], after[now], lost, new)
     for word in lost.keys() | new.keys():
         must += _gone_and_come(word, lost[word], new[word], before, after)
-    doubles = twice(before, after)
-    return News(Counter(plain(key, doubles) for key in must.elements()), may)
+    return News(plain(must, unclear(before, after)), may)
 
 
 def _changed(before: Folder, after: Folder, lost: Counter[str], new: Counter[str]) -> Counter[Key]:

@@ -1,14 +1,17 @@
 """What the database holds of one tenant, past all walls, and what may never be true of it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import asyncpg
+import orjson
 from crash.model import Place
-from crash.telling import State
 
 from postroom.blobs.pack import expand
 from postroom.events import chain
-from postroom.events.model import Entry, Stream
+from postroom.events.model import Entry
 from postroom.ids import AccountId, TenantId
 from postroom.imap.names import decode
 
@@ -27,7 +30,7 @@ PARKED = """
     SELECT f.name, p.uid FROM sync_parked p JOIN mail_folder f ON f.id = p.folder_id WHERE p.tenant_id = $1
 """
 ENTRIES = """
-    SELECT stream, seq, at, kind, body, hash FROM events_event
+    SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
      WHERE tenant_id = $1 AND stream = $2 ORDER BY seq
 """
 WRONG = """
@@ -65,6 +68,9 @@ WRONG = """
 """
 
 
+State: TypeAlias = dict[str, dict[str, frozenset[str]]]  # message -> folder -> flags, by public ids
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """One placement, with the bytes that it would give out."""
@@ -97,7 +103,7 @@ async def stored(conn: asyncpg.Connection, tenant: TenantId, account: AccountId)
         copy = Copy(row["message"], frozenset(row["flags"]), contents[row["digest"]])
         placed[decode(row["name"]), row["uid"]] = copy
         state.setdefault(copy.message, {})[row["folder"]] = copy.flags
-    entries = tuple(Entry(Stream(row[0]), *row[1:]) for row in await conn.fetch(ENTRIES, tenant, account))
+    entries = tuple(Entry(*row) for row in await conn.fetch(ENTRIES, tenant, account))
     chain.verify(entries)
     return Stored(
         folders={row[0]: decode(row[1]) for row in await conn.fetch(FOLDERS, tenant)},
@@ -108,3 +114,13 @@ async def stored(conn: asyncpg.Connection, tenant: TenantId, account: AccountId)
         entries=entries,
         wrong=tuple(row[0] for row in await conn.fetch(WRONG, tenant)),
     )
+
+
+def counted(entries: Sequence[Entry]) -> Counter[tuple[str, str]]:
+    """The kinds of events, each with what it is about: the public id of a message, or of a folder."""
+    told = Counter[tuple[str, str]]()
+    for entry in entries:
+        body = orjson.loads(entry.body)
+        if about := body.get("message") or body.get("folder"):
+            told[about, entry.kind] += 1
+    return told

@@ -6,22 +6,19 @@ What is compared with the model: places, flags and bytes; ids, which a mail keep
 change once and gives the stored state when it is replayed; and what may never be true of the tables.
 """
 
-import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import asyncpg
 from crash.interrupts import Interrupts, Kind, Life, Point
 from crash.language import Scenario, carry_out, lay, raw
 from crash.mailbox import Elsewhere
-from crash.model import Folders, Key, Model, Place, news, parts, plain, twice
-from crash.stored import Stored, stored
-from crash.telling import counted, replayed
+from crash.model import Folders, Key, Model, Place, news, parts, plain, unclear
+from crash.stored import Stored, counted, stored
 from sync.mailboxes import VAULT, means
 
 from postroom.accounts import credentials
@@ -30,6 +27,7 @@ from postroom.accounts.model import Account, Scope
 from postroom.db.pool import Database
 from postroom.db.roles import APP
 from postroom.errors import PostroomError
+from postroom.events.replay import replay
 from postroom.ids import TenantId, new_public_id
 from postroom.lab.mailbox import LabMailbox
 from postroom.lab.server import LabServer
@@ -40,10 +38,7 @@ NEW_TENANT = """
     INSERT INTO postroom.people_tenant (public_id, name) VALUES (gen_random_uuid(), $1) RETURNING tenant_id
 """
 UNTOLD = {"accounts_account", "db_lease"}  # tables that a sync which finds nothing may write to
-QUIET: dict[str, Any] = {"grace": timedelta()} if "grace" in inspect.signature(perform).parameters else {}
-
-
-TOLD = False  # until the core tells a move as one event
+PATIENCE = timedelta(minutes=1)
 
 
 class Mode(StrEnum):
@@ -85,7 +80,8 @@ class Bench:
 
         One that is patient waits with what it cannot find; others tell at once that it is gone.
         """
-        doing = perform(means(self.database), account, every=EVERY, **({} if is_patient else QUIET))
+        grace = PATIENCE if is_patient else timedelta()
+        doing = perform(means(self.database), account, every=EVERY, grace=grace)
         try:
             outcome: Outcome | None = await self.interrupts.live(life, doing)
         except PostroomError as error:
@@ -202,7 +198,8 @@ class _Trial:
             raise Wrong("inconsistent", now.wrong)
         if now.parked != parked:
             raise Wrong("parked", now.parked ^ parked)
-        if TOLD and replayed(now.entries) != now.state:
+        told = replay(now.entries)
+        if (told.messages, told.folders) != (now.state, set(now.folders)):
             raise Wrong("replay", "the log does not tell of what is stored")
 
     def _same_ids(self, before: Folders, copied: Stored, after: Folders, now: Stored) -> None:
@@ -225,15 +222,15 @@ class _Trial:
             for one in (copied, now)
             for copy in one.placed.values()
         }
-        doubles = twice(old, new)
         told = Counter[Key]()
         for (about, kind), count in counted(now.entries[len(copied.entries) :]).items():
-            told[plain((names.get(about, about), kind), doubles)] += count
-        for key in [key for key in told if key[1] == "sync.released"]:
-            del told[key]
-        about_parked = Counter((name, "sync.parked") for name, _ in parked - was)
+            told[names.get(about, about), kind] += count
+        for name in names.values():
+            del told[name, "sync.released"]
+        about_parked = Counter((name, "sync.parked") for name in _newly(was, before, parked, after))
+        told = plain(told, unclear(old, new))
         wrong = [one.differs(told - about_parked) for one in news(old, new)]
-        if (TOLD and all(wrong)) or about_parked - told:
+        if all(wrong) or about_parked - told:
             raise Wrong("told", wrong[0])
 
     async def _nothing_left(self, now: Stored) -> None:
@@ -262,3 +259,10 @@ def _is_same(place: Place, before: Folders, after: Folders) -> bool:
     if old is None or new is None or (old.made, old.validity) != (new.made, new.validity):
         return False
     return uid in old.mails and uid in new.mails
+
+
+def _newly(was: Iterable[Place], before: Folders, parked: Iterable[Place], after: Folders) -> list[str]:
+    """The folder of each mail that is parked now under a number under which it was not."""
+    known = {(before[name].made, before[name].validity, uid) for name, uid in was}
+    now = [(name, (after[name].made, after[name].validity, uid)) for name, uid in parked]
+    return [name for name, place in now if place not in known]
