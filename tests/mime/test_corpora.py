@@ -56,7 +56,8 @@ async def test_what_is_stored_of_them_comes_out_of_the_database_as_it_went_in(
     found = set[bytes]()
     async with db.transaction(ONE) as conn:
         for one in added:
-            found.add(await blobs.read_all(conn, ONE, one.incoming.digest))
+            digest = await conn.fetchval("SELECT digest FROM mail_message WHERE id = $1", one.id)
+            found.add(await blobs.read_all(conn, ONE, digest))
     assert found == sample
 
 
