@@ -64,7 +64,8 @@ async def renames(
     for remote in fresh if lost else ():
         for folder in sorted(lost, key=lambda one: _last(one.path) != _last(remote.path)):
             try:
-                same = await _is_same(mailbox, writer, folder, cursors.get(folder.id), remote)
+                cursor, is_vanished = cursors.get(folder.id), folder.name not in theirs
+                same = await _is_same(mailbox, writer, folder, cursor, remote, is_vanished=is_vanished)
             except SentAway:
                 raise
             except (FolderGone, Incomplete, ServerRefused):
@@ -91,7 +92,13 @@ def _is_lost(
 
 
 async def _is_same(
-    mailbox: Mailbox, writer: Writer, folder: Folder, cursor: Cursor | None, remote: RemoteFolder
+    mailbox: Mailbox,
+    writer: Writer,
+    folder: Folder,
+    cursor: Cursor | None,
+    remote: RemoteFolder,
+    *,
+    is_vanished: bool,
 ) -> bool:
     status = remote.status or FolderStatus()
     if remote.name == folder.name:
@@ -103,18 +110,20 @@ async def _is_same(
     opened = await mailbox.open(remote)
     if opened.status.validity != cursor.validity:
         return False
-    return await _agrees(opened, writer, folder, cursor)
+    return await _agrees(opened, writer, folder, cursor, is_vanished=is_vanished)
 
 
-async def _agrees(opened: OpenFolder, writer: Writer, folder: Folder, cursor: Cursor) -> bool:
+async def _agrees(
+    opened: OpenFolder, writer: Writer, folder: Folder, cursor: Cursor, *, is_vanished: bool
+) -> bool:
     """Whether the same messages lie here under the same uids, as far as some of them tell."""
     listed = await opened.uids()
     async with writer.db.transaction(writer.tenant) as conn:
         stored = await folders.uids(conn, writer.tenant, folder.id)
         uids = _spread(compare(stored, listed).both, MOST_SIZES)
         ours = await folders.sample(conn, writer.tenant, folder.id, uids)
-    if not stored:
-        return not listed or listed[0] >= cursor.uid_next
+    if not stored:  # nothing speaks against it, and nothing for it where both names are in use
+        return is_vanished and (not listed or listed[0] >= cursor.uid_next)
     items = await opened.scan(uids)
     if any(item.size is not None and item.size != ours[item.uid][0] for item in items):
         return False
