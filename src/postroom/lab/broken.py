@@ -1,7 +1,9 @@
-"""Ways in which real mail is broken (misbehaviours 91 to 101), done to a whole mail."""
+"""Ways in which real mail is broken (misbehaviours 91 to 103), done to a whole mail."""
 
 import re
 from collections.abc import Callable
+
+from postroom.lab.monstrous import MONSTERS
 
 Damage = Callable[[bytes], bytes]
 
@@ -64,6 +66,32 @@ WAYS: dict[str, Damage] = {
     "bare newlines": _bare_newlines,
     "an address that is none": _replaced(b"From", b"From: undisclosed <@@>, ; <a@b a@b>\r\n"),
 }
+
+
+# What the faults of arriving mail do to it.
+BY_FAULT: dict[str, Damage] = {
+    "mail-without-id": WAYS["no Message-ID"],
+    "mail-shared-id": WAYS["the Message-ID of many"],
+    "mail-two-ids": WAYS["two Message-IDs"],
+    "mail-two-senders": WAYS["two senders"],
+    "mail-date-future": WAYS["a date in the far future"],
+    "mail-date-past": WAYS["a date of long ago"],
+    "mail-date-unreadable": WAYS["a date nobody can read"],
+    "mail-date-zoneless": WAYS["a date without zone"],
+    "mail-date-missing": WAYS["no date"],
+    "mail-nul": WAYS["NUL bytes"],
+    "mail-8bit-header": WAYS["8-bit header"],
+    "mail-charset-unknown": WAYS["a charset that does not exist"],
+    "mail-charset-wrong": WAYS["the wrong charset"],
+    "mail-without-end": WAYS["no final boundary"],
+    "mail-without-gap": WAYS["no empty line"],
+    **MONSTERS,
+}
+
+
+def other_id(raw: bytes) -> bytes:
+    """The mail as a gateway passes it on that gives every mail a Message-ID of its own."""
+    return _replaced(b"Message-ID", b"Message-ID: <rewritten-%d@gateway.example>\r\n" % len(raw))(raw)
 
 
 def damaged(raw: bytes, throw: int) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
+from postroom.lab.broken import BY_FAULT
 from postroom.lab.mails import mail
 from postroom.lab.threads import dice, facts_of
 
@@ -19,6 +20,7 @@ class Generated:
 
     seed: int
     number: int
+    fault: str = ""  # what was done to the mail on its way
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class LabMessage:
         if isinstance(self.source, bytes):
             return self.source
         made = mail(self.source.seed, self.source.number)
+        if self.source.fault:
+            made = BY_FAULT[self.source.fault](made)
         self._size = len(made)
         return made
 

@@ -10,7 +10,9 @@ from enum import IntEnum
 from postroom.lab import fetching, listing, searching, selecting, signing_in, storing
 from postroom.lab.mailbox import FolderExists, NoSuchFolder
 from postroom.lab.session import Hangup, No, Session
-from postroom.lab.wire import Command, Misread, parse, read_command
+from postroom.lab.wire import LONGEST_LITERAL, Command, Misread, parse, read_command
+
+APPEND_LIMIT = 100_000  # bytes
 
 Handler = Callable[[Session, Command], Awaitable[str]]
 
@@ -85,7 +87,8 @@ async def converse(session: Session) -> None:
 
 async def _next_command(session: Session) -> bytes:
     try:
-        return await read_command(session.reader, session.writer)
+        largest = APPEND_LIMIT if session.faults.active("append-limit") else LONGEST_LITERAL
+        return await read_command(session.reader, session.writer, largest)
     except Misread as error:
         session.line(f"* BYE {error}".encode())
         raise Hangup from error
@@ -109,7 +112,7 @@ async def _answer(session: Session, raw: bytes) -> None:
         answer = "NO [ALREADYEXISTS] there is such a folder"
     if answer:
         text = "OK done" if answer == "OK" else answer
-        session.line(f"{tag} {text}".encode("utf-8", "replace"))
+        session.complete(f"{tag} {text}".encode("utf-8", "replace"))
 
 
 async def _carry_out(session: Session, command: Command) -> str:

@@ -1,11 +1,14 @@
 """The commands about folders: LIST, LSUB, STATUS, NAMESPACE, CREATE, DELETE, RENAME, SUBSCRIBE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from postroom.lab import naming
 from postroom.lab.mailbox import LabFolder
-from postroom.lab.names import decode_name, encode_name, matcher
-from postroom.lab.session import No, Session
+from postroom.lab.names import decode_name, matcher
+from postroom.lab.session import WINDOW, Hangup, No, Session
 from postroom.lab.wire import Argument, Command, Misread, quoted, text, texts
+
+Pattern = Callable[[str], bool]
 
 
 async def list_folders(session: Session, command: Command) -> str:
@@ -24,22 +27,55 @@ async def list_folders(session: Session, command: Command) -> str:
     reference = decode_name(text(arguments[0]))
     asked = [reference + decode_name(pattern) for pattern in texts(arguments[1])]
     if asked == [""]:
-        session.line(b'* LIST (\\Noselect) "%s" ""' % session.account.delimiter.encode())
+        session.line(b'* LIST (\\Noselect) %s ""' % quoted(_level(session)))
         return "OK"
     if only or arguments[2:]:
         session.require("LIST-EXTENDED", "an extended LIST")
-    returned = _returned(arguments[2:])
+        if session.faults.active("list-return-bad"):
+            raise Misread("RETURN is not known here")
+        if session.faults.active("list-return-empty"):
+            return "OK"
+    _swap(session)
     patterns = [matcher(pattern, session.account.delimiter) for pattern in asked]
+    _tell(session, patterns, only, _returned(arguments[2:]))
+    _tell_ghosts(session)
+    return "OK"
+
+
+def _tell(session: Session, patterns: list[Pattern], only: set[str], returned: list[str]) -> None:
+    """One LIST response for each folder that matches, and its STATUS."""
     parents = _parents(session)
+    times = 2 if session.faults.active("list-duplicates") else 1
     for name, folder in _with_parents(session, parents):
         if not any(pattern(name) for pattern in patterns):
             continue
         if folder and (("SPECIAL-USE" in only and not folder.special_use) or _hidden(folder, only)):
             continue
-        session.line(_listed(session, b"LIST", name, folder, below=name in parents))
+        for _ in range(times):
+            session.line(_listed(session, b"LIST", name, folder, below=name in parents))
         if folder and folder.selectable and returned:
             session.line(_status(session, folder, returned))
-    return "OK"
+
+
+def _tell_ghosts(session: Session) -> None:
+    """What faults list besides."""
+    level = quoted(_level(session))
+    if session.faults.active("list-duplicates"):
+        session.line(b'* LIST (\\HasNoChildren) %s ""' % level)
+    if session.faults.active("folder-nonexistent"):
+        session.line(b'* LIST (\\NonExistent \\HasChildren) %s "Ghost"' % level)
+    if session.faults.active("folder-locked"):
+        session.line(b'* LIST (\\HasNoChildren) %s "Locked"' % level)
+
+
+def _swap(session: Session) -> None:
+    """Two folders take each other's names, as somebody may do who tidies up."""
+    folders = session.account.folders
+    others = sorted(name for name in folders if name != "INBOX" and folders[name].special_use != "\\All")
+    if len(others) > 1 and session.faults.turn("folders-swap") == 2:
+        session.account.rename(others[0], "swapping")
+        session.account.rename(others[1], others[0])
+        session.account.rename("swapping", others[1])
 
 
 async def lsub(session: Session, command: Command) -> str:
@@ -53,14 +89,16 @@ async def lsub(session: Session, command: Command) -> str:
 
 
 async def status(session: Session, command: Command) -> str:
-    folder = session.account.folder(decode_name(text(command.arguments[0])))
+    folder = session.account.folder(session.called(command.arguments[0]))
     session.line(_status(session, folder, [word.upper() for word in texts(command.arguments[1])]))
     return "OK"
 
 
 async def namespace(session: Session, _: Command) -> str:
-    own = quoted(session.account.prefix) + b" " + quoted(session.account.delimiter)
-    session.line(b"* NAMESPACE ((%s)) NIL NIL" % own)
+    if session.faults.active("namespace-drops"):
+        raise Hangup
+    prefix = "INBOX." if session.faults.active(naming.DOTS) else session.account.prefix
+    session.line(b"* NAMESPACE ((%s %s)) NIL NIL" % (quoted(prefix), quoted(_level(session))))
     return "OK"
 
 
@@ -76,8 +114,8 @@ async def create(session: Session, command: Command) -> str:
 
 
 async def delete(session: Session, command: Command) -> str:
-    name = decode_name(text(command.arguments[0]))
-    if name.upper() == "INBOX":
+    name = session.called(command.arguments[0])
+    if name == "INBOX":
         raise No("[CANNOT] INBOX stays")
     if session.account.folder(name).special_use == "\\All":
         raise No("[CANNOT] it holds every message")
@@ -86,13 +124,12 @@ async def delete(session: Session, command: Command) -> str:
 
 
 async def rename(session: Session, command: Command) -> str:
-    old, new = (decode_name(text(argument)) for argument in command.arguments[:2])
-    session.account.rename(old, new)
+    session.account.rename(session.called(command.arguments[0]), decode_name(text(command.arguments[1])))
     return "OK"
 
 
 async def subscribe(session: Session, command: Command) -> str:
-    folder = session.account.folder(decode_name(text(command.arguments[0])))
+    folder = session.account.folder(session.called(command.arguments[0]))
     folder.subscribed = command.name == "SUBSCRIBE"
     return "OK"
 
@@ -118,14 +155,23 @@ def _parents(session: Session) -> set[str]:
     return found
 
 
-def _with_parents(session: Session, parents: set[str]) -> list[tuple[str, LabFolder | None]]:
+def _with_parents(session: Session, parents: set[str]) -> Iterator[tuple[str, LabFolder | None]]:
     """All folders, and the levels above them that are no folders themselves, sorted."""
     names: dict[str, LabFolder | None] = dict.fromkeys(parents)
-    return sorted((names | session.account.folders).items())
+    shown = sorted((names | session.account.folders).items())
+    forgetful = session.faults.first("list-forgets")
+    for place, (name, folder) in enumerate(shown):
+        missing = name == "INBOX" and session.faults.active("inbox-missing")
+        if not missing and not (forgetful and place % 2 == 1):
+            yield name, folder
 
 
 def _hidden(folder: LabFolder, only: set[str]) -> bool:
     return "SUBSCRIBED" in only and not folder.subscribed
+
+
+def _level(session: Session) -> str:
+    return naming.delimiter(session.faults, session.account.delimiter)
 
 
 def _listed(session: Session, kind: bytes, name: str, folder: LabFolder | None, *, below: bool) -> bytes:
@@ -134,8 +180,12 @@ def _listed(session: Session, kind: bytes, name: str, folder: LabFolder | None, 
         flags.append("\\Noselect")
     elif folder.special_use:
         flags.append(folder.special_use)
-    level = quoted(session.account.delimiter)
-    return b"* %s (%s) %s %s" % (kind, " ".join(flags).encode(), level, quoted(encode_name(name)))
+    return b"* %s (%s) %s %s" % (
+        kind,
+        " ".join(flags).encode(),
+        quoted(_level(session)),
+        session.shown(name),
+    )
 
 
 def _status(session: Session, folder: LabFolder, items: list[str]) -> bytes:
@@ -144,7 +194,7 @@ def _status(session: Session, folder: LabFolder, items: list[str]) -> bytes:
             session.require(word, item)
     messages = folder.messages.values()
     values: dict[str, Callable[[], int | str]] = {
-        "MESSAGES": lambda: len(messages),
+        "MESSAGES": lambda: _count(session, folder),
         "UIDNEXT": lambda: folder.next_uid,
         "UIDVALIDITY": lambda: folder.validity,
         "UNSEEN": lambda: sum("\\Seen" not in message.flags for message in messages),
@@ -159,4 +209,11 @@ def _status(session: Session, folder: LabFolder, items: list[str]) -> bytes:
         if session.faults.active(fault)
     }
     told = " ".join(f"{item} {values[item]()}" for item in items if item in values and item not in hidden)
-    return b"* STATUS %s (%s)" % (quoted(encode_name(folder.name)), told.encode())
+    return b"* STATUS %s (%s)" % (session.shown(folder.name), told.encode())
+
+
+def _count(session: Session, folder: LabFolder) -> int:
+    if session.faults.active("folder-looks-empty"):
+        return 0
+    shown = WINDOW if session.faults.active("newest-only") else len(folder.messages)
+    return min(shown, len(folder.messages))

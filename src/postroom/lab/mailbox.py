@@ -1,10 +1,14 @@
 """All folders of one account, which a script can change while clients watch."""
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import count
 
+from postroom.lab.broken import BY_FAULT
+from postroom.lab.faults import Faults
 from postroom.lab.folder import Generated, Labels, LabFolder, LabMessage
 from postroom.lab.mails import folders, received_at
+from postroom.lab.monstrous import MONSTERS
 from postroom.lab.threads import dice
 
 __all__ = ["FolderExists", "Generated", "LabFolder", "LabMailbox", "LabMessage", "NoSuchFolder"]
@@ -23,6 +27,8 @@ AT_GMAIL = {
     "Junk": "[Gmail]/Spam",
     "Trash": "[Gmail]/Trash",
 }
+FAULTY = 3  # every third mail arrives with the faults of arriving mail
+RARE = 30
 LABELLED_TWICE = 5  # with labels, every fifth generated message of INBOX has another one
 
 
@@ -42,9 +48,16 @@ class LabMailbox:
     """
 
     def __init__(
-        self, seed: int = 1, *, labels: bool = False, prefix: str = "", delimiter: str = "/"
+        self,
+        seed: int = 1,
+        *,
+        labels: bool = False,
+        prefix: str = "",
+        delimiter: str = "/",
+        faults: Faults | None = None,
     ) -> None:
         self.seed, self.prefix, self.delimiter = seed, prefix, delimiter
+        self.faults = faults or Faults()
         self._made = 0
         self._ids = count(1)
         self.folders: dict[str, LabFolder] = {}
@@ -52,6 +65,7 @@ class LabMailbox:
         if labels:
             self.labels = Labels(self.create(self.full(ALL_MAIL), special_use="\\All"))
             self.labels.everything.labels = self.labels
+            self.labels.is_silent = partial(self.faults.active, "labels-silent")
         self.create("INBOX")
 
     @classmethod
@@ -64,9 +78,10 @@ class LabMailbox:
         labels: bool = False,
         prefix: str = "",
         delimiter: str = "/",
+        faults: Faults | None = None,
     ) -> "LabMailbox":
         """Generated mail: half of it in INBOX, the rest dealt out to the other folders, most of it read."""
-        mailbox = cls(seed, labels=labels, prefix=prefix, delimiter=delimiter)
+        mailbox = cls(seed, labels=labels, prefix=prefix, delimiter=delimiter, faults=faults)
         names = ["INBOX"]
         for plain in folders(seed, folder_count)[1:]:
             name = mailbox.full(AT_GMAIL.get(plain, plain) if labels else plain)
@@ -89,7 +104,16 @@ class LabMailbox:
     def arrive(self, number: int, folder: str = "INBOX", *, flags: Iterable[str] = ()) -> int:
         """Deliver generated message `number` and return its UID."""
         when = received_at(self.seed, number)
-        return self.folder(folder).deliver(Generated(self.seed, number), flags=flags, received=when)
+        made = Generated(self.seed, number, self._damage(number))
+        return self.folder(folder).deliver(made, flags=flags, received=when)
+
+    def _damage(self, number: int) -> str:
+        """The fault that mail arrives with: every third, or every thirtieth where it is hard work."""
+        if number % FAULTY:
+            return ""
+        faults = self.faults.among(BY_FAULT)
+        fault = faults[number // FAULTY % len(faults)] if faults else ""
+        return "" if fault in MONSTERS and number % RARE else fault
 
     def folder(self, name: str) -> LabFolder:
         """The folder; INBOX in any case of letters. Raises NoSuchFolder."""

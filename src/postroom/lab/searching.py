@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime
 
-from postroom.lab.fetching import GMAIL_IDS
+from postroom.lab.answering import GMAIL_IDS
 from postroom.lab.mailbox import LabMessage
 from postroom.lab.session import Session
 from postroom.lab.wire import Argument, Command, Misread, compressed, numbers, text, texts
@@ -28,6 +28,10 @@ async def search(session: Session, command: Command) -> str:
         session.require("ESEARCH", "RETURN")
     if arguments and text_if(arguments[0]) == "CHARSET":
         del arguments[:2]
+    if [text_if(argument) for argument in arguments] == ["ALL"] and session.faults.active(
+        "search-all-refused"
+    ):
+        raise Misread("ALL is not known here")
     tests = Keys(session, arguments).all()
     folder = session.selected
     found = [
@@ -40,6 +44,10 @@ async def search(session: Session, command: Command) -> str:
     highest = max((folder.messages[uid].modseq for uid in found), default=0)
     asked_modseq = any(text_if(argument) == "MODSEQ" for argument in arguments)
     shown = found if by_uid else [session.sequence(uid) for uid in found]
+    if session.faults.active("uids-descending"):
+        shown = shown[::-1]
+    if session.faults.active("uid-zero"):
+        shown = [0, *shown]
     if returned is None or session.faults.active("esearch-ignored"):
         modseq = f" (MODSEQ {highest})" if asked_modseq and found else ""
         session.line(f"* SEARCH {' '.join(map(str, shown))}".rstrip().encode() + modseq.encode())

@@ -4,18 +4,16 @@ import asyncio
 
 from postroom.lab.faults import Faults
 from postroom.lab.mailbox import LabFolder, NoSuchFolder
-from postroom.lab.names import decode_name
 from postroom.lab.session import Hangup, No, Session
-from postroom.lab.wire import Argument, Command, compressed, numbers, text, texts
+from postroom.lab.wire import Argument, Command, text, texts
 
 FLAGS = b"\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $Junk"
 
 
 async def select(session: Session, command: Command) -> str:
     """Carries out SELECT and EXAMINE, with CONDSTORE and QRESYNC (RFC 7162)."""
-    name = decode_name(text(command.arguments[0]))
     session.leave()
-    folder = _admitted(session, command.name, name)
+    folder = _admitted(session, command.name, session.called(command.arguments[0]))
     _renumber(session.faults, folder)
     read_only = command.name == "EXAMINE"
     session.open(folder, read_only=read_only)
@@ -29,6 +27,8 @@ async def select(session: Session, command: Command) -> str:
         session.line(line)
     if "QRESYNC" in words and "QRESYNC" in session.enabled and isinstance(options, list):
         _catch_up(session, folder, options[-1])
+    if session.faults.active("drops-after-select"):
+        session.over = True
     return f"OK [{'READ-ONLY' if read_only else 'READ-WRITE'}] it is open"
 
 
@@ -36,24 +36,36 @@ def _admitted(session: Session, command: str, name: str) -> LabFolder:
     """The folder, unless a fault stands in the way."""
     if session.faults.active("unsafe-login") and not session.identified:
         raise No(f"{command} Unsafe Login. Please contact kefu@mail.example for help")
+    if name == "Locked" and session.faults.active("folder-locked"):
+        raise No("[NOPERM] you may not see this")
     folder = session.account.folder(name)
     if not folder.selectable:
         raise No("[NONEXISTENT] that is only a level")
     if folder.name != "INBOX" and session.faults.active("select-fails"):
         raise No("[SERVERBUG] Internal error occurred")
+    if folder.name != "INBOX" and session.faults.active("select-drops"):
+        raise Hangup
     if folder.name != "INBOX" and session.faults.first("vanishing-folder"):
         session.account.delete(folder.name)
         raise NoSuchFolder(folder.name)
+    if folder.name != "INBOX" and session.faults.first("folder-recreated"):
+        session.account.delete(folder.name)
+        return session.account.create(folder.name, special_use=folder.special_use)
     return folder
 
 
 def _renumber(faults: Faults, folder: LabFolder) -> None:
-    if faults.turn("validity-changes", folder.name) == 2 or faults.turn("validity-loops", folder.name) > 1:
+    once = [faults.turn(f"validity-changes{how}", folder.name) == 2 for how in ("", "-empty")]
+    loops = faults.turn("validity-loops", folder.name) > 1
+    elsewhere = folder.name != "INBOX" and faults.turn("validity-loops-elsewhere", folder.name) > 1
+    if any(once) or loops or elsewhere:
         folder.change_validity()
+    if faults.active("uids-skip"):
+        folder.next_uid += 1000
 
 
 def _described(session: Session, folder: LabFolder) -> list[bytes]:
-    unseen = (uid for uid, message in folder.messages.items() if "\\Seen" not in message.flags)
+    unseen = (uid for uid in session.known if "\\Seen" not in folder.messages[uid].flags)
     first_unseen = next(unseen, None)
     highest = max(1, folder.modseq - 10 * session.faults.turn("modseq-decreases", folder.name))
     lines = [
@@ -80,11 +92,7 @@ def _catch_up(session: Session, folder: LabFolder, asked: Argument) -> None:
     validity, since, *known = texts(asked) if not isinstance(asked, list) else [text_or_set(a) for a in asked]
     if int(validity) != folder.validity:
         return
-    gone = sorted({uid for modseq, uid in folder.gone if modseq > int(since)})
-    if known and known[0]:
-        gone = numbers(known[0], gone)
-    if gone:
-        session.line(b"* VANISHED (EARLIER) %s" % compressed(gone).encode())
+    session.tell_vanished(int(since), known[0] if known else "")
     for message in folder.messages.values():
         if message.modseq > int(since):
             session.line(session.flags_of(message))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
+from postroom.lab import naming
 from postroom.lab.certificate import Certificate
 from postroom.lab.faults import Faults
 from postroom.lab.imap import converse
@@ -35,6 +36,10 @@ class LabServer:
     port: int = 0
     accounts: dict[str, LabMailbox] = field(default_factory=dict)
     _when_arrived: Callable[[int], None] | None = None
+
+    def shown(self, folder: str) -> bytes:
+        """How the server names a folder to its clients: raw bytes, which faults may change."""
+        return naming.shown(self.faults, folder)
 
     def arrive(self) -> int:
         """The next generated mail comes into INBOX; returns its UID."""
@@ -70,7 +75,7 @@ async def serve(
     name is in `offers.OFFERS`; all folders but INBOX lie below `prefix`, their levels parted by `delimiter`.
     Raises OSError for a port that is taken, UnknownFault, UnknownOffer.
     """
-    offered = capabilities(offers)
+    offered, switches = capabilities(offers), Faults(faults)
     mailbox = LabMailbox.filled(
         messages,
         folder_count=folder_count,
@@ -78,8 +83,9 @@ async def serve(
         labels="X-GM-EXT-1" in offered,
         prefix=prefix,
         delimiter=delimiter,
+        faults=switches,
     )
-    server = LabServer(host, ADDRESS, PASSWORD, mailbox, Faults(faults), messages)
+    server = LabServer(host, ADDRESS, PASSWORD, mailbox, switches, messages)
     server.accounts[ADDRESS] = mailbox
     for _ in range(arrived):
         server.arrive()

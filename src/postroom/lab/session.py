@@ -1,16 +1,22 @@
 """What one connection to the lab server knows, and what it tells a client without being asked."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from asyncio import StreamReader, StreamWriter
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NoReturn
 
+from postroom.lab import naming, twists
 from postroom.lab.faults import Faults
-from postroom.lab.mailbox import LabFolder, LabMailbox, LabMessage
+from postroom.lab.mailbox import LabFolder, LabMailbox, LabMessage, NoSuchFolder
 from postroom.lab.offers import capabilities
-from postroom.lab.wire import Misread, compressed
+from postroom.lab.wire import Argument, Misread, compressed, numbers, quoted, text
+
+WINDOW = 10  # messages that a server shows which hides all but the newest
 
 
 class No(Exception):
@@ -58,19 +64,68 @@ class Session:
         self.folder: LabFolder | None = None
         self.read_only = False
         self.known: list[int] = []
+        self.hidden: frozenset[int] = frozenset()
         self.enabled: set[str] = set()
         self.identified = self.encrypted = self.over = False
         self.lists = 0
+        self.kept_code = ""
         self.changed = asyncio.Event()
         self._validity = self._noticed = self._swept = 0
 
     def line(self, raw: bytes) -> None:
-        """Queue one response."""
+        """Queue one untagged response."""
+        self.writer.write(self.twisted(raw) + b"\r\n")
+
+    def twisted(self, raw: bytes) -> bytes:
+        """A response as faults have it."""
+        for fault in self.faults.among(twists.UNTAGGED):
+            raw = twists.UNTAGGED[fault](raw)
+        return raw
+
+    def complete(self, raw: bytes) -> None:
+        """Queue the end of a command."""
+        for fault in self.faults.among(twists.ENDS):
+            raw = twists.ENDS[fault](raw)
         self.writer.write(raw + b"\r\n")
 
-    def offers(self, *words: str) -> bool:
-        """Whether the server offers any of these capabilities."""
-        return any(word in self.house.offers for word in words)
+    async def reset(self) -> NoReturn:
+        """End the connection with a RST, as a middlebox does."""
+        await self.writer.drain()
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+        raise Hangup
+
+    async def fall_silent(self) -> NoReturn:
+        """Say nothing more until the client has gone."""
+        await self.writer.drain()
+        while await self.reader.read(1 << 16):
+            pass
+        raise Hangup
+
+    def shown(self, name: str) -> bytes:
+        """A folder's name as the client sees it, quoted."""
+        return quoted(naming.shown(self.faults, name).decode("utf-8", "surrogateescape"))
+
+    def called(self, argument: Argument) -> str:
+        """The folder that a client means. Raises NoSuchFolder."""
+        raw = text(argument).encode("utf-8", "surrogateescape")
+        name = naming.meant(self.faults, raw, self.account.folders)
+        if name is None or (name == "INBOX" and self.faults.active("inbox-missing")):
+            raise NoSuchFolder(text(argument))
+        return name
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The capabilities of the server, as far as it knows them after the login."""
+        if self.faults.active("capability-differs"):
+            return capabilities("plain")
+        missing = "UIDPLUS" if self.faults.active("uidplus-missing") else ""
+        return tuple(word for word in self.house.offers if word != missing)
+
+    def offers(self, word: str) -> bool:
+        """Whether the server offers a capability."""
+        return word in self.offered
 
     def require(self, word: str, what: str) -> None:
         """What belongs to a capability that is not offered makes no sense here."""
@@ -103,10 +158,20 @@ class Session:
         """Look at a folder from now on."""
         self.leave()
         self.folder, self.read_only = folder, read_only
-        self.known = list(folder.messages)
+        self.hidden = self._hidden(folder)
+        self.known = [uid for uid in folder.messages if uid not in self.hidden]
         self._validity = folder.validity
         self._noticed = self._swept = folder.modseq
         folder.watchers.add(self.changed.set)
+
+    def _hidden(self, folder: LabFolder) -> frozenset[int]:
+        """The UIDs that a fault keeps from this look at a folder."""
+        empty = self.faults.first("folder-looks-empty", folder.name)
+        if empty or self.faults.turn("validity-changes-empty", f"{folder.name}:shown") == 2:
+            return frozenset(folder.messages)
+        if self.faults.active("newest-only"):
+            return frozenset(list(folder.messages)[:-WINDOW])
+        return frozenset()
 
     def leave(self) -> None:
         """Look at no folder."""
@@ -146,7 +211,9 @@ class Session:
             self._swept = folder.modseq
         if self._noticed != folder.modseq:
             last = self.known[-1] if self.known else 0
-            changed = [m for m in folder.messages.values() if m.modseq > self._noticed]
+            changed = [
+                m for m in folder.messages.values() if m.modseq > self._noticed and m.uid not in self.hidden
+            ]
             new = [message.uid for message in changed if message.uid > last]
             if new:
                 self.known += new
@@ -155,6 +222,19 @@ class Session:
                 if message.uid <= last:
                     self.line(self.flags_of(message))
             self._noticed = folder.modseq
+
+    def tell_vanished(self, since: int, asked: str = "") -> None:
+        """What has gone since a modification sequence: VANISHED (EARLIER), RFC 7162, 3.2.10."""
+        folder = self.selected
+        gone = sorted({uid for modseq, uid in folder.gone if modseq > since})
+        if asked:
+            gone = numbers(asked, gone)
+        if self.faults.active("vanished-once"):
+            gone = []
+        if self.faults.active("vanished-lies"):
+            gone = sorted({*gone, *self.known[-2:]})
+        if gone:
+            self.line(b"* VANISHED (EARLIER) %s" % compressed(gone).encode())
 
     def _tell_gone(self, folder: LabFolder) -> None:
         gone = [uid for uid in self.known if uid not in folder.messages]

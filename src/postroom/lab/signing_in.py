@@ -3,23 +3,34 @@
 from base64 import b64decode
 from hmac import compare_digest
 
+from postroom.lab import twists
 from postroom.lab.offers import FOR_ALL
 from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import Command, Misread, text, texts
 
+PROMPTS = (b"VXNlciBOYW1lAA==", b"UGFzc3dvcmQA")  # as QQ asks, and not as the draft has it
 OURS = ("name", "postroom lab")
 GMAIL = ("name", "GImap", "vendor", "Google, Inc.")
+POSING = {  # faults of servers that are known by name
+    "newest-only": ("name", "YMail", "vendor", "Yahoo!"),
+    "vanished-lies": ("name", "iCloud"),
+    "modseq-early": GMAIL,
+}
 
 
 def capabilities(session: Session) -> str:
     """What is offered in this state of the session."""
     if session.mailbox is not None:
-        return " ".join(session.house.offers)
-    words = list(FOR_ALL)
+        more = ["APPENDLIMIT=100000"] if session.faults.active("append-limit") else []
+        return " ".join([*session.offered, *more])
+    words = list(session.house.offers if session.faults.active("capability-differs") else FOR_ALL)
     offered = session.house.tls is not None and not session.faults.active("starttls-stripped")
     if offered and not session.encrypted:
         words.append("STARTTLS")
-    words.append("LOGINDISABLED" if session.faults.active("logindisabled") else "AUTH=PLAIN")
+    if session.faults.active("login-prompts"):
+        words += ["LOGINDISABLED", "AUTH=LOGIN"]
+    else:
+        words.append("LOGINDISABLED" if session.faults.active("logindisabled") else "AUTH=PLAIN")
     return " ".join(words)
 
 
@@ -32,11 +43,18 @@ def greet(session: Session) -> None:
         session.sign_in(next(iter(session.house.accounts)))
         session.line(b"* PREAUTH welcome, whoever you are")
         return
-    session.line(f"* OK [CAPABILITY {capabilities(session)}] postroom lab ready".encode())
+    session.line(f"* OK [CAPABILITY {_named(session)}] postroom lab ready".encode())
+
+
+def _named(session: Session) -> str:
+    names = capabilities(session)
+    for fault in session.faults.among(twists.NAMES):
+        names = twists.NAMES[fault](names.encode()).decode()
+    return names
 
 
 async def capability(session: Session, _: Command) -> str:
-    session.line(f"* CAPABILITY {capabilities(session)}".encode())
+    session.line(f"* CAPABILITY {_named(session)}".encode())
     return "OK that is all"
 
 
@@ -47,13 +65,20 @@ async def noop(session: Session, _: Command) -> str:
 
 async def identify(session: Session, _: Command) -> str:
     session.identified = True
-    said = " ".join(f'"{word}"' for word in (GMAIL if session.offers("X-GM-EXT-1") else OURS))
+    posing = next((name for fault, name in POSING.items() if session.faults.active(fault)), OURS)
+    said = " ".join(f'"{word}"' for word in (GMAIL if session.offers("X-GM-EXT-1") else posing))
     session.line(f"* ID ({said})".encode())
     return "OK nice to meet you"
 
 
 async def logout(session: Session, _: Command) -> str:
+    if session.faults.active("reset-at-logout"):
+        await session.reset()
     session.line(b"* BYE see you")
+    if session.faults.active("bye-repeated"):
+        session.line(b"* BYE see you")
+        session.line(b"* BYE see you")
+        await session.fall_silent()
     session.over = True
     return "OK"
 
@@ -62,6 +87,8 @@ async def starttls(session: Session, command: Command) -> str:
     """The answer is sent from here: what follows it is encrypted."""
     if session.house.tls is None or session.encrypted or session.faults.active("starttls-stripped"):
         raise Misread("no STARTTLS here")
+    if session.faults.active("starttls-no"):
+        raise No("[UNAVAILABLE] TLS is not available now")
     answer = f"{command.tag} OK go ahead\r\n".encode()
     if session.faults.active("starttls-injection"):
         answer += b"* CAPABILITY IMAP4rev1 AUTH=PLAIN INJECTED\r\n"
@@ -84,21 +111,28 @@ async def login(session: Session, command: Command) -> str:
 async def authenticate(session: Session, command: Command) -> str:
     """PLAIN, with or without an initial response."""
     mechanism, *initial = texts(command.arguments)
+    if mechanism.upper() == "LOGIN" and session.faults.active("login-prompts"):
+        said = [b64decode(await _prompted(session, prompt)).decode() for prompt in PROMPTS]
+        return _admit(session, said[0], said[1])
     if mechanism.upper() != "PLAIN":
         raise No("only PLAIN is spoken here")
-    if initial:
-        response = initial[0].encode()
-    else:
-        session.line(b"+ ")
-        await session.writer.drain()
-        response = (await session.reader.readline()).strip()
-    if response == b"*":
-        raise Misread("as you like")
+    response = initial[0].encode() if initial else await _prompted(session, b"")
     try:
         _, user, password = b64decode(response, validate=True).decode().split("\0")
     except ValueError as error:
         raise Misread("that is not a PLAIN response") from error
+    if session.faults.active("shared-by-login") and not {"/", "\\"}.isdisjoint(user):
+        raise No("[AUTHENTICATIONFAILED] AUTHENTICATE failed.")
     return _admit(session, user, password)
+
+
+async def _prompted(session: Session, prompt: bytes) -> bytes:
+    session.writer.write(b"+ " + prompt + b"\r\n")
+    await session.writer.drain()
+    response = (await session.reader.readline()).strip()
+    if response == b"*":
+        raise Misread("as you like")
+    return response
 
 
 def _admit(session: Session, user: str, password: str) -> str:
@@ -111,8 +145,12 @@ def _admit(session: Session, user: str, password: str) -> str:
         raise No("[AUTHENTICATIONFAILED] wrong name or password")
     if session.faults.active("too-many-connections") and session.house.users[user]:
         raise No("[ALERT] Too many simultaneous connections. (Failure)")
+    if session.faults.active("login-unavailable") and session.house.users[user]:
+        raise No("[UNAVAILABLE] Maximum number of connections from user+IP exceeded")
     session.sign_in(user)
-    return f"OK [CAPABILITY {capabilities(session)}] signed in"
+    if session.faults.active("capability-differs"):
+        return "OK signed in"
+    return f"OK [CAPABILITY {_named(session)}] signed in"
 
 
 async def enable(session: Session, command: Command) -> str:
@@ -120,5 +158,6 @@ async def enable(session: Session, command: Command) -> str:
     wanted = {word.upper() for argument in command.arguments for word in texts(argument)}
     new = {word for word in wanted & {"CONDSTORE", "QRESYNC"} if session.offers(word)}
     session.enabled |= new | ({"CONDSTORE"} if "QRESYNC" in new else set())
-    session.line(f"* ENABLED {' '.join(sorted(new))}".rstrip().encode())
+    if not session.faults.active("enabled-silent"):
+        session.line(f"* ENABLED {' '.join(sorted(new))}".rstrip().encode())
     return "OK"

@@ -1,10 +1,11 @@
 """The commands that change messages: STORE, COPY, MOVE, APPEND, EXPUNGE and their UID forms."""
 
+from dataclasses import replace
 from datetime import datetime
 
+from postroom.lab.broken import other_id
 from postroom.lab.mailbox import LabFolder, LabMessage, NoSuchFolder
-from postroom.lab.names import decode_name
-from postroom.lab.session import No, Session
+from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import Argument, Command, Misread, compressed, numbers, text, texts
 
 
@@ -18,6 +19,8 @@ async def store(session: Session, command: Command) -> str:
     if isinstance(arguments[0], list):
         limit = int(texts(arguments.pop(0))[1])
     action, flags = text(arguments[0]).upper(), frozenset(flag for a in arguments[1:] for flag in texts(a))
+    if session.faults.active("keywords-dropped"):
+        flags = frozenset(flag for flag in flags if flag.startswith("\\"))
     session.update(expunge=False)
     refused: list[int] = []
     for message in (folder.messages[uid] for uid in chosen if uid in folder.messages):
@@ -57,22 +60,29 @@ def _modseq_only(session: Session, message: LabMessage) -> bytes:
 async def copy(session: Session, command: Command) -> str:
     source, target = session.selected, _target(session, command.arguments[1])
     chosen = _chosen(session, text(command.arguments[0]), by_uid=command.name == "UID COPY")
-    old, new = _duplicated(source, target, chosen)
+    old = [uid for uid in chosen if uid in source.messages]
+    new = [target.add(rewritten(session, source.messages[uid])) for uid in old]
     session.update(expunge=False)
-    return (
-        f"OK [COPYUID {target.validity} {compressed(old)} {compressed(new)}] copied" if old else "OK nothing"
-    )
+    _lose_reply(session)
+    if not old:
+        return "OK nothing"
+    return f"OK {_copied(session, target, old, new)}copied"
 
 
 async def move(session: Session, command: Command) -> str:
     source, target = _writable(session), _target(session, command.arguments[1])
     chosen = _chosen(session, text(command.arguments[0]), by_uid=command.name == "UID MOVE")
     old = [uid for uid in chosen if uid in source.messages]
+    if session.faults.active("move-broken"):
+        raise No("[SERVERBUG] MOVE failed")
     if not old:
         return "OK nothing"
+    for uid in old:
+        source.messages[uid] = rewritten(session, source.messages[uid])
     new = [source.move(uid, target) for uid in old]
-    session.line(f"* OK [COPYUID {target.validity} {compressed(old)} {compressed(new)}] moved".encode())
+    session.line(f"* OK {_copied(session, target, old, new)}moved".encode())
     session.update(expunge=True)
+    _lose_reply(session)
     return "OK"
 
 
@@ -91,7 +101,41 @@ async def append(session: Session, command: Command) -> str:
             received = _date_time(text(option))
     uid = folder.deliver(raw, flags=flags, received=received)
     session.update(expunge=True)
-    return f"OK [APPENDUID {folder.validity} {uid}] kept"
+    _lose_reply(session)
+    return f"OK {_appended(session, folder, uid)}kept"
+
+
+def _appended(session: Session, folder: LabFolder, uid: int) -> str:
+    faults = session.faults
+    if faults.active("copyuid-misplaced") and session.kept_code:
+        code, session.kept_code = session.kept_code, ""
+        return code
+    if faults.active("appenduid-missing"):
+        return ""
+    told = (uid, folder.validity) if faults.active("appenduid-swapped") else (folder.validity, uid)
+    return "[APPENDUID {} {}] ".format(*told)
+
+
+def _copied(session: Session, target: LabFolder, old: list[int], new: list[int]) -> str:
+    if session.faults.active("appenduid-missing"):
+        return ""
+    code = f"[COPYUID {target.validity} {compressed(old)} {compressed(new)}] "
+    if session.faults.active("copyuid-misplaced"):
+        session.kept_code = code
+        return ""
+    return code
+
+
+def _lose_reply(session: Session) -> None:
+    if session.faults.active("reply-lost"):
+        raise Hangup
+
+
+def rewritten(session: Session, message: LabMessage) -> LabMessage:
+    """The message as it is copied; a fault gives it another Message-ID."""
+    if not session.faults.active("mail-id-rewritten"):
+        return message
+    return replace(message, source=other_id(message.raw()), _size=None)
 
 
 async def expunge(session: Session, command: Command) -> str:
@@ -99,6 +143,7 @@ async def expunge(session: Session, command: Command) -> str:
     folder = _writable(session)
     marked = [uid for uid, message in folder.messages.items() if "\\Deleted" in message.flags]
     if command.name == "UID EXPUNGE":
+        session.require("UIDPLUS", "UID EXPUNGE")
         marked = numbers(text(command.arguments[0]), marked)
     folder.expunge(*marked)
     session.update(expunge=True)
@@ -114,7 +159,7 @@ def _writable(session: Session) -> LabFolder:
 
 def _target(session: Session, argument: Argument) -> LabFolder:
     try:
-        return session.account.folder(decode_name(text(argument)))
+        return session.account.folder(session.called(argument))
     except NoSuchFolder as error:
         raise No("[TRYCREATE] there is no such folder") from error
 
@@ -123,13 +168,6 @@ def _chosen(session: Session, asked: str, *, by_uid: bool) -> list[int]:
     if by_uid:
         return numbers(asked, session.known)
     return [session.known[n - 1] for n in numbers(asked, list(range(1, len(session.known) + 1)))]
-
-
-def _duplicated(source: LabFolder, target: LabFolder, uids: list[int]) -> tuple[list[int], list[int]]:
-    """Copies share what their message is made from, and its id."""
-    old = [uid for uid in uids if uid in source.messages]
-    messages = [source.messages[uid] for uid in old]
-    return old, [target.add(message) for message in messages]
 
 
 def _date_time(written: str) -> datetime:

@@ -28,7 +28,7 @@ class Command:
     arguments: list[Argument]
 
 
-async def read_command(reader: StreamReader, writer: StreamWriter) -> bytes:
+async def read_command(reader: StreamReader, writer: StreamWriter, largest: int = LONGEST_LITERAL) -> bytes:
     """One command with all its literals; empty at the end of the connection.
 
     Clients are told to go on for each literal that waits for it. Raises Misread when it is too long.
@@ -41,7 +41,7 @@ async def read_command(reader: StreamReader, writer: StreamWriter) -> bytes:
         if literal is None:
             return bytes(whole) if line.endswith(b"\n") else b""
         size = int(literal[1])
-        if size > LONGEST_LITERAL or len(whole) > LONGEST_COMMAND + LONGEST_LITERAL:
+        if size > largest or len(whole) > LONGEST_COMMAND + LONGEST_LITERAL:
             raise Misread("that is too long")
         if not literal[2]:
             writer.write(b"+ go ahead\r\n")
