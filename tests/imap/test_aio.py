@@ -11,7 +11,15 @@ from imap.scripted import serving
 
 from postroom.imap import aio, commands
 from postroom.imap.connection import Completed
-from postroom.imap.errors import AuthRefused, CommandFailed, Disconnected, Insecure, LimitExceeded, LocalError
+from postroom.imap.errors import (
+    AuthRefused,
+    CommandFailed,
+    Desynchronised,
+    Disconnected,
+    Insecure,
+    LimitExceeded,
+    LocalError,
+)
 from postroom.imap.responses import Fetch
 from postroom.imap.uids import UidSet
 
@@ -46,6 +54,14 @@ async def test_a_session_logs_in_and_asks_again_what_the_server_can_do() -> None
         await session.log_in("ann", "secret")
 
         assert session.capabilities == {"IMAP4REV1", "UIDPLUS"}
+
+
+async def test_what_ends_a_session_behind_a_completion_is_what_the_next_command_meets() -> None:
+    script = WELCOME + "C: TAG NOOP\nS: TAG OK\\r\\nTAG9 OK not asked yet"
+    async with serving(script) as server, aio.connect("127.0.0.1", server.port) as session:
+        await session.run(commands.noop())
+        with pytest.raises(Desynchronised):
+            await session.run(commands.noop())
 
 
 async def test_a_wrong_password_is_refused_and_shown_nowhere() -> None:

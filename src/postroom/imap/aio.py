@@ -121,6 +121,8 @@ class Session:
         The server is read only as quickly as the responses are taken.
         """
         if not self.usable:
+            if self._connection.failure is not None and not self._spoilt:
+                raise self._connection.failure  # it came with the end of the last command
             raise LocalError("the session is busy or over")
         self._busy, finished = True, False
         waiting, sent, completed = iter(commands), 0, 0
