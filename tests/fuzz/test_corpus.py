@@ -9,7 +9,7 @@ from fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SOME = 4  # one in so many of the slow ones
+SOME = 8  # one in so many of the slow ones
 
 
 def kept(target: str) -> Sequence[bytes]:
