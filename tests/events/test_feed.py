@@ -289,15 +289,15 @@ async def as_superuser(dsn: str, statement: str) -> None:
 
 @pytest.mark.parametrize("hinted", [True, False])
 async def test_a_follower_hears_what_was_and_what_comes(db: Database, hinted: bool) -> None:
-    found = []
+    found: list[Entry] = []
     await appended(db, SEVEN)
     async with (
         asyncio.timeout(20),
         open_hints(db) as hints,
-        aclosing(feed.follow(db, hints, ONE)) as entries,
+        aclosing(feed.follow(db, hints, ONE)) as pages,
     ):
-        async for entry in entries:
-            found.append(entry)
+        async for page in pages:
+            found += page
             if len(found) == 2:
                 break
             await appended(db, EIGHT)

@@ -77,16 +77,19 @@ async def end(conn: Connection, tenant: TenantId) -> Place:
 
 async def follow(
     db: Database, hints: Hints, tenant: TenantId, after: Place = START, *, stream: Stream | None = None
-) -> AsyncGenerator[Entry, None]:
-    """Entries as they come, for ever. A hint makes it quick, looking every second makes it certain."""
+) -> AsyncGenerator[list[Entry], None]:
+    """Entries as they come, page by page, for ever.
+
+    A hint (`APPENDED`) makes it quick, looking every second makes it certain.
+    """
     with hints.hear(APPENDED) as hearing:
         while True:
             async with db.transaction(tenant) as conn:
                 entries = await read(conn, tenant, after, stream=stream)
-            for entry in entries:
-                yield entry
-                after = place_of(entry)
-            if not entries:
+            if entries:
+                yield entries
+                after = place_of(entries[-1])
+            else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await anext(hearing)
