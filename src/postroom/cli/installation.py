@@ -27,6 +27,7 @@ from postroom.db.embedded.folder import MARKER, claim
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.errors import Invalid
+from postroom.events import feed
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
 from postroom.people import keys
@@ -90,6 +91,7 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
             dsn = await stack.enter_async_context(running(settings.data))
         await migrate(dsn)
         database = await stack.enter_async_context(open_pool(dsn))
+        await feed.mind_restore(database)
         given = settings.secret_key
         vault = vault_keys.load(settings.data, Secret(given.get_secret_value()) if given else None)
         # One tenant, who owns this machine: servers in its own network are fine.
