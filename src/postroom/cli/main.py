@@ -16,6 +16,7 @@ COMMANDS = {
     "show": "Show one message.",
     "status": "Tell how accounts are doing.",
     "verify": "Compare a copy with its server, folder by folder.",
+    "events": "Read the log of everything that happened; seal, verify and export it.",
     "import": "Copy mail from a Maildir or mbox.",
     "export": "Write an account's mail to a Maildir or to mbox files.",
     "keys": "Make, list and revoke API keys.",
