@@ -38,6 +38,10 @@ bench: $(VENV)/.developing  ## measure, side by side with other tools
 fuzz: $(VENV)/.fuzzing  ## look for inputs that break the parsers; MINUTES=n
 	$(BIN)/python -m fuzz.run --minutes $(MINUTES) $(ARGS)
 
+soak: $(VENV)/.developing  ## histories on all servers, with kills and cuts; MINUTES=n
+	@$(BIN)/python -m servers.fetch
+	@$(BIN)/python -m soak.run --minutes $(MINUTES) $(ARGS)
+
 format: $(VENV)/.developing  ## let ruff format everything
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -62,5 +66,5 @@ $(VENV)/.fuzzing: $(VENV)/.developing
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@
 
-.PHONY: help run test lint check bench fuzz format clean
+.PHONY: help run test lint check bench fuzz soak format clean
 .DEFAULT_GOAL := help

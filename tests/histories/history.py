@@ -58,6 +58,7 @@ class History:
         self._made = count(1)
         self.faults = Faults()
         self.story: list[str] = []
+        self.full = False
 
     async def undisturbed(self) -> str | None:
         """One sync that nothing disturbs, with no grace; what is wrong with it, if anything."""
@@ -160,9 +161,13 @@ class History:
 
     # What must be true
 
-    async def settle(self) -> None:
-        """A quiet point: nobody disturbs, and the copy becomes equal and stays as it is. Raises `Wrong`."""
+    async def settle(self, *, full: bool = False) -> None:
+        """A quiet point: nobody disturbs, and the copy becomes equal and stays as it is. Raises `Wrong`.
+
+        `full` after a server that lied: deltas are hints, and only a full comparison is the truth.
+        """
         self._tell("quiet point")
+        self.full = full
         trouble = await self._patiently()
         for _ in range(TRIES):
             if trouble is None and not await self._differences():
@@ -174,6 +179,7 @@ class History:
             self._fail(kind, [reason])
         copy = await stored.stored(self._judge, self._account)
         await self._judge_copy(copy)
+        self.full = False
         await self._judge_silence(copy)
 
     async def _patiently(self) -> str | None:

@@ -58,7 +58,7 @@ class Inside(History):
     async def undisturbed(self) -> str | None:
         self._db.live()
         try:
-            outcome = await self._perform(timedelta(0))
+            outcome = await self._perform(timedelta(0), full=self.full)
         except PostroomError as error:  # a connection that PostgreSQL had ended was still in the pool
             return f"{error.code}: {error.message}"
         self._bytes, self._commits = max(self._line.said, 1000), max(self._db.commits, 5)
@@ -101,9 +101,9 @@ class Inside(History):
         self.faults.add(death.how.value)
         act()
 
-    async def _perform(self, grace: timedelta) -> Outcome:
+    async def _perform(self, grace: timedelta, *, full: bool = False) -> Outcome:
         means = Means(self._db, VAULT, PROVIDERS, manner=MANNER)
-        return await perform(means, self._account, every=EVERY, grace=grace)
+        return await perform(means, self._account, every=EVERY, grace=grace, full=full)
 
 
 def _is_meant(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from histories.dying import Death, How
-from histories.history import FLAGS
+from histories.history import FLAGS, History
 from histories.inside import Inside
 
 CHANGES = {  # how often each is chosen
@@ -24,14 +24,14 @@ MOST = 1 << 16
 class Player:
     """Decides what happens by its dice alone."""
 
-    def __init__(self, history: Inside, seed: int) -> None:
-        self._history, self._dice = history, random.Random(seed)
+    def __init__(self, history: History, seed: int) -> None:
+        self._history, self.dice = history, random.Random(seed)
 
     async def change(self) -> None:
         """One thing that others do."""
-        (kind,) = self._dice.choices(list(CHANGES), list(CHANGES.values()))
-        one, two, three = (self._dice.randrange(MOST) for _ in range(3))
-        flags = frozenset(self._dice.sample(FLAGS, self._dice.randrange(3)))
+        (kind,) = self.dice.choices(list(CHANGES), list(CHANGES.values()))
+        one, two, three = (self.dice.randrange(MOST) for _ in range(3))
+        flags = frozenset(self.dice.sample(FLAGS, self.dice.randrange(3)))
         history = self._history
         acts: dict[str, Callable[[], Awaitable[None]]] = {
             "deliver": lambda: history.deliver(one, two % 8, flags),
@@ -47,14 +47,15 @@ class Player:
         await acts[kind]()
 
     async def changes(self) -> None:
-        for _ in range(self._dice.randrange(8)):
+        for _ in range(self.dice.randrange(8)):
             await self.change()
 
-    async def round(self, syncs: int) -> None:
-        """Some syncs that die while others are at it, then a quiet point."""
-        for _ in range(syncs):
-            await self.changes()
-            death = Death(self._dice.choice(list(How)), self._dice.random())
-            is_alone = self._dice.random() < 0.5
-            await self._history.sync(death, None if is_alone else self.changes)
-        await self._history.settle()
+
+async def play_round(history: Inside, player: Player, syncs: int) -> None:
+    """Some syncs that die, others at it at the same time, and then a quiet point."""
+    for _ in range(syncs):
+        await player.changes()
+        death = Death(player.dice.choice(list(How)), player.dice.random())
+        is_alone = player.dice.random() < 0.5
+        await history.sync(death, None if is_alone else player.changes)
+    await history.settle()

@@ -10,7 +10,7 @@ import pytest
 from histories.dying import Death, How, judging_pool, mortal_pool
 from histories.history import FLAGS
 from histories.inside import Inside, history
-from histories.playing import Player
+from histories.playing import Player, play_round
 from histories.sides import LabSide, dovecot_side
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -173,6 +173,6 @@ def test_many_syncs_die_one_after_the_other_and_nothing_comes_of_it(dsn: str, mo
         async with lab(mode)(dsn) as one:
             player = Player(one, seed)
             for _ in range(6):
-                await player.round(6)
+                await play_round(one, player, 6)
 
     asyncio.run(rounds())

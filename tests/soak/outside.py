@@ -1,0 +1,172 @@
+"""The lane of real processes: an installation with several mailboxes, whose every part is killed or cut off.
+
+others change the mailboxes   `up` and `sync` copy them   we kill, cut, stall and stop, several a second
+quiet point: `up` is stopped in good order, one sync each, and the copies are judged as everywhere
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from histories.history import History, Wrong, world_of
+from histories.model import World
+from histories.playing import Player
+from histories.proxy import Break, Plan, Proxy, proxy
+from histories.sides import LabSide, Side, dovecot_side
+from servers.dovecot import Dovecot
+from servers.tenants import ONE
+from soak.killing import Commands
+from soak.lanes import Lane
+
+from postroom.accounts.connect import Wish, connect
+from postroom.accounts.model import Account, Scope
+from postroom.cli.installation import Installation, account_named, opened
+from postroom.errors import PostroomError
+from postroom.lab.server import serve
+from postroom.settings import Settings
+from postroom.sync.perform import perform
+
+MODES = ("qresync", "condstore", "plain", "objectid")
+ROUND_SECONDS = 15.0
+QUICK = (Break.RESET, Break.CLOSE, Break.STALL, Break.PAUSE)
+LONGEST_STALL = 2.0  # seconds, but for one in a hundred, which is longer than our patience
+HALF_OPEN = 75.0
+KILLED = 0.12  # how often, of all times that something happens; a command needs a second to begin
+EVERY = timedelta(minutes=15)
+DUE = "UPDATE postroom.accounts_account SET next_sync_at = now(), failures = 0"
+
+
+class Outside(History):
+    """A history whose syncs run in processes. `house` is there at quiet points only."""
+
+    def __init__(self, side: Side, world: World, house: Installation, account: Account, line: Proxy) -> None:
+        super().__init__(side, world, house.database, account)
+        self.house, self.line, self.name, self.dsn = house, line, account.address, house.database.dsn
+
+    async def meet(self, house: Installation) -> None:
+        """A quiet point begins: there is a database to look at."""
+        self.house, self._judge = house, house.database
+        self._account = await account_named(house, self.name)
+
+    async def undisturbed(self) -> str | None:
+        try:
+            outcome = await perform(
+                self.house.means(), self._account, every=EVERY, grace=timedelta(0), full=self.full
+            )
+        except PostroomError as error:
+            return f"{error.code}: {error.message}"
+        if outcome.status == "success" and not outcome.counts.skipped:
+            return None
+        return f"{outcome.status}: {outcome.error!r}, skipped: {outcome.counts.skipped}"
+
+
+async def outside(lane: Lane, seed: int, folder: Path, dovecot: Dovecot) -> None:
+    """One installation, for the rounds of one history."""
+    dice = random.Random(seed)
+    commands = Commands(folder / str(seed))
+    async with AsyncExitStack() as stack:
+        sides = [await stack.enter_async_context(_lab(seed, mode)) for mode in MODES]
+        sides += [await stack.enter_async_context(dovecot_side(dovecot)) for _ in range(2)]
+        async with opened(Settings(data=commands.data)) as house:
+            ones = [await _connected(stack, house, side, n) for n, side in enumerate(sides)]
+        players = [Player(one, dice.randrange(1 << 31)) for one in ones]
+        stack.push_async_callback(_ended, commands)
+        both = _Both(ones)
+        await lane.rounds(both, lambda: _round(commands, dice, ones, players, both))
+
+
+class _Both(History):
+    """What is done to all of an installation's mailboxes together; only its faults are of interest."""
+
+    def __init__(self, ones: list[Outside]) -> None:
+        first = ones[0]
+        super().__init__(first._side, first.world, first._judge, first._account)
+
+
+async def _round(
+    commands: Commands,
+    dice: random.Random,
+    ones: list[Outside],
+    players: list[Player],
+    both: History,
+) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + ROUND_SECONDS
+    while loop.time() < end:
+        await commands.keep_up()
+        await _let_polls_fall_due(ones[0].dsn)
+        if dice.random() < 0.15:
+            await commands.sync()
+        for player in dice.sample(players, 2):
+            await player.change()
+        one = dice.choice(ones)
+        if dice.random() < 0.7:
+            _break(one.line, dice, both)
+        if dice.random() < KILLED and (killed := await commands.kill(dice)) is not None:
+            both.faults.add(killed)
+        await asyncio.sleep(dice.random() * 0.4)
+    for one in ones:
+        one.line.plan = None
+        for _ in range(one.line.broken):
+            both.faults.add("cut")
+        one.line.broken = 0
+    await _quiet(commands, ones)
+
+
+def _break(line: Proxy, dice: random.Random, both: History) -> None:
+    """Now, or in the course of the next connection."""
+    if dice.random() < 0.3:
+        for _ in range(line.reset_all()):
+            both.faults.add("reset")
+        return
+    is_long = dice.random() < 0.01
+    seconds = HALF_OPEN if is_long else dice.random() * LONGEST_STALL
+    line.plan = Plan(dice.choice(QUICK), dice.randrange(4000), seconds)
+
+
+async def _quiet(commands: Commands, ones: list[Outside]) -> None:
+    try:
+        await commands.stop()
+    except TimeoutError:
+        raise Wrong("wedged", ["a command did not end when it was told to"], []) from None
+    if commands.bugs:
+        raise Wrong("wedged", commands.bugs, [])
+    settings = Settings(data=commands.data)
+    async with opened(settings) as house:
+        assert house.tenant == ONE
+        for one in ones:
+            await one.meet(house)
+            await one.settle()
+            one.story.clear()
+
+
+@asynccontextmanager
+async def _lab(seed: int, mode: str) -> AsyncIterator[Side]:
+    async with serve(messages=8, folder_count=2, seed=seed, offers=[mode]) as server:
+        yield LabSide(server)
+
+
+async def _connected(stack: AsyncExitStack, house: Installation, side: Side, number: int) -> Outside:
+    line = await stack.enter_async_context(proxy(side.host, side.port))
+    where = {"host": line.host, "port": line.port, "security": "plain"}
+    wish = Wish(f"box{number}@history.example", side.password, "imap", where, side.user, None, Scope())
+    made = await connect(house.database, house.vault, house.providers, house.tenant, wish)
+    return Outside(side, await world_of(side), house, made.account, line)
+
+
+async def _let_polls_fall_due(dsn: str) -> None:
+    """As if the waits after failures were over; where PostgreSQL is away, another time."""
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        conn = await asyncpg.connect(dsn, timeout=1)
+        try:
+            await conn.execute(DUE)
+        finally:
+            conn.terminate()
+
+
+async def _ended(commands: Commands) -> None:
+    await commands.stop()
