@@ -61,7 +61,9 @@ class Inside(History):
             outcome = await self._perform(timedelta(0), full=self.full)
         except PostroomError as error:  # a connection that PostgreSQL had ended was still in the pool
             return f"{error.code}: {error.message}"
-        self._bytes, self._commits = max(self._line.said, 1000), max(self._db.commits, 5)
+        # A sync that found nothing is no measure of one that will.
+        self._bytes = max(self._line.said, self._bytes * 3 // 4)
+        self._commits = max(self._db.commits, self._commits * 3 // 4)
         if outcome.status == "success" and not outcome.counts.skipped:
             return None
         return f"{outcome.status}: {outcome.error!r}, skipped: {outcome.counts.skipped}"

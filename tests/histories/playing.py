@@ -1,5 +1,6 @@
 """A history played by dice: what `make soak` does for hours and the tests do for a moment."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,7 @@ CHANGES = {  # how often each is chosen
     "renumber": 2,
 }
 MOST = 1 << 16
+LONGEST_PAUSE = 60  # turns of the event loop between two changes
 
 
 class Player:
@@ -47,15 +49,26 @@ class Player:
         await acts[kind]()
 
     async def changes(self) -> None:
+        """Some changes, with room between them for what others do."""
         for _ in range(self.dice.randrange(8)):
+            for _ in range(self.dice.randrange(LONGEST_PAUSE)):
+                await asyncio.sleep(0)
             await self.change()
+
+    async def moves(self) -> None:
+        """Mail moves while somebody looks at one folder after the other, and may miss it in each."""
+        for _ in range(self.dice.randrange(8)):
+            for _ in range(self.dice.randrange(LONGEST_PAUSE)):
+                await asyncio.sleep(0)
+            await self._history.move(*(self.dice.randrange(MOST) for _ in range(3)))
 
 
 async def play_round(history: Inside, player: Player, syncs: int) -> None:
-    """Some syncs that die, others at it at the same time, and then a quiet point."""
+    """Mail moves under a sync that lives; others die, with others at it; and then a quiet point."""
+    await history.sync(None, player.moves)
     for _ in range(syncs):
         await player.changes()
         death = Death(player.dice.choice(list(How)), player.dice.random())
-        is_alone = player.dice.random() < 0.5
-        await history.sync(death, None if is_alone else player.changes)
+        is_alone, lives = player.dice.random() < 0.4, player.dice.random() < 0.2
+        await history.sync(None if lives else death, None if is_alone else player.changes)
     await history.settle()

@@ -25,8 +25,10 @@ PLACED = """
 FOLDERS = "SELECT name, public_id::text FROM mail_folder WHERE account_id = $1 AND selectable"
 MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
 REFERENCES = """
-    SELECT b.refs, (SELECT count(*) FROM mail_message m WHERE m.tenant_id = $1 AND m.digest = b.digest)
-      FROM blobs_blob b WHERE b.tenant_id = $1 AND b.digest = ANY($2)
+    SELECT b.digest, b.refs,
+           (SELECT count(*) FROM mail_message m WHERE m.tenant_id = $1 AND m.digest = b.digest)
+           + (SELECT count(*) FROM sync_parked p WHERE p.tenant_id = $1 AND p.digest = b.digest) AS uses
+      FROM blobs_blob b WHERE b.tenant_id = $1
 """
 WRITTEN = """
     SELECT 'folder', f.id, 0, f.xmin::text FROM mail_folder f WHERE f.account_id = $1
@@ -91,9 +93,9 @@ async def wrong_bytes(db: Database, copy: Stored) -> list[str]:
             raw = await blobs.read_all(conn, ONE, digest)
             if hashlib.sha256(raw).digest() != digest:
                 wrong.append(f"the content of {digest.hex()} is not what was stored")
-        for refs, uses in await conn.fetch(REFERENCES, ONE, list(digests)):
+        for digest, refs, uses in await conn.fetch(REFERENCES, ONE):
             if refs != uses:
-                wrong.append(f"content that {uses} messages have is counted {refs} times")
+                wrong.append(f"the content {digest.hex()} has {uses} uses and is counted {refs} times")
     return wrong
 
 

@@ -2,7 +2,7 @@
 
 import imaplib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from servers.dovecot import Dovecot
@@ -15,8 +15,12 @@ class Refused(AssertionError):
 class OtherClient:
     """Somebody else who has this mailbox open. Folder names as the server writes them."""
 
-    def __init__(self, imap: imaplib.IMAP4) -> None:
-        self._imap = imap
+    def __init__(self, begin: Callable[[], imaplib.IMAP4]) -> None:
+        self._begin = begin
+        self._imap = begin()
+
+    def close(self) -> None:
+        self._imap.logout()
 
     def append(self, folder: str, raw: bytes, flags: str = "", received: str = "") -> None:
         self._ok(self._imap.append(_quoted(folder), flags, received, raw))
@@ -66,6 +70,14 @@ class OtherClient:
         return found
 
     def uids(self, folder: str) -> list[int]:
+        """Begins another conversation where Dovecot ends this one, over numbers that changed under it."""
+        try:
+            return self._uids(folder)
+        except imaplib.IMAP4.abort:
+            self._imap = self._begin()
+            return self._uids(folder)
+
+    def _uids(self, folder: str) -> list[int]:
         self._select(folder)
         kind, [found] = self._imap.uid("SEARCH", "ALL")
         assert kind == "OK"
@@ -108,9 +120,13 @@ def _set(uids: Sequence[int]) -> str:
 
 @contextmanager
 def other_client(server: Dovecot, user: str) -> Iterator[OtherClient]:
-    imap = imaplib.IMAP4(server.host, server.port)
-    try:
+    def begin() -> imaplib.IMAP4:
+        imap = imaplib.IMAP4(server.host, server.port)
         imap.login(user, server.password)
-        yield OtherClient(imap)
+        return imap
+
+    client = OtherClient(begin)
+    try:
+        yield client
     finally:
-        imap.logout()
+        client.close()

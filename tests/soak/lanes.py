@@ -25,7 +25,7 @@ from postroom.lab.faults import Faults
 from postroom.lab.server import serve
 
 ROUNDS = 12  # of one history
-SYNCS = 8  # that die in one round
+SYNCS = 16  # that die in one round
 LIES = (  # those that change nothing in the mailbox itself, and end before we lose patience
     *("greeting-bye", "bye-in-fetch", "cut-in-literal", "select-fails", "second-list-fails", "login-no"),
     *("authenticated-not-connected", "overquota", "too-many-connections", "backoff", "search-truncated"),

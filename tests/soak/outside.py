@@ -24,11 +24,17 @@ from soak.lanes import Lane
 
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account, Scope
-from postroom.cli.installation import Installation, account_named, opened
+from postroom.db.embedded import running
+from postroom.db.migrate import migrate
+from postroom.db.pool import open_pool
 from postroom.errors import PostroomError
 from postroom.lab.server import serve
-from postroom.settings import Settings
-from postroom.sync.perform import perform
+from postroom.net.egress import Egress
+from postroom.people import keys
+from postroom.providers.registry import Registry
+from postroom.sync.perform import Means, perform
+from postroom.sync.run import Manner
+from postroom.vault import keys as vault_keys
 
 MODES = ("qresync", "condstore", "plain", "objectid")
 ROUND_SECONDS = 15.0
@@ -41,21 +47,20 @@ DUE = "UPDATE postroom.accounts_account SET next_sync_at = now(), failures = 0"
 
 
 class Outside(History):
-    """A history whose syncs run in processes. `house` is there at quiet points only."""
+    """A history whose syncs run in processes. `means` work at quiet points only."""
 
-    def __init__(self, side: Side, world: World, house: Installation, account: Account, line: Proxy) -> None:
-        super().__init__(side, world, house.database, account)
-        self.house, self.line, self.name, self.dsn = house, line, account.address, house.database.dsn
+    def __init__(self, side: Side, world: World, means: Means, account: Account, line: Proxy) -> None:
+        super().__init__(side, world, means.db, account)
+        self.means, self.line, self.dsn = means, line, means.db.dsn
 
-    async def meet(self, house: Installation) -> None:
+    def meet(self, means: Means) -> None:
         """A quiet point begins: there is a database to look at."""
-        self.house, self._judge = house, house.database
-        self._account = await account_named(house, self.name)
+        self.means, self._judge = means, means.db
 
     async def undisturbed(self) -> str | None:
         try:
             outcome = await perform(
-                self.house.means(), self._account, every=EVERY, grace=timedelta(0), full=self.full
+                self.means, self._account, every=EVERY, grace=timedelta(0), full=self.full
             )
         except PostroomError as error:
             return f"{error.code}: {error.message}"
@@ -71,8 +76,8 @@ async def outside(lane: Lane, seed: int, folder: Path, dovecot: Dovecot) -> None
     async with AsyncExitStack() as stack:
         sides = [await stack.enter_async_context(_lab(seed, mode)) for mode in MODES]
         sides += [await stack.enter_async_context(dovecot_side(dovecot)) for _ in range(2)]
-        async with opened(Settings(data=commands.data)) as house:
-            ones = [await _connected(stack, house, side, n) for n, side in enumerate(sides)]
+        async with at_home(commands.data) as means:
+            ones = [await _connected(stack, means, side, n) for n, side in enumerate(sides)]
         players = [Player(one, dice.randrange(1 << 31)) for one in ones]
         stack.push_async_callback(_ended, commands)
         both = _Both(ones)
@@ -135,11 +140,9 @@ async def _quiet(commands: Commands, ones: list[Outside]) -> None:
         raise Wrong("wedged", ["a command did not end when it was told to"], []) from None
     if commands.bugs:
         raise Wrong("wedged", commands.bugs, [])
-    settings = Settings(data=commands.data)
-    async with opened(settings) as house:
-        assert house.tenant == ONE
+    async with at_home(commands.data) as means:
         for one in ones:
-            await one.meet(house)
+            one.meet(means)
             await one.settle()
             one.story.clear()
 
@@ -150,12 +153,23 @@ async def _lab(seed: int, mode: str) -> AsyncIterator[Side]:
         yield LabSide(server)
 
 
-async def _connected(stack: AsyncExitStack, house: Installation, side: Side, number: int) -> Outside:
+@asynccontextmanager
+async def at_home(data: Path) -> AsyncIterator[Means]:
+    """The installation in this folder, as a command opens it; but its log stays the commands' own."""
+    async with running(data) as dsn:
+        await migrate(dsn)
+        async with open_pool(dsn) as db:
+            assert await keys.our_tenant(db) == ONE
+            registry = Registry(Egress(private_allowed=True))
+            yield Means(db, vault_keys.load(data, None), registry, manner=Manner(pause=timedelta(0)))
+
+
+async def _connected(stack: AsyncExitStack, means: Means, side: Side, number: int) -> Outside:
     line = await stack.enter_async_context(proxy(side.host, side.port))
     where = {"host": line.host, "port": line.port, "security": "plain"}
     wish = Wish(f"box{number}@history.example", side.password, "imap", where, side.user, None, Scope())
-    made = await connect(house.database, house.vault, house.providers, house.tenant, wish)
-    return Outside(side, await world_of(side), house, made.account, line)
+    made = await connect(means.db, means.vault, means.providers, ONE, wish)
+    return Outside(side, await world_of(side), means, made.account, line)
 
 
 async def _let_polls_fall_due(dsn: str) -> None:
