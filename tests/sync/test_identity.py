@@ -281,6 +281,40 @@ async def test_two_folders_can_swap_their_names(db: Database, server: LabServer,
     await assert_equal(db, account, server)
 
 
+async def test_an_empty_folder_is_no_other_that_happens_to_have_its_validity(
+    db: Database, server: LabServer, account: Account
+) -> None:
+    full, empty = server.mailbox.create("A", validity=1), server.mailbox.create("B", validity=2)
+    full.deliver(b"Subject: a\r\n\r\n")
+    await sync(db, account)
+    names, heard = await folder_ids(db, account), await Heard.from_now(db, account)
+    full.expunge(1)
+    full.change_validity(2)
+    empty.change_validity(3)
+
+    await sync(db, account)
+
+    assert await folder_ids(db, account) == names
+    assert await heard.kinds() == {"mail.folder_renumbered": 1, "mail.removed": 1}
+
+
+async def test_an_empty_folder_and_a_full_one_can_swap_their_names(
+    db: Database, server: LabServer, account: Account
+) -> None:
+    server.mailbox.create("A").deliver(b"Subject: a\r\n\r\n")
+    server.mailbox.create("B")
+    await sync(db, account)
+    heard = await Heard.from_now(db, account)
+    server.mailbox.rename("A", "C")
+    server.mailbox.rename("B", "A")
+    server.mailbox.rename("C", "B")
+
+    await sync(db, account)
+
+    assert await heard.kinds() == {"mail.folder_renamed": 2}
+    await assert_equal(db, account, server)
+
+
 async def test_a_folder_takes_the_name_of_one_that_is_gone(
     db: Database, server: LabServer, account: Account
 ) -> None:

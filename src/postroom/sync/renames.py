@@ -2,6 +2,7 @@
 
     the server's own id of the folder is the same (MAILBOXID, RFC 8474)          it is the folder
     the validity is the same, sizes and some contents under the same uids agree  it is the folder
+    the validity is the same, ours was empty, the name is none of ours           it is the folder
     anything else                                                                they are two
 
 INBOX never is another folder: renaming it moves its mail and leaves an INBOX behind (RFC 9051, 6.3.6).
@@ -61,11 +62,13 @@ async def renames(
     lost = [folder for folder in known.values() if folder.name != INBOX and _is_lost(folder, cursors, theirs)]
     names = {folder.name for folder in lost}
     fresh = [remote for remote in theirs.values() if remote.name not in known or remote.name in names]
+    # Those with mail first: an empty one may be given a name that another had, once that is found elsewhere.
+    fresh.sort(key=lambda remote: not (remote.status and remote.status.messages))
     for remote in fresh if lost else ():
+        is_free = remote.name not in known or any(old.name == remote.name for old, _ in found.pairs)
         for folder in sorted(lost, key=lambda one: _last(one.path) != _last(remote.path)):
             try:
-                cursor, is_vanished = cursors.get(folder.id), folder.name not in theirs
-                same = await _is_same(mailbox, writer, folder, cursor, remote, is_vanished=is_vanished)
+                same = await _is_same(mailbox, writer, folder, cursors.get(folder.id), remote, is_free)
             except SentAway:
                 raise
             except (FolderGone, Incomplete, ServerRefused):
@@ -97,9 +100,9 @@ async def _is_same(
     folder: Folder,
     cursor: Cursor | None,
     remote: RemoteFolder,
-    *,
-    is_vanished: bool,
+    is_free: bool,
 ) -> bool:
+    """`is_free`: no other folder of ours has that name, so that no contents need to prove it."""
     status = remote.status or FolderStatus()
     if remote.name == folder.name:
         return False
@@ -110,20 +113,18 @@ async def _is_same(
     opened = await mailbox.open(remote)
     if opened.status.validity != cursor.validity:
         return False
-    return await _agrees(opened, writer, folder, cursor, is_vanished=is_vanished)
+    return await _agrees(opened, writer, folder, cursor, is_free)
 
 
-async def _agrees(
-    opened: OpenFolder, writer: Writer, folder: Folder, cursor: Cursor, *, is_vanished: bool
-) -> bool:
+async def _agrees(opened: OpenFolder, writer: Writer, folder: Folder, cursor: Cursor, is_free: bool) -> bool:
     """Whether the same messages lie here under the same uids, as far as some of them tell."""
     listed = await opened.uids()
     async with writer.db.transaction(writer.tenant) as conn:
         stored = await folders.uids(conn, writer.tenant, folder.id)
         uids = _spread(compare(stored, listed).both, MOST_SIZES)
         ours = await folders.sample(conn, writer.tenant, folder.id, uids)
-    if not stored:  # nothing speaks against it, and nothing for it where both names are in use
-        return is_vanished and (not listed or listed[0] >= cursor.uid_next)
+    if not stored:
+        return is_free and (not listed or listed[0] >= cursor.uid_next)
     items = await opened.scan(uids)
     if any(item.size is not None and item.size != ours[item.uid][0] for item in items):
         return False
