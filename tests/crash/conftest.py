@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 import pytest_asyncio
+from crash.bench import Bench, Mode
 from crash.interrupts import Interrupts
-from crash.trial import Bench, Mode
 from servers.postgres import TEMPLATE, named
 
 from postroom.lab.server import serve

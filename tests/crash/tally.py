@@ -1,22 +1,22 @@
-"""The tally: how much was proved so far, and what was found. Kept in a file, one table for each proof."""
+"""The tally of a proof, in `docs/tally`: how much was tried so far, and what was found. It only grows."""
 
 import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-FILE = Path(__file__).parents[2] / "docs" / "tally.json"
+FOLDER = Path(__file__).parents[2] / "docs" / "tally"
 
 
-def add(proof: str, counts: Mapping[str, int], file: Path = FILE) -> dict[str, int]:
+def add(proof: str, counts: Mapping[str, int], folder: Path = FOLDER) -> dict[str, int]:
     """Add to a proof's counts and return them. Several processes may do so at once."""
-    with file.open("a+") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        opened.seek(0)
-        tally: dict[str, dict[str, int]] = json.loads(opened.read() or "{}")
-        table = tally.setdefault(proof, {})
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{proof}.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        tally: dict[str, int] = json.loads(file.read() or "{}")
         for name, count in counts.items():
-            table[name] = table.get(name, 0) + count
-        opened.truncate(0)
-        opened.write(json.dumps(tally, indent=2, sort_keys=True) + "\n")
-    return table
+            tally[name] = tally.get(name, 0) + count
+        file.truncate(0)
+        file.write(json.dumps(tally, indent=2, sort_keys=True) + "\n")
+    return tally

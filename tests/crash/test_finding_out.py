@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from crash.bench import Bench, Mode
+from crash.comparing import Wrong
 from crash.interrupts import Kind, Life, Point
 from crash.language import Scenario
-from crash.trial import Bench, Mode, Wrong
+from crash.trial import try_out
 
 from postroom.mail.model import Folder
 from postroom.sync import store
@@ -24,7 +26,7 @@ async def test_mail_that_is_not_stored_is_lost(bench: Bench, monkeypatch: pytest
     monkeypatch.setattr(Writer, "messages", nothing)
 
     with pytest.raises(Wrong, match="lost"):
-        await bench.try_out(DELIVER, Mode.QRESYNC)
+        await try_out(bench, DELIVER, Mode.QRESYNC)
 
 
 async def test_a_cursor_that_is_saved_before_its_rows_loses_mail_when_the_process_is_killed(
@@ -38,7 +40,7 @@ async def test_a_cursor_that_is_saved_before_its_rows_loses_mail_when_the_proces
         await MESSAGES(writer, folder, *batch, **how)
 
     monkeypatch.setattr(Writer, "messages", cursor_first)
-    life = await bench.try_out(DELIVER, Mode.QRESYNC)  # alone it does no harm
+    life = await try_out(bench, DELIVER, Mode.QRESYNC)  # alone it does no harm
 
     with pytest.raises(Wrong, match="lost"):
         await killed_after_each_commit(bench, life)
@@ -46,4 +48,4 @@ async def test_a_cursor_that_is_saved_before_its_rows_loses_mail_when_the_proces
 
 async def killed_after_each_commit(bench: Bench, life: Life) -> None:
     for number in range(life.commits):
-        await bench.try_out(DELIVER, Mode.QRESYNC, Point(Kind.KILL_AFTER, number + 1))
+        await try_out(bench, DELIVER, Mode.QRESYNC, Point(Kind.KILL_AFTER, number + 1))

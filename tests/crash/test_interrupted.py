@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 from crash import tally
+from crash.bench import Bench, Mode
+from crash.comparing import Wrong
 from crash.interrupts import AT_COMMIT, AT_WRITE, Kind, Life, Point
 from crash.language import Scenario
 from crash.scenarios import every
-from crash.trial import Bench, Mode, Wrong
+from crash.trial import try_out
 from crash.waiting import waits
 
 POINTS = int(os.environ.get("CRASH_POINTS", "0"))
@@ -58,12 +60,12 @@ def counts() -> Iterator[Counter[str]]:
 async def test_a_sync_that_is_interrupted_anywhere_is_finished_by_the_next(
     bench: Bench, counts: Counter[str], scenario: Scenario, mode: Mode
 ) -> None:
-    life = await bench.try_out(scenario, mode)
+    life = await try_out(bench, scenario, mode)
     counts["runs"] += 1
     for point in _points(scenario, life, mode):
         counts["points"] += 1
         try:
-            await bench.try_out(scenario, mode, point)
+            await try_out(bench, scenario, mode, point)
         except Wrong as wrong:
             counts[wrong.what] += 1
             wrong.add_note(f"{scenario} in mode {mode}, {point}")

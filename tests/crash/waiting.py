@@ -1,7 +1,7 @@
 """Scenarios that have to wait for something, and for what."""
 
+from crash.bench import Mode
 from crash.language import Scenario
-from crash.trial import Mode
 
 WAITING: dict[str, str] = {}
 

@@ -1,0 +1,55 @@
+"""Processes that sync one account again and again until they are killed.
+
+    python -m crash.syncing      for each line of JSON that it reads it forks one, and prints its number
+
+A new interpreter would take longer to import the program than most of these processes live.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import timedelta
+
+import structlog
+from sync.mailboxes import means
+
+from postroom.accounts import store as accounts
+from postroom.db.pool import Database
+from postroom.db.roles import APP
+from postroom.errors import PostroomError
+from postroom.ids import AccountId, TenantId
+from postroom.sync.perform import perform
+
+EVERY = timedelta(minutes=15)
+PATIENCE = timedelta(minutes=1)
+A_MOMENT = 0.005  # seconds
+
+
+def main() -> None:
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
+    for line in sys.stdin:
+        asked = json.loads(line)
+        number = os.fork()
+        if number == 0:
+            asyncio.run(sync(asked["dsn"], TenantId(asked["tenant"]), AccountId(asked["account"])))
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+
+
+async def sync(dsn: str, tenant: TenantId, account: AccountId) -> None:
+    """For ever. When PostgreSQL is lost, as soon as it is there again."""
+    db = Database(dsn, size=10, role=APP)
+    while True:
+        try:
+            async with db.transaction(tenant) as conn:
+                found = await accounts.get_by_id(conn, tenant, account)
+            await perform(means(db), found, every=EVERY, grace=PATIENCE)
+        except PostroomError:
+            await asyncio.sleep(A_MOMENT)
+
+
+if __name__ == "__main__":
+    main()
