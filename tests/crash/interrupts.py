@@ -20,10 +20,11 @@ from postroom.db import process
 from postroom.imap.wire import Wire
 
 HAS_WRITTEN = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
-# Counted since this backend last handed in its numbers, which it never does in mid-transaction.
+# Rows counted since this backend last handed in its numbers, which it never does in mid-transaction.
 WRITTEN = """
-    SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
-     WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+    SELECT relname, pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
+                  + pg_stat_get_xact_tuples_deleted(oid)
+      FROM pg_class WHERE relnamespace = 'postroom'::regnamespace AND relkind = 'r'
 """
 NOBODY = 1 << 23  # a process number that no kernel gives
 LIVES = count(1)
@@ -92,7 +93,7 @@ class Interrupts:
         patch.setattr(asyncpg.Connection, "execute", self._executing())
         patch.setattr(asyncpg.Connection, "_do_execute", self._refusing(connection._do_execute))
         patch.setattr(asyncpg.Connection, "_copy_in", self._refusing(connection._copy_in))
-        patch.setattr(asyncpg, "connect", self._connecting(asyncpg.connect))
+        patch.setattr(asyncpg, "connect", self._refusing(asyncpg.connect))
         patch.setattr(Wire, "connection_made", self._meeting())
         patch.setattr(process, "identity", self._identity)
 
@@ -126,7 +127,7 @@ class Interrupts:
                 return await self._commit(conn, life)
             done = await self._execute(conn, query, *args, **options)
             if life.asks_tables and query.startswith("BEGIN"):
-                life.counted[conn] = set(map(tuple, await conn.fetch(WRITTEN)))
+                life.counted[conn] = await _counted(conn)
             return done
 
         return execute
@@ -134,8 +135,7 @@ class Interrupts:
     async def _commit(self, conn: asyncpg.Connection, life: Life) -> Any:
         number = life.commits
         if life.asks_tables:
-            counted = set(map(tuple, await conn.fetch(WRITTEN)))
-            life.tables |= {table for table, _ in counted - life.counted[conn]}
+            life.tables |= {table for table, _ in await _counted(conn) - life.counted[conn]}
         if life.is_at(number, Kind.KILL_BEFORE):
             life.is_dead = True
             raise Killed
@@ -158,8 +158,6 @@ class Interrupts:
 
         return refusing
 
-    _connecting = _refusing
-
     def _meeting(self) -> Callable[[Wire, asyncio.BaseTransport], None]:
         def connection_made(wire: Wire, transport: asyncio.BaseTransport) -> None:
             line = _Line(self, transport)
@@ -167,6 +165,10 @@ class Interrupts:
             self._connection_made(wire, line)  # type: ignore[arg-type]  # all but one method is the transport's
 
         return connection_made
+
+
+async def _counted(conn: asyncpg.Connection) -> set[tuple[str, int]]:
+    return {(table, rows) for table, rows in await conn.fetch(WRITTEN)}
 
 
 class _Line:

@@ -93,6 +93,9 @@ class Stored:
     wrong: tuple[str, ...]
 
 
+NOTHING = Stored({}, {}, {}, frozenset(), frozenset(), (), ())
+
+
 async def stored(conn: asyncpg.Connection, tenant: TenantId, account: AccountId) -> Stored:
     """Everything that is to be compared. Raises `ChainBroken`."""
     await conn.fetchrow(BIND, str(tenant))

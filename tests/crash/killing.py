@@ -1,0 +1,131 @@
+"""Real kills: a process that syncs while things happen to the mailbox gets a kill -9, or PostgreSQL does.
+
+things happen ──────────────────────────────┐ stop ─> sync ─> compare ─> sync ─> nothing was written
+a process syncs, and again, ... ─> kill -9 ─┘
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from crash.bench import Bench
+from crash.comparing import Quiet, compare, doubles
+from crash.history import History
+from crash.language import carry_out
+from crash.mailbox import Elsewhere
+from crash.model import Model
+from crash.stored import NOTHING
+from crash.trial import check_silent, succeed
+
+from postroom.accounts.model import Account
+from postroom.lab.mailbox import LabMailbox
+
+START = Quiet({}, frozenset(), NOTHING)
+AGES = (0.01, 0.5)  # seconds that a process lives
+RESTS = (0.0, 0.02)  # seconds between two things that happen
+
+
+@dataclass
+class Nursery:
+    """Begins processes that sync; see `syncing`."""
+
+    process: Process
+
+    async def begin(self, dsn: str, account: Account) -> int:
+        """The number of a new process."""
+        asked = {"dsn": dsn, "tenant": account.tenant_id, "account": account.id}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
+        return int(await self.process.stdout.readline())
+
+
+@asynccontextmanager
+async def nursery() -> AsyncIterator[Nursery]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "crash.syncing"),
+        stdin=PIPE,
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield Nursery(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass
+class Wreck:
+    """An account whose syncs are killed. Its mailbox changes while they run, and only then."""
+
+    bench: Bench
+    account: Account
+    nursery: Nursery
+    dice: random.Random
+    model: Model
+    elsewhere: Elsewhere
+    history: History
+    most: Counter[str] = field(default_factory=Counter)  # how many of a word some folder ever held
+    absent: set[str] = field(default_factory=set)
+    before: Quiet = START
+
+    @classmethod
+    def of(
+        cls, bench: Bench, account: Account, mailbox: LabMailbox, nursery: Nursery, seed: object
+    ) -> "Wreck":
+        model = Model()
+        history = History(seed, model)
+        return cls(bench, account, nursery, random.Random(f"{seed}"), model, Elsewhere(mailbox), history)
+
+    async def kill_a_sync(self) -> None:
+        """One process, from its beginning to its end, and what comes after."""
+        async with self._things_happening():
+            number = await self.nursery.begin(self.bench.dsn, self.account)
+            await asyncio.sleep(self.dice.uniform(*AGES))
+            await kill(number)
+        await self.check()
+
+    async def check(self) -> None:
+        """Raises `Wrong`."""
+        await succeed(self.bench, self.account)
+        now = Quiet(self.model.state(), frozenset(), await self.bench.stored(self.account))
+        compare(now, self.before, self.most, self.absent)
+        await check_silent(self.bench, self.account)
+        self.before, self.absent = now, set()
+
+    @asynccontextmanager
+    async def _things_happening(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._happen())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    async def _happen(self) -> None:
+        while True:
+            had = doubles(self.model.folders)
+            carry_out(self.history.step(), self.model, self.elsewhere)
+            self.most |= doubles(self.model.folders)
+            self.absent |= had.keys() - doubles(self.model.folders).keys()
+            await asyncio.sleep(self.dice.uniform(*RESTS))
+
+
+async def kill(number: int) -> None:
+    """With -9, and wait until nothing is left of it."""
+    process = os.pidfd_open(number)
+    gone = asyncio.Event()
+    asyncio.get_running_loop().add_reader(process, gone.set)
+    os.kill(number, signal.SIGKILL)
+    await gone.wait()
+    asyncio.get_running_loop().remove_reader(process)
+    os.close(process)
