@@ -6,9 +6,8 @@ from datetime import timedelta
 from asyncpg import Connection
 
 from postroom.ids import AccountId, FolderId, TenantId
-
-from . import model
-from .model import Cursor, Parked
+from postroom.sync import model
+from postroom.sync.model import Cursor, Parked
 
 CURSORS = """
     SELECT c.folder_id, c.validity, c.uid_next, c.modseq, c.messages
