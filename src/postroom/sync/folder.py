@@ -121,7 +121,7 @@ async def _batches(
         async for answer in opened.fetch(wanted):
             item = items.pop(answer.uid)
             if isinstance(answer, Unfetched):
-                await _unfetched(writer, copy, answer)
+                await _unfetched(writer, copy, answer, item.size)
                 continue
             if answer.flags is None and item.flags is None:
                 copy.doubt()
@@ -147,12 +147,12 @@ async def _park_large(
     for item in wanted:
         if item.size is not None and item.size > largest:
             reason = f"It has {item.size:,} bytes, and no more than {largest:,} are to be copied."
-            await writer.park(copy.folder, copy.validity, item.uid, TOO_LARGE, reason)
+            await writer.park(copy.folder, copy.validity, item.uid, TOO_LARGE, reason, size=item.size)
     return [item for item in wanted if item.size is None or item.size <= largest]
 
 
-async def _unfetched(writer: Writer, copy: FolderCopy, answer: Unfetched) -> None:
-    if answer.error is None:
+async def _unfetched(writer: Writer, copy: FolderCopy, answer: Unfetched, size: int | None) -> None:
+    if (error := answer.error) is None:
         writer.counts.done += 1
     else:
-        await writer.park(copy.folder, copy.validity, answer.uid, answer.error.code, answer.error.message)
+        await writer.park(copy.folder, copy.validity, answer.uid, error.code, error.message, size=size)

@@ -12,6 +12,8 @@ from postroom.providers.model import FolderStatus
 TOO_LARGE = "sync.too_large"
 SUSPECT = "sync.suspect"  # one of those that were asked for when the connection broke
 BREAKS = "sync.breaks_connection"
+NOT_READABLE = "sync.not_readable"
+NOT_STORABLE = "sync.not_storable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A message that could not be copied and waits, so that the rest goes on."""
+    """A message that could not be copied and waits, so that the rest goes on; or, under uid 0, a folder."""
 
     folder_id: FolderId
     uid: int
@@ -70,6 +72,29 @@ class Parked:
     attempts: int
     retry_at: datetime
     is_due: bool  # the wait is over
+    digest: bytes | None
+    is_parked: bool  # not merely suspected, nor a folder that has failed only once or twice
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a message is set aside, and what is known of it; the last three where its bytes are kept."""
+
+    validity: int
+    code: str
+    reason: str
+    size: int | None = None
+    digest: bytes | None = None
+    flags: frozenset[str] | None = None
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A message that waits no more: it was stored, or is gone."""
+
+    uid: int
+    was_parked: bool
     digest: bytes | None
 
 

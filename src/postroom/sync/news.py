@@ -12,6 +12,8 @@ from uuid import UUID
 from postroom.events.model import Event
 from postroom.mail.model import Came, Displaced, Folder, Placed, Purged
 
+from .model import Released
+
 
 def of_placed(placed: Iterable[Placed], folder: Folder, backfill: Collection[int] = ()) -> list[Event]:
     """What has happened to messages that lie in this folder now, if anything has.
@@ -68,3 +70,16 @@ def of_purged(purged: Iterable[Purged]) -> list[Event]:
 
 def of_folder(kind: str, folder: Folder) -> Event:
     return Event(f"mail.folder_{kind}", {"folder": str(folder.public_id)})
+
+
+def of_parked(folder: Folder, uid: int, code: str) -> Event:
+    return Event("sync.parked", {"folder": str(folder.public_id), "uid": uid, "code": code})
+
+
+def of_released(released: Iterable[Released], folder: Folder) -> list[Event]:
+    """For what had been told to be parked; nobody heard of what was merely suspected."""
+    return [
+        Event("sync.released", {"folder": str(folder.public_id), "uid": mail.uid})
+        for mail in released
+        if mail.was_parked
+    ]

@@ -17,12 +17,13 @@ from typing import Any
 from postroom.db.beside import beside
 from postroom.mail.model import Folder
 
-from .prepare import Batch
+from .model import NOT_READABLE
+from .prepare import Batch, raw_of
 from .workshop import Work
 from .write import Writer
 
 MOST = 2
-NOT_READABLE = "Reading it ended the process that reads mail."
+REASON = "Reading it ended the process that reads mail."
 
 Step = Callable[[], Awaitable[None]]
 
@@ -84,8 +85,10 @@ class Pipeline:
                 prepared = await work.done()
             except BrokenProcessPool:
                 prepared, fatal = await writer.workshop.prepare_singly(writer.tenant, folder, batch)
-            for uid in fatal:
-                await writer.park(folder, validity, uid, "sync.not_readable", NOT_READABLE)
+            for message, item in batch:
+                if message.uid in fatal:
+                    raw = await asyncio.to_thread(raw_of, message, item)
+                    await writer.park(folder, validity, message.uid, NOT_READABLE, REASON, raw=raw)
             if prepared:
                 await writer.messages(folder, validity, prepared, old=old)
         finally:

@@ -24,16 +24,40 @@ Batch = Sequence[tuple[RemoteMessage, RemoteItem]]
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it came, to be kept unread."""
+
+    packed: Packed
+    file: BinaryIO | None  # the content, where it is too large for memory
+    flags: frozenset[str] | None
+    received_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     incoming: Incoming
     packed: Packed
     words: Row
     file: BinaryIO | None  # the content, where it is too large for memory
 
+    @property
+    def raw(self) -> Raw:
+        return Raw(self.packed, self.file, self.incoming.flags, self.incoming.received_at)
+
     def words_of(self, message: MessageId) -> Row:
         """What the index takes, now that the message has its number."""
         words = self.words
         return Row(message, words.account, words.received_at, words.vector, words.truncated)
+
+
+def raw_of(message: RemoteMessage, item: RemoteItem) -> Raw:
+    """Pack a message that cannot be read."""
+    content = message.content
+    flags = message.flags if message.flags is not None else item.flags
+    received = message.received_at or item.received_at
+    if isinstance(content, bytes):
+        return Raw(pack(content), None, flags, received)
+    return Raw(pack_head(content), content, flags, received)
 
 
 def prepare(tenant: TenantId, folder: Folder, messages: Batch) -> list[Prepared]:

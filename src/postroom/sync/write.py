@@ -27,8 +27,8 @@ from postroom.providers.model import RemoteFolder, RemoteItem
 from postroom.search import store as search
 
 from . import news, store
-from .model import TOO_LARGE, Counts, Cursor
-from .prepare import Prepared
+from .model import NOT_STORABLE, TOO_LARGE, Counts, Cursor, Failure
+from .prepare import Prepared, Raw
 from .workshop import Workshop
 
 RETRY = timedelta(hours=1)
@@ -89,8 +89,9 @@ class Writer:
             await self._messages(folder, batch, old=old)
         except REFUSED as error:
             if len(batch) == 1:
+                reason = f"PostgreSQL does not take what was read from it: {error}"
                 await self.park(
-                    folder, validity, batch[0].incoming.uid, "sync.not_storable", str(error), batch[0]
+                    folder, validity, batch[0].incoming.uid, NOT_STORABLE, reason, raw=batch[0].raw
                 )
                 return
             middle = len(batch) // 2
@@ -110,7 +111,7 @@ class Writer:
                 if mail.file is not None:
                     await blobs.keep_file(conn, self.tenant, mail.packed, mail.file)
             await search.add(conn, self.tenant, [mail.words_of(one.id) for one, mail in new])
-            await self._unpark(conn, folder, [mail.uid for mail in incoming])
+            events += await self._unpark(conn, folder, [mail.uid for mail in incoming])
             backfill = {mail.uid for mail in incoming if old is not None and mail.received_at < old}
             events += news.of_placed(placed, folder, backfill=backfill)
         self._count(placed)
@@ -130,7 +131,7 @@ class Writer:
             ]
             settled = await places.settle(conn, self.tenant, folder, arrived, known, self.is_leaving)
             placed = [one for one in settled if one is not None]
-            await self._unpark(conn, folder, [one.uid for one in placed])
+            events += await self._unpark(conn, folder, [one.uid for one in placed])
             events += news.of_placed(placed, folder)
         self._count(placed)
         return {one.uid for one in placed}
@@ -141,30 +142,38 @@ class Writer:
         self.counts.done += len(placed)
 
     async def park(
-        self, folder: Folder, validity: int, uid: int, code: str, reason: str, mail: Prepared | None = None
+        self,
+        folder: Folder,
+        validity: int,
+        uid: int,
+        code: str,
+        reason: str,
+        *,
+        size: int | None = None,
+        raw: Raw | None = None,
     ) -> None:
-        """Set one message aside, so that the rest goes on."""
+        """Set one message aside, so that the rest goes on. Its bytes are kept where they came."""
+        failure = Failure(validity, code, reason, size)
         async with self._writing() as (conn, events):
-            if mail is not None and mail.file is None:
-                await blobs.keep(conn, self.tenant, [mail.packed])
-            attempts, replaced = await store.park(
-                conn,
-                self.tenant,
-                folder.id,
-                uid,
-                validity=validity,
-                code=code,
-                reason=reason,
-                digest=mail.packed.digest if mail is not None and mail.file is None else None,
-                retry=RETRY,
-            )
+            if raw is not None:
+                await self._keep(conn, raw)
+                packed = raw.packed
+                failure = Failure(
+                    validity, code, reason, packed.size, packed.digest, raw.flags, raw.received_at
+                )
+            is_new, replaced = await store.park(conn, self.tenant, folder.id, uid, failure, RETRY)
             await blobs.release(conn, self.tenant, replaced)
-            if attempts == 1:
-                parked = {"folder": str(folder.public_id), "uid": uid, "code": code}
-                events.append(Event("sync.parked", parked))
+            if is_new:
+                events.append(news.of_parked(folder, uid, code))
         self.counts.parked += 1
         self.counts.done += 1
         logger.warning("sync.parked", account=self.account, folder=folder.id, uid=uid, code=code)
+
+    async def _keep(self, conn: Connection, raw: Raw) -> None:
+        if raw.file is None:
+            await blobs.keep(conn, self.tenant, [raw.packed])
+        else:
+            await blobs.keep_file(conn, self.tenant, raw.packed, raw.file)
 
     async def suspect(self, folder: Folder, validity: int, uids: Sequence[int], reason: str) -> None:
         """The server broke off when it was asked for these."""
@@ -185,7 +194,7 @@ class Writer:
         """
         async with self._writing() as (conn, events):
             had = await places.unnumber(conn, self.tenant, folder.id)
-            await self._unpark(conn, folder, None)
+            events += await self._unpark(conn, folder, None)
             cursor = Cursor.begun(validity, had)
             await store.move(conn, self.tenant, folder.id, cursor)
             if had:
@@ -230,18 +239,19 @@ class Writer:
             async with self._writing() as (conn, events):
                 await self._displace(conn, events, folder, uids[start : start + AT_ONCE])
         async with self._writing() as (conn, events):
-            await self._unpark(conn, folder, None)
+            events += await self._unpark(conn, folder, None)
             await folders.remove(conn, self.tenant, folder.id)
             events.append(news.of_folder("removed", folder))
 
     async def unpark(self, folder: Folder, uids: Sequence[int]) -> None:
         """Forget that these wait: the server has them no more."""
-        async with self._writing() as (conn, _):
-            await self._unpark(conn, folder, uids)
+        async with self._writing() as (conn, events):
+            events += await self._unpark(conn, folder, uids)
 
-    async def _unpark(self, conn: Connection, folder: Folder, uids: Sequence[int] | None) -> None:
+    async def _unpark(self, conn: Connection, folder: Folder, uids: Sequence[int] | None) -> list[Event]:
         released = await store.release(conn, self.tenant, folder.id, uids)
-        await blobs.release(conn, self.tenant, released)
+        await blobs.release(conn, self.tenant, [mail.digest for mail in released if mail.digest is not None])
+        return news.of_released(released, folder)
 
     async def purge(self, after: timedelta) -> None:
         """Delete the messages that have lain in no folder for so long, now that all have been looked at."""

@@ -1,0 +1,104 @@
+"""What is set aside: what is kept of it, who hears of it, and how it comes back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import pytest
+from servers.tenants import ONE
+from sync.lab import connected, retry_parked, sync
+from sync.mailboxes import told
+
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account
+from postroom.blobs import store as blobs
+from postroom.db.pool import Database
+from postroom.lab.server import serve
+from postroom.mail.store import write
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+ROWS = "SELECT * FROM sync_parked WHERE tenant_id = $1 ORDER BY id"
+
+
+async def rows(db: Database) -> list[asyncpg.Record]:
+    async with db.transaction(ONE) as conn:
+        return list(await conn.fetch(ROWS, ONE))
+
+
+async def heard(db: Database, account: Account) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the account's stream says of its quarantine."""
+    entries = [(entry.kind, json.loads(entry.body)) for entry in await told(db, account)]
+    about = [(kind, body) for kind, body in entries if kind.endswith(("parked", "released"))]
+    return [(kind, {name: fact for name, fact in body.items() if name != "v"}) for kind, body in about]
+
+
+async def refused(*_: object, **__: object) -> None:
+    raise asyncpg.DataError("PostgreSQL does not like this")
+
+
+async def test_what_cannot_be_stored_is_kept_as_it_came(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=1, folder_count=1) as server:
+        message = next(iter(server.mailbox.folder("INBOX").messages.values()))
+        account = await connected(db, server)
+        monkeypatch.setattr(write, "add", refused)
+
+        await sync(db, account)
+
+        [row] = await rows(db)
+        async with db.transaction(ONE) as conn:
+            assert await blobs.read_all(conn, ONE, row["digest"]) == message.raw()
+        assert row["size"] == len(message.raw())
+        assert frozenset(row["flags"]) == message.flags
+        assert row["received_at"] is not None
+        assert row["code"] == "sync.not_storable"
+        assert row["public_id"].version == 7
+
+
+async def test_a_message_is_told_to_be_parked_once_and_released_once(db: Database) -> None:
+    async with serve(messages=20, folder_count=1, faults=["unavailable-uid"]) as server:
+        account = await connected(db, server)
+        for _ in range(3):
+            await sync(db, account)
+            await retry_parked(db)
+        assert [row["attempts"] for row in await rows(db)] == [3]
+        server.faults.switch_off("unavailable-uid")
+        await sync(db, account)
+
+        [(parked, about), (released, same)] = await heard(db, account)
+        assert (parked, released) == ("sync.parked", "sync.released")
+        assert about == {**same, "code": "providers.unfetchable"}
+        assert await rows(db) == []
+
+
+async def test_nobody_hears_of_what_was_merely_suspected(db: Database) -> None:
+    async with serve(messages=60, folder_count=1, faults=["breaks-on-message"]) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        suspected = await rows(db)
+        server.faults.switch_off("breaks-on-message")
+        await sync(db, account)
+
+        assert suspected
+        assert not any(row["is_parked"] for row in suspected)
+        assert await rows(db) == []
+        assert await heard(db, account) == []
+
+
+async def test_the_size_of_what_is_too_large_is_known(db: Database) -> None:
+    async with serve(messages=1, folder_count=1) as server:
+        account = await connected(db, server)
+        async with db.transaction(ONE) as conn:
+            await conn.execute(
+                "UPDATE accounts_account SET scope = '{\"largest\": 10}' WHERE id = $1", account.id
+            )
+            account = await accounts.get_by_id(conn, ONE, account.id)
+
+        await sync(db, account)
+
+        [row] = await rows(db)
+        [message] = server.mailbox.folder("INBOX").messages.values()
+        assert (row["code"], row["size"], row["digest"]) == ("sync.too_large", len(message.raw()), None)
