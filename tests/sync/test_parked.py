@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 from servers.tenants import ONE
-from sync.lab import connected, retry_parked, sync
+from sync.lab import assert_equal, connected, retry_parked, sync
 from sync.mailboxes import told
 
 from postroom.accounts import store as accounts
@@ -102,3 +103,88 @@ async def test_the_size_of_what_is_too_large_is_known(db: Database) -> None:
         [row] = await rows(db)
         [message] = server.mailbox.folder("INBOX").messages.values()
         assert (row["code"], row["size"], row["digest"]) == ("sync.too_large", len(message.raw()), None)
+
+
+async def test_a_folder_that_keeps_failing_is_left_alone_until_its_time_has_come(db: Database) -> None:
+    async with serve(messages=20, folder_count=2, faults=["select-fails"]) as server:
+        [other] = [name for name in server.mailbox.folders if name != "INBOX"]
+        account = await connected(db, server)
+        failing = [await sync(db, account) for _ in range(3)]
+        left = await sync(db, account)
+        server.faults.switch_off("select-fails")
+        early = await sync(db, account)
+        await retry_parked(db)
+        mended = await sync(db, account)
+
+        codes = [[folder.code for folder in outcome.counts.skipped] for outcome in (*failing, left, early)]
+        assert codes == [["providers.refused"]] * 3 + [["sync.folder_parked"]] * 2
+        assert {outcome.status for outcome in (*failing, left, early, mended)} == {"success"}
+        assert "failed 3 times in a row" in left.counts.skipped[0].message
+        assert left.counts.skipped[0].path == other
+        assert mended.counts.skipped == []
+        assert [kind for kind, _ in await heard(db, account)] == [
+            "sync.folder_parked",
+            "sync.folder_released",
+        ]
+        assert await rows(db) == []
+        await assert_equal(db, account, server)
+
+
+async def test_what_is_parked_in_a_folder_stays_so_when_the_folder_is(db: Database) -> None:
+    async with serve(messages=40, folder_count=2, faults=["unavailable-uid"]) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        before = {row["public_id"] for row in await rows(db)}
+        server.faults.switch_on("select-fails")
+        for folder in server.mailbox.folders.values():
+            folder.deliver(b"Subject: later\r\n\r\nb\r\n")
+        for _ in range(4):
+            await sync(db, account)
+
+        assert before < {row["public_id"] for row in await rows(db)}
+
+
+async def test_each_failure_of_a_folder_doubles_its_wait(db: Database) -> None:
+    async with serve(messages=20, folder_count=2, faults=["select-fails"]) as server:
+        account = await connected(db, server)
+        waits = []
+        for _ in range(5):
+            await sync(db, account)
+            [row] = await rows(db)
+            waits.append(row["retry_at"] - row["last_at"])
+            await retry_parked(db)
+
+        assert [wait / waits[0] for wait in waits] == [1, 2, 4, 8, 16]
+        assert waits[2] == timedelta(hours=1)
+
+
+async def test_a_folder_that_works_again_begins_anew(db: Database) -> None:
+    async with serve(messages=20, folder_count=2, faults=["select-fails"]) as server:
+        account = await connected(db, server)
+        for _ in range(2):
+            for _ in range(2):
+                await sync(db, account)
+            server.faults.switch_off("select-fails")
+            await sync(db, account)
+            server.faults.switch_on("select-fails")
+            server.mailbox.folders[next(n for n in server.mailbox.folders if n != "INBOX")].deliver(
+                b"a: b\r\n\r\n"
+            )
+
+        assert await heard(db, account) == []
+
+
+async def test_a_parked_folder_that_the_server_has_no_more_is_released(db: Database) -> None:
+    async with serve(messages=20, folder_count=2, faults=["select-fails"]) as server:
+        [other] = [name for name in server.mailbox.folders if name != "INBOX"]
+        account = await connected(db, server)
+        for _ in range(3):
+            await sync(db, account)
+        server.mailbox.delete(other)
+        await sync(db, account)
+
+        assert [kind for kind, _ in await heard(db, account)] == [
+            "sync.folder_parked",
+            "sync.folder_released",
+        ]
+        assert await rows(db) == []

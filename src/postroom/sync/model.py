@@ -14,6 +14,7 @@ SUSPECT = "sync.suspect"  # one of those that were asked for when the connection
 BREAKS = "sync.breaks_connection"
 NOT_READABLE = "sync.not_readable"
 NOT_STORABLE = "sync.not_storable"
+FOLDER_PARKED = "sync.folder_parked"  # why a folder is skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,3 +83,11 @@ def of_released(released: Iterable[Released], folder: Folder) -> list[Event]:
         for mail in released
         if mail.was_parked
     ]
+
+
+def of_folder_parked(folder: Folder, code: str) -> Event:
+    return Event("sync.folder_parked", {"folder": str(folder.public_id), "code": code})
+
+
+def of_folder_released(folder: Folder) -> Event:
+    return Event("sync.folder_released", {"folder": str(folder.public_id)})

@@ -5,8 +5,8 @@
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,12 +29,14 @@ from postroom.providers.model import (
     RemoteFolder,
     SentAway,
     ServerRefused,
+    Unreachable,
 )
 
 from . import logins, store
+from .failing import Failing
 from .folder import copy_newest, copy_suspects, look_again
 from .look import FolderCopy, Wish, look, unchanged
-from .model import TOO_LARGE, Counts, Cursor, Parked, Skipped
+from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped
 from .pipeline import Pipeline
 from .plan import Way, way
 from .renames import renames
@@ -94,6 +96,7 @@ class _Run:
         self._pipeline = Pipeline(writer)
         self._counts = writer.counts
         self._copies: list[FolderCopy] = []
+        self._failing = Failing(writer, {})
 
     async def run(self) -> None:
         began = datetime.now(UTC)
@@ -102,7 +105,7 @@ class _Run:
         chosen = [
             remote for remote in listed if remote.selectable and wants(self._account.scope, remote.path)
         ]
-        chosen.sort(key=_rank)
+        chosen.sort(key=lambda remote: (self._failing.comes_last(known.get(remote.name)), *_rank(remote)))
         self._counts.folders = len(chosen)
         known, gone = await self._folders(known, cursors, listed, chosen)
         for remote in chosen:
@@ -121,7 +124,7 @@ class _Run:
             await self._writer.forget_folder(folder)
         for copy in self._copies:
             await self._finish(copy)
-        if not self._counts.skipped:
+        if all(folder.code == FOLDER_PARKED for folder in self._counts.skipped):
             await self._conclude(began)
 
     async def _conclude(self, began: datetime) -> None:
@@ -167,8 +170,11 @@ class _Run:
         async with writer.db.transaction(writer.tenant) as conn:
             known = await folders.listed(conn, writer.tenant, writer.account)
             cursors = await store.cursors(conn, writer.tenant, writer.account)
-            for entry in await store.parked(conn, writer.tenant, writer.account):
+            parked = await store.parked(conn, writer.tenant, writer.account)
+        for entry in parked:
+            if entry.uid:
                 waiting.setdefault(entry.folder_id, []).append(entry)
+        self._failing = Failing(writer, {entry.folder_id: entry for entry in parked if not entry.uid})
         return known, cursors, waiting
 
     async def _is_waiting(self) -> bool:
@@ -194,8 +200,16 @@ class _Run:
         if cursor and remote.status and not is_wanted and way(cursor, remote.status) is Way.NOTHING:
             self._copies.append(unchanged(folder, remote, cursor))
             return
-        with self._skipping(remote):
-            copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._wish)
+        if (left := self._failing.left_alone(folder)) is not None:
+            self._counts.skipped.append(left)
+            return
+        async with self._skipping(folder):
+            try:
+                copy = await look(self._mailbox, self._writer, folder, remote, cursor, parked, self._wish)
+            except Unreachable as error:
+                await self._failing.broke_off(folder, error)
+                raise
+            self._failing.is_of_use = True
             self._copies.append(copy)
             self._counts.total += len(copy.todo) + len(copy.suspects)
 
@@ -209,14 +223,14 @@ class _Run:
             while copy.todo:
                 await self._turn(copy, partial(copy_newest, most=TURN))
                 if inbox is not None:
-                    with self._skipping(inbox.remote):
+                    async with self._skipping(inbox.folder):
                         await look_again(self._mailbox, self._pipeline, inbox)
         for copy in self._copies:
             if copy.suspects:
                 await self._turn(copy, copy_suspects)
 
     async def _turn(self, copy: FolderCopy, step: Callable[..., Awaitable[None]]) -> None:
-        with self._skipping(copy.remote):
+        async with self._skipping(copy.folder):
             await step(self._mailbox, self._pipeline, copy)
             if not copy.todo and not copy.suspects and not copy.removed and not copy.is_renumbered:
                 await self._pipeline.then(partial(self._finish, copy))
@@ -228,16 +242,18 @@ class _Run:
         if copy.removed or copy.is_renumbered or copy.after != copy.before:
             await self._writer.finish(copy.folder, copy.removed, copy.after, is_renumbered=copy.is_renumbered)
             copy.removed, copy.before, copy.is_renumbered = (), copy.after, False
+        await self._failing.worked(copy.folder)
 
-    @contextmanager
-    def _skipping(self, remote: RemoteFolder) -> Iterator[None]:
+    @asynccontextmanager
+    async def _skipping(self, folder: Folder) -> AsyncIterator[None]:
         """One folder's trouble is not the others': it is named in the counts, and tried again next time."""
         try:
             yield
         except SentAway:
             raise
         except (FolderGone, Incomplete, ServerRefused) as error:
-            self._counts.skipped.append(Skipped(remote.path, error.code, error.message))
+            self._counts.skipped.append(Skipped(folder.path, error.code, error.message))
+            await self._failing.failed(folder, error)
             logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)
 
 

@@ -17,6 +17,7 @@ from postroom.blobs import store as blobs
 from postroom.db import leases
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
+from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import Event, stream_of
 from postroom.ids import AccountId, FolderId, TenantId
@@ -29,10 +30,12 @@ from postroom.search import store as search
 from . import news, store
 from .model import NOT_STORABLE, TOO_LARGE, Counts, Cursor, Failure
 from .prepare import Prepared, Raw
+from .store import quarantine
 from .workshop import Workshop
 
 RETRY = timedelta(hours=1)
 AT_ONCE = 1000  # messages that leave in one transaction
+RETRY_FOLDER = timedelta(minutes=15)  # an hour when it is parked, for each failure doubles it
 MEASURED = 2000  # messages stored by one sync, from which statistics are worth making and then reliable
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.CharacterNotInRepertoireError)
 
@@ -175,6 +178,27 @@ class Writer:
         else:
             await blobs.keep_file(conn, self.tenant, raw.packed, raw.file)
 
+    async def fail_folder(self, folder: Folder, error: PostroomError, *, times: int) -> None:
+        """Count so many failures of a folder. None of them: it is merely suspected."""
+        async with self._writing() as (conn, events):
+            is_new = await quarantine.fail(
+                conn,
+                self.tenant,
+                folder.id,
+                code=error.code,
+                reason=error.message,
+                times=times,
+                retry=RETRY_FOLDER,
+            )
+            if is_new:
+                events.append(news.of_folder_parked(folder, error.code))
+
+    async def mend_folder(self, folder: Folder) -> None:
+        """Forget a folder's failures."""
+        async with self._writing() as (conn, events):
+            if await quarantine.mend(conn, self.tenant, folder.id):
+                events.append(news.of_folder_released(folder))
+
     async def suspect(self, folder: Folder, validity: int, uids: Sequence[int], reason: str) -> None:
         """The server broke off when it was asked for these."""
         async with self._writing() as (conn, _):
@@ -240,6 +264,8 @@ class Writer:
                 await self._displace(conn, events, folder, uids[start : start + AT_ONCE])
         async with self._writing() as (conn, events):
             events += await self._unpark(conn, folder, None)
+            if await quarantine.mend(conn, self.tenant, folder.id):
+                events.append(news.of_folder_released(folder))
             await folders.remove(conn, self.tenant, folder.id)
             events.append(news.of_folder("removed", folder))
 

@@ -121,12 +121,13 @@ async def forget(conn: Connection, tenant: TenantId, account: AccountId) -> list
 
 
 IS_WAITING = """
-    SELECT EXISTS (SELECT FROM sync_parked WHERE tenant_id = $1 AND folder_id = $2 AND code <> $3)
+    SELECT EXISTS (SELECT FROM sync_parked
+                    WHERE tenant_id = $1 AND folder_id = $2 AND uid <> 0 AND code <> $3)
 """
 
 
 async def is_waiting(conn: Connection, tenant: TenantId, folder: FolderId, but: str) -> bool:
-    """Whether something of a folder could not be had, for another reason than `but`."""
+    """Whether some message of a folder could not be had, for another reason than `but`."""
     return bool(await conn.fetchval(IS_WAITING, tenant, folder, but))
 
 
