@@ -1,18 +1,17 @@
 """GET /v1/mail/…"""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, Response
 
 from postroom.db.pool import Connection
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
 from postroom.http.pages import DEEPEST, Asked, BadPage
+from postroom.http.pieces import streamed
 from postroom.ids import MessageId, TenantId, ThreadId
 from postroom.mail import content, download
 from postroom.mail.answers import (
@@ -134,7 +133,7 @@ async def raw(caller: Reader, door: AtDoor, id: UUID, if_none_match: IfNoneMatch
     if download.unchanged(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     pieces = content.read(door.database, caller.tenant, digest, 0, size)
-    return await _streamed(pieces, "message/rfc822", headers | {"Content-Length": str(size)})
+    return await streamed(pieces, "message/rfc822", headers | {"Content-Length": str(size)})
 
 
 @router.get("/messages/{id}/html", response_class=HTMLResponse)
@@ -172,7 +171,7 @@ async def attachment(
     if download.unchanged(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     pieces = content.decoded(door.database, caller.tenant, digest, found)
-    return await _streamed(pieces, download.content_type(found.content_type), headers)
+    return await streamed(pieces, download.content_type(found.content_type), headers)
 
 
 @router.get("/folders")
@@ -222,17 +221,3 @@ async def thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
 async def _members(conn: Connection, tenant: TenantId, thread: ThreadId) -> list[Row]:
     members = await browse.members(conn, tenant, thread, THREAD_MESSAGES)
     return await read.rows(conn, tenant, members)
-
-
-async def _streamed(pieces: AsyncGenerator[bytes], media_type: str, headers: dict[str, str]) -> Response:
-    """Read the first piece before the answer begins: what fails there is still a problem and not a cut."""
-    first = await anext(pieces, b"")
-
-    async def whole() -> AsyncIterator[bytes]:
-        async with aclosing(pieces):
-            yield first
-            async for piece in pieces:
-                yield piece
-
-    # As a header, lest every text be called UTF-8.
-    return StreamingResponse(whole(), headers=headers | {"Content-Type": media_type})
