@@ -93,8 +93,8 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 
 SET_CREDENTIALS = """
     UPDATE accounts_account
-       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, next_sync_at = now(),
-           logins = 0, login_after = NULL
+       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, failing_since = NULL,
+           next_sync_at = now(), logins = 0, login_after = NULL
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -118,6 +118,18 @@ async def set_state(
 ) -> None:
     """What becomes active is due at once. Raises `NoSuchAccount`."""
     _found(await conn.fetchrow(SET_STATE, tenant, account, str(state), reason))
+
+
+MAKE_DUE = """
+    UPDATE accounts_account
+       SET next_sync_at = now(), state = CASE state WHEN 'reauth_required' THEN 'error' ELSE state END
+     WHERE tenant_id = $1 AND id = ANY($2) AND state <> 'paused'
+"""
+
+
+async def make_due(conn: Connection, tenant: TenantId, accounts: Sequence[AccountId]) -> None:
+    """Try these again at once, those too that wait for their owner. A pause stays: it is its owner's."""
+    await conn.execute(MAKE_DUE, tenant, accounts)
 
 
 SET_INTERVAL = """
@@ -155,7 +167,7 @@ async def mark_sync_started(conn: Connection, tenant: TenantId, account: Account
 SUCCEEDED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
-           sync_count = sync_count + 1, failures = 0, next_sync_at = $4,
+           sync_count = sync_count + 1, failures = 0, failing_since = NULL, next_sync_at = $4,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -178,6 +190,7 @@ FAILED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'failed', last_sync_error = $4,
            sync_count = sync_count + 1, failures = failures + 1, next_sync_at = $5,
+           failing_since = coalesce(failing_since, $3),
            state = CASE WHEN state = 'paused' THEN state ELSE $6 END,
            reason = CASE WHEN state = 'paused' THEN reason ELSE $7 END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
