@@ -55,7 +55,7 @@ async def test_a_key_without_a_scope_opens_nothing_but_me(
     app: FastAPI, db: Database, stranger: Client, tenants: None
 ) -> None:
     del tenants
-    headers = {"Authorization": f"Bearer {await key_of(db, ONE, Scope.SYNC)}"}
+    headers = {"Authorization": f"Bearer {await key_of(db, ONE, Scope.PROPOSE)}"}
     for method, path in operations(app):
         answer = await stranger.request(
             method, filled(path), headers=headers, json={"address": "a@b.c", "password": "x"}

@@ -28,9 +28,10 @@ from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
 from postroom.sync.remove import remove_account
+from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, accounts, mail, search)
+ROUTERS = (people, accounts, mail, search, sync)
 AS_IT_IS = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "application/octet-stream",

@@ -66,6 +66,7 @@ def _holder_of(scope: Scope) -> Callable[[Caller], Caller]:
 
 
 Reader = Annotated[Caller, Depends(_holder_of(Scope.READ))]
+Syncer = Annotated[Caller, Depends(_holder_of(Scope.SYNC))]
 Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
 
 

@@ -25,10 +25,11 @@ WAITING = """
         UNION ALL
         SELECT CASE p.uid WHEN 0 THEN 1 ELSE 2 END, p.id, p.public_id, a.id, a.public_id, a.address,
                f.public_id, f.path, nullif(p.uid, 0), p.code, p.reason, p.attempts, p.first_at, p.last_at,
-               p.retry_at, p.size, p.digest
+               p.retry_at, coalesce(b.size, p.size), p.digest
           FROM sync_parked p
           JOIN mail_folder f ON f.tenant_id = p.tenant_id AND f.id = p.folder_id
           JOIN accounts_account a ON a.tenant_id = f.tenant_id AND a.id = f.account_id
+          LEFT JOIN blobs_blob b ON b.tenant_id = p.tenant_id AND b.digest = p.digest
          WHERE p.tenant_id = $1 AND p.is_parked
     ) AS waiting
      WHERE ($2::bigint IS NULL OR account_number = $2) AND ($3::uuid[] IS NULL OR id = ANY($3))

@@ -1,0 +1,155 @@
+"""/v1/sync: what is parked; and how an account's syncs go, under /v1/accounts."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from postroom.accounts import store as accounts
+from postroom.accounts.routes import ErrorOut
+from postroom.accounts.status import SyncStatus, status
+from postroom.db import leases
+from postroom.http.deps import AtDoor, Reader, Syncer, Tx
+from postroom.http.pieces import streamed
+from postroom.mail import download
+
+from . import parked
+from .quarantine import Entry, Kind, advice
+from .store import quarantine
+
+router = APIRouter(prefix="/v1", tags=["sync"])
+
+LIST = "sync.parked"
+
+
+class ParkedOut(BaseModel):
+    id: UUID
+    kind: Kind
+    account: UUID
+    address: str
+    folder: UUID | None
+    path: str | None = Field(description="Of the folder.")
+    uid: int | None = Field(description="The server's number for the message.")
+    code: str
+    reason: str
+    advice: str = Field(description="What it means, and what can be done.")
+    attempts: int
+    since: datetime
+    last_at: datetime = Field(description="When it failed last.")
+    retry_at: datetime | None = Field(description="Null: not before somebody acts.")
+    size: int | None = Field(description="Bytes, where the server told.")
+    has_raw: bool = Field(description="Whether its bytes are kept; they are under `/raw`.")
+
+
+class ParkedPage(BaseModel):
+    items: list[ParkedOut]
+    has_next: bool
+    next: str | None = Field(description="The `cursor` of the next page.")
+
+
+class SyncStatusOut(BaseModel):
+    is_syncing: bool
+    last_sync_at: datetime | None
+    last_sync_status: SyncStatus | None
+    last_sync_error: ErrorOut | None
+    sync_count: int
+    verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
+    next_sync_at: datetime | None
+    parked: int = Field(description="Messages and folders of it that wait.")
+
+
+@router.get("/sync/parked")
+async def parked_list(
+    caller: Reader,
+    conn: Tx,
+    door: AtDoor,
+    account: UUID | None = None,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> ParkedPage:
+    """What waits so that the rest goes on: failing accounts first, then folders, then messages."""
+    within = (await accounts.get(conn, caller.tenant, account)).id if account else None
+    place = door.cursors.open(caller.tenant, LIST, cursor) if cursor is not None else None
+    found = await quarantine.waiting(
+        conn,
+        caller.tenant,
+        account=within,
+        after=(place[0], place[1]) if place else None,
+        limit=page_size + 1,
+    )
+    following = None
+    if len(found) > page_size:
+        following = door.cursors.seal(caller.tenant, LIST, quarantine.place(found[page_size - 1]))
+    items = [_out(entry) for entry in found[:page_size]]
+    return ParkedPage(items=items, has_next=following is not None, next=following)
+
+
+@router.get("/sync/parked/{id}")
+async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
+    """Why something is parked, and since when."""
+    return _out(await parked.entry(conn, caller.tenant, id))
+
+
+@router.get(
+    "/sync/parked/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}}
+)
+async def parked_raw(caller: Reader, door: AtDoor, id: UUID) -> Response:
+    """A parked message byte for byte, where it was handed out."""
+    async with door.database.transaction(caller.tenant) as conn:
+        entry = await parked.entry(conn, caller.tenant, id)
+    pieces = parked.raw(door.database, caller.tenant, entry)
+    headers = {
+        **download.ISOLATED,
+        "Content-Length": str(entry.size),
+        "Content-Disposition": download.disposition(f"{id}.eml", "message.eml"),
+    }
+    return await streamed(pieces, "message/rfc822", headers)
+
+
+@router.post("/sync/parked/{id}/retry")
+async def retry_parked(caller: Syncer, conn: Tx, id: UUID) -> ParkedOut:
+    """Let it be tried again at once: its account is due, and a sync takes it."""
+    await parked.retry(conn, caller.tenant, ids=[id])
+    return _out(await parked.entry(conn, caller.tenant, id))
+
+
+@router.get("/accounts/{id}/sync-status")
+async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
+    """How the syncs of an account go."""
+    account = await accounts.get(conn, caller.tenant, id)
+    leased = await leases.is_held(conn, caller.tenant, f"sync.account:{account.id}")
+    now, error = status(account, leased=leased), account.last_sync_error
+    return SyncStatusOut(
+        is_syncing=now.is_syncing,
+        last_sync_at=now.last_sync_at,
+        last_sync_status=now.last_sync_status,
+        last_sync_error=ErrorOut(code=error["code"], message=error["message"]) if error else None,
+        sync_count=now.sync_count,
+        verified_fresh_at=now.verified_fresh_at,
+        next_sync_at=now.next_sync_at,
+        parked=await quarantine.count(conn, caller.tenant, account.id),
+    )
+
+
+def _out(entry: Entry) -> ParkedOut:
+    return ParkedOut(
+        id=entry.id,
+        kind=entry.kind,
+        account=entry.account,
+        address=entry.address,
+        folder=entry.folder,
+        path=entry.path,
+        uid=entry.uid,
+        code=entry.code,
+        reason=entry.reason,
+        advice=advice(entry),
+        attempts=entry.attempts,
+        since=entry.since,
+        last_at=entry.last_at,
+        retry_at=entry.retry_at,
+        size=entry.size,
+        has_raw=entry.digest is not None,
+    )
