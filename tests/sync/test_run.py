@@ -1,19 +1,17 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-import asyncpg
 import pytest
 from servers.dovecot import Dovecot
 from servers.mailbox import OtherClient, other_client
 from servers.tenants import ONE
+from sync.killing import Killer
 from sync.mailboxes import connected, copied, means, told
 
 from postroom.accounts.model import Account, Scope
-from postroom.db.pool import Connection, Database
+from postroom.db.pool import Database
 from postroom.events import chain
 from postroom.lab.mails import mail
 from postroom.sync import folder as folder_copy
@@ -229,42 +227,6 @@ async def test_an_account_is_synced_by_one_at_a_time(db: Database, dovecot: Dove
     await assert_equal(db, account, dovecot, user, *NAMES)
 
 
-class Killed(BaseException):
-    """The process is gone: nothing that follows an error gets to run its course."""
-
-
-class Killer:
-    """Counts the statements that go to PostgreSQL, and kills at the last."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._left = 0
-        for name in ("_do_execute", "execute"):
-            monkeypatch.setattr(asyncpg.Connection, name, self._dying(getattr(asyncpg.Connection, name)))
-
-    async def sync_until(self, statement: int, db: Database, account: Account) -> bool:
-        """Sync, killed at that statement; whether it came so far."""
-        self._left = statement
-        try:
-            await sync(db, account)
-        except Killed:
-            died = True
-        else:
-            died = False
-        self._left = 0
-        async with db.transaction(ONE) as conn:  # the lease of a process that is gone is free at once
-            await conn.execute("UPDATE db_lease SET expires_at = now()")
-        return died
-
-    def _dying(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def dying(connection: Connection, query: str, *args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if self._left == 0:
-                raise Killed
-            return await method(connection, query, *args, **kwargs)
-
-        return dying
-
-
 @pytest.mark.slow
 async def test_a_sync_that_dies_at_any_statement_is_finished_by_the_next(
     db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
@@ -279,7 +241,7 @@ async def test_a_sync_that_dies_at_any_statement_is_finished_by_the_next(
             put(client, "INBOX", *range(5))
             put(client, "Work", 0)
         account = await connected(db, dovecot, user)
-        died = await killer.sync_until(statement, db, account)
+        died = await killer.until(statement, db, sync(db, account))
         await synced(db, account)
         await assert_equal(db, account, dovecot, user, "INBOX", "Work")
         with other_client(dovecot, user) as client:
@@ -288,7 +250,7 @@ async def test_a_sync_that_dies_at_any_statement_is_finished_by_the_next(
             client.expunge("INBOX", uids[3:4])
             client.flag("INBOX", uids[4:], "+FLAGS", "\\Seen")
             put(client, "INBOX", 9)
-        died |= await killer.sync_until(statement, db, account)
+        died |= await killer.until(statement, db, sync(db, account))
         await synced(db, account)
         await assert_equal(db, account, dovecot, user, "INBOX", "Work")
         added = Counter(entry.body for entry in await told(db, account) if entry.kind == "mail.added")

@@ -27,6 +27,7 @@ from postroom.sync import folder, workshop
 from postroom.sync.arena import SLOTS
 from postroom.sync.perform import perform
 from postroom.sync.prepare import Batch, Prepared, prepare
+from postroom.sync.reread import Tally, reread
 from postroom.sync.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -95,6 +96,23 @@ async def test_a_message_that_kills_its_reader_waits_and_all_others_are_stored(
         monkeypatch.undo()
         await retry_parked(db)
         await sync(db, account)
+        await assert_equal(db, account, server)
+
+
+async def test_a_message_that_killed_its_reader_is_read_from_its_bytes_when_it_no_more_does(
+    db: Database, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=0, folder_count=1) as server:
+        server.mailbox.deliver(FATAL)
+        account = await connected(db, server)
+        with monkeypatch.context() as patch:
+            patch.setattr(workshop, "prepare", dies_of_one)
+            await perform(replace(means(db), workshop=shop), account, every=EVERY)
+            still, then = Tally(), Tally()
+            await reread(db, account, shop, still)
+        await reread(db, account, shop, then)
+
+        assert (still.released, still.counts.parked, then.released) == (0, 1, 1)
         await assert_equal(db, account, server)
 
 

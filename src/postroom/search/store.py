@@ -39,6 +39,20 @@ async def index(conn: asyncpg.Connection, tenant: TenantId, rows: Sequence[Row])
     await add(conn, tenant, rows)
 
 
+OTHER_WORDS = """
+    SELECT r.message_id FROM unnest($2::bigint[], $3::tsvector[]) AS r (message_id, vector)
+     WHERE NOT EXISTS (SELECT FROM search_document d
+                        WHERE d.tenant_id = $1 AND d.message_id = r.message_id AND d.vector = r.vector)
+"""
+
+
+async def reindex(conn: asyncpg.Connection, tenant: TenantId, rows: Sequence[Row]) -> None:
+    """`index`, but only where the words are others than those stored."""
+    found = await conn.fetch(OTHER_WORDS, tenant, [row.message for row in rows], [row.vector for row in rows])
+    if others := {row["message_id"] for row in found}:
+        await index(conn, tenant, [row for row in rows if row.message in others])
+
+
 async def remove(conn: asyncpg.Connection, tenant: TenantId, messages: Collection[MessageId]) -> None:
     """Forget these mails' words. Deleting a message does so by itself."""
     await conn.execute(REMOVE, tenant, list(messages))

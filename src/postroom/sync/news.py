@@ -91,3 +91,7 @@ def of_folder_parked(folder: Folder, code: str) -> Event:
 
 def of_folder_released(folder: Folder) -> Event:
     return Event("sync.folder_released", {"folder": str(folder.public_id)})
+
+
+def of_reread(messages: Iterable[UUID]) -> list[Event]:
+    return [Event("mail.reread", {"message": str(message)}) for message in messages]
