@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": "Compare a copy with its server, folder by folder.",
     "events": "Read the log of everything that happened; seal, verify and export it.",
     "parked": "Tell what could not be copied and why, and try it again.",
+    "reread": "Read stored mail again after a change of the parser.",
     "import": "Copy mail from a Maildir or mbox.",
     "export": "Write an account's mail to a Maildir or to mbox files.",
     "keys": "Make, list and revoke API keys.",
