@@ -193,6 +193,67 @@ async def test_a_search_where_esearch_was_asked_is_understood() -> None:
         assert len(await folder.uids()) == folder.status.messages
 
 
+async def test_what_is_described_without_a_name_describes_nothing() -> None:
+    async with mailbox("uid-missing") as opened:
+        folder = await inbox(opened)
+        with pytest.raises(Incomplete, match="without saying which"):
+            await folder.scan(await folder.uids())
+
+
+async def test_a_change_that_does_not_say_of_what_is_looked_for_everywhere() -> None:
+    async with serve(messages=20, folder_count=1) as server, PROVIDER.open(login(server)) as opened:
+        before = (await inbox(opened)).status
+        server.mailbox.flag("INBOX", 3, ["\\Flagged"])
+        folder = await inbox(opened)
+        server.faults.switch_on("uid-missing")
+
+        assert await folder.changes(before, 1, LARGEST) is None
+
+
+async def test_a_message_that_is_longer_than_announced_is_no_message() -> None:
+    async with mailbox("literal-short") as opened:
+        got = await answers(await inbox(opened))
+
+    lost = {uid: one.error for uid, one in got.items() if isinstance(one, Unfetched)}
+    assert list(lost) == [3]
+    assert isinstance(lost[3], Unfetchable)
+    assert len(got) == 20
+
+
+async def test_a_message_that_is_shorter_than_announced_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation, "SILENCE", 0.2)
+    got: dict[int, RemoteMessage | Unfetched] = {}
+    async with mailbox("literal-long") as opened:
+        folder = await inbox(opened)
+        with pytest.raises(Unreachable) as caught:
+            await collected(folder, await folder.scan(await folder.uids()), got)
+
+    assert caught.value.data["suspects"] == [3]
+    assert all(isinstance(one, RemoteMessage) for one in got.values())
+
+
+async def test_a_message_that_is_listed_and_never_sent_is_not_gone() -> None:
+    async with serve(messages=20, folder_count=1) as server, PROVIDER.open(login(server)) as opened:
+        folder = await inbox(opened)
+        items = await folder.scan([2, 3, 4])
+        server.faults.switch_on("uid-missing")
+        got = await collected(folder, items)
+
+    assert {uid: type(one.error) for uid, one in got.items() if isinstance(one, Unfetched)} == dict.fromkeys(
+        (2, 3, 4), Unfetchable
+    )
+
+
+@pytest.mark.parametrize("fault", ["bodystructure-invalid", "envelope-broken", "envelope-nil-host"])
+async def test_what_is_broken_beside_a_message_does_not_harm_it(fault: str) -> None:
+    async with mailbox(fault) as opened:
+        got = await answers(await inbox(opened))
+
+    assert all(isinstance(one, RemoteMessage) for one in got.values())
+
+
 async def test_flags_that_were_not_told_are_unknown_and_not_empty() -> None:
     async with mailbox("no-flags-in-fetch") as opened:
         folder = await inbox(opened)

@@ -5,8 +5,8 @@
                  └──── halves ─────┘
 
 A window that fails is halved until the message that poisons it stands alone; that one is handed back as
-`Unfetched` and all the others arrive. A message that is left out is asked for once more, alone or with its
-like; left out again, it is gone.
+`Unfetched` and all the others arrive. A message that is left out is asked for once more, alone, as another's
+literal may have swallowed it; left out again, it is gone, unless a search still finds it.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from postroom.imap.commands import Command
 from postroom.imap.connection import Completed
 from postroom.imap.errors import CommandFailed
 from postroom.imap.framing import Spool
-from postroom.imap.responses import Fetch
+from postroom.imap.responses import Fetch, Response, Search
 from postroom.imap.uids import UidSet
 from postroom.providers.imap.conversation import Conversation, lasting, taken
 from postroom.providers.imap.failures import shown, throttled, translated
@@ -30,6 +30,9 @@ MOST_MESSAGES = 100
 MOST_BYTES = 4 << 20  # of the messages of one command, as far as their sizes are known
 UNKNOWN_SIZE = 50_000
 UNDER_WAY = 3
+EMPTY = "an empty message"
+SILENCE = "nothing"
+DOUBTFUL = "an answer that is not as long as it says"
 MOST_POISON = 20  # messages refused in a row, after which it is the server and not the messages
 
 
@@ -45,9 +48,10 @@ class Fetching:
     def __init__(self, conversation: Conversation, items: Sequence[RemoteItem]) -> None:
         self._conversation = conversation
         self._todo = deque(windows(items))
-        self._under_way: deque[Window] = deque()
+        self._under_way: list[tuple[Command, Window]] = []
         self._missing: dict[int, RemoteItem] = {}
-        self._empty: set[int] = set()  # the server answered for these, without a body
+        self._useless: dict[int, str] = {}  # the server answered for these, and what it said instead
+        self._silent: list[int] = []  # nothing was said of these, twice
         self._poison = 0
 
     async def messages(self) -> AsyncGenerator[RemoteMessage | Unfetched, None]:
@@ -59,30 +63,38 @@ class Fetching:
                         if (message := self._arrived(event)) is not None:
                             yield message
                     elif isinstance(event, Completed):
-                        for lost in self._ended(event.failure):
+                        for lost in self._ended(event.command, event.failure):
                             yield lost
+        async for lost in self._searched():
+            yield lost
 
     def suspects(self) -> list[int]:
         """What the server was working on when the connection broke."""
-        return [i.uid for i in self._under_way[0].items if i.uid in self._missing] if self._under_way else []
+        if not self._under_way:
+            return []
+        _, window = self._under_way[0]
+        return [item.uid for item in window.items if item.uid in self._missing]
 
     def _commands(self) -> Iterator[Command]:
         while self._todo:
             window = self._todo.popleft()
-            self._under_way.append(window)
             self._missing.update((item.uid, item) for item in window.items)
-            yield commands.uid_fetch(UidSet.of(i.uid for i in window.items), ["BODY.PEEK[]"])
+            command = commands.uid_fetch(UidSet.of(i.uid for i in window.items), ["BODY.PEEK[]"])
+            self._under_way.append((command, window))
+            yield command
 
     def _arrived(self, answer: Fetch) -> RemoteMessage | None:
         """The message in an answer, if it is one that we still miss; whatever else is said is let go."""
         body = answer.body
         item = self._missing.get(answer.uid or 0)
         size = body.size if isinstance(body, Spool) else len(body or b"")
-        if item is None or (not size and not (body is not None and item.size == 0)):
+        # An answer that is broken may be so because its literal was not as long as announced.
+        doubtful = bool(answer.defects) and item is not None and size != item.size
+        if item is None or doubtful or (not size and not (body is not None and item.size == 0)):
             if isinstance(body, Spool):
                 body.close()
             if item is not None and _meant_body(answer):
-                self._empty.add(item.uid)
+                self._useless[item.uid] = DOUBTFUL if doubtful else EMPTY
             return None
         assert body is not None
         del self._missing[item.uid]
@@ -90,9 +102,10 @@ class Fetching:
         flags = item.flags if answer.flags is None else lasting(answer.flags)
         return RemoteMessage(item.uid, taken(body), size, flags, item.received_at)
 
-    def _ended(self, failure: CommandFailed | None) -> list[Unfetched]:
-        """A command is answered: what of its window did not come?"""
-        window = self._under_way.popleft()
+    def _ended(self, command: Command, failure: CommandFailed | None) -> list[Unfetched]:
+        """A command is answered, perhaps not the earliest: what of its window did not come?"""
+        place = next(place for place, (sent, _) in enumerate(self._under_way) if sent is command)
+        _, window = self._under_way.pop(place)
         left = [item for item in window.items if item.uid in self._missing]
         if failure is not None:
             if throttled(failure):
@@ -100,10 +113,32 @@ class Fetching:
             return self._failed(left, failure)
         if left and not window.again:
             # Dovecot answers with an empty body for what another client has just removed.
-            self._empty.difference_update(item.uid for item in left)
-            self._todo.append(Window(left, again=True))
+            for item in left:
+                self._useless.pop(item.uid, None)
+            self._todo.extend(Window([item], again=True) for item in left)
             return []
-        return [self._give_up(item, None) for item in left]
+        return [lost for item in left if (lost := self._left_out(item)) is not None]
+
+    def _left_out(self, item: RemoteItem) -> Unfetched | None:
+        if item.uid in self._useless:
+            return self._give_up(item, self._useless[item.uid])
+        del self._missing[item.uid]
+        self._silent.append(item.uid)
+        return None
+
+    async def _searched(self) -> AsyncGenerator[Unfetched, None]:
+        """What was passed over in silence: gone, or found by a search all the same."""
+        if not self._silent:
+            return
+        found: set[int] = set()
+
+        def take(answer: Response) -> None:
+            if isinstance(answer, Search):
+                found.update(answer.numbers)
+
+        await self._conversation.each([commands.uid_search("UID", str(UidSet.of(self._silent)))], take)
+        for uid in self._silent:
+            yield self._unfetchable(uid, SILENCE) if uid in found else Unfetched(uid, None)
 
     def _failed(self, left: list[RemoteItem], failure: CommandFailed) -> list[Unfetched]:
         if len(left) > 1:
@@ -113,16 +148,16 @@ class Fetching:
         self._poison += len(left)
         if self._poison > MOST_POISON:
             raise failure
-        return [self._give_up(item, failure) for item in left]
+        return [self._give_up(item, shown(failure.text)) for item in left]
 
-    def _give_up(self, item: RemoteItem, failure: CommandFailed | None) -> Unfetched:
+    def _give_up(self, item: RemoteItem, said: str) -> Unfetched:
         del self._missing[item.uid]
-        if failure is None and item.uid not in self._empty:
-            return Unfetched(item.uid, None)
-        said = shown(failure.text) if failure else "an empty message"
+        return self._unfetchable(item.uid, said)
+
+    def _unfetchable(self, uid: int, said: str) -> Unfetched:
         host = self._conversation.settings.host
-        reason = f"{host} does not hand out message {item.uid}: {said}"
-        return Unfetched(item.uid, Unfetchable(reason, host=host, uid=item.uid))
+        reason = f"{host} does not hand out message {uid}: {said}"
+        return Unfetched(uid, Unfetchable(reason, host=host, uid=uid))
 
 
 def _meant_body(answer: Fetch) -> bool:

@@ -178,11 +178,14 @@ class ImapFolder:
         if self.status.modseq is not None:
             items.append("MODSEQ")
         items += self._object_ids()
-        wanted = frozenset(uids)
+        wanted, nameless = frozenset(uids), 0
 
         def take(answer: Response) -> None:
+            nonlocal nameless
             if isinstance(answer, Fetch) and answer.uid in wanted:
                 _note(answer, answer.uid, found)
+            elif isinstance(answer, Fetch) and answer.uid is None:
+                nameless += 1
 
         sets, refused = list(UidSet.of(wanted).split()), 0
         while sets:
@@ -194,6 +197,11 @@ class ImapFolder:
                     refused += 1
                     again += self._halved(one, done.failure, refused, found)
             sets = again
+        if nameless and len(found) < len(wanted):
+            raise Incomplete(
+                f"{self._host} describes messages of {self.folder.path} without saying which.",
+                path=self.folder.path,
+            )
 
     def _object_ids(self) -> list[str]:
         """What asks for the server's own id of a message's content, where it has one."""
@@ -263,7 +271,7 @@ class _Told:
         match answer:
             case Fetch(uid=int(uid), flags=frozenset() as now):
                 self._flags[uid] = lasting(now)
-            case Fetch(uid=int()):
+            case Fetch(seq=seq) if seq:  # without flags, or without saying of which message
                 self._vague = True
             case Vanished(uids=uids) if uids.count + len(self._removed) <= MOST_REMOVED:
                 self._removed.update(uids)
