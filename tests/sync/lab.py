@@ -11,6 +11,7 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, Scope
 from postroom.db.pool import Database
 from postroom.ids import new_public_id
+from postroom.lab.mailbox import LabFolder
 from postroom.lab.server import LabServer
 from postroom.sync.perform import Outcome, perform
 from postroom.sync.verify import verify
@@ -38,8 +39,8 @@ async def connected(db: Database, server: LabServer, **settings: str | None) -> 
     return account
 
 
-async def sync(db: Database, account: Account) -> Outcome:
-    return await perform(means(db), account, every=timedelta(minutes=15))
+async def sync(db: Database, account: Account, *, full: bool = False) -> Outcome:
+    return await perform(means(db), account, every=timedelta(minutes=15), full=full)
 
 
 async def messages(db: Database, account: Account) -> set[str]:
@@ -54,10 +55,17 @@ async def retry_parked(db: Database) -> None:
         await conn.execute(RETRY_NOW, ONE)
 
 
+def called(server: LabServer, folder: LabFolder) -> str:
+    """The name of a folder in a copy of it."""
+    name = server.shown(folder.name).decode()
+    return "INBOX" if name.upper() == "INBOX" else name
+
+
 async def assert_nothing_wrong(db: Database, account: Account, server: LabServer) -> None:
     """Whatever the copy holds are whole messages of their folders, none more often than there."""
     theirs = {
-        name: Counter(m.raw() for m in f.messages.values()) for name, f in server.mailbox.folders.items()
+        called(server, f): Counter(m.raw() for m in f.messages.values())
+        for f in server.mailbox.folders.values()
     }
     ours: dict[str, Counter[bytes]] = {}
     for (name, _), copy in (await copied(db, account)).items():
@@ -72,15 +80,16 @@ async def assert_no_silence(db: Database, account: Account, server: LabServer, o
         parked = await conn.fetchval(PARKED, ONE)
     if outcome.status == "success" and not outcome.counts.skipped and not parked:
         held = Counter((name, copy.raw) for (name, _), copy in (await copied(db, account)).items())
-        theirs = ((f.name, m.raw()) for f in server.mailbox.folders.values() for m in f.messages.values())
+        held_there = server.mailbox.folders.values()
+        theirs = ((called(server, f), m.raw()) for f in held_there for m in f.messages.values())
         assert held == Counter(theirs)
 
 
 async def assert_equal(db: Database, account: Account, server: LabServer) -> None:
     """The copy holds what the mailbox holds: places, flags and bytes, each message once."""
     theirs = {
-        (name, uid): (message.flags, message.raw())
-        for name, folder in server.mailbox.folders.items()
+        (called(server, folder), uid): (message.flags, message.raw())
+        for folder in server.mailbox.folders.values()
         for uid, message in folder.messages.items()
     }
     ours = await copied(db, account)
