@@ -47,6 +47,7 @@ FIRST = 200  # messages of each folder that come before anything older
 PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
 TURN = 1000  # messages of a folder before the inbox is looked at again
 ORDER = (FolderRole.INBOX, FolderRole.SENT, FolderRole.DRAFTS, FolderRole.ARCHIVE)
+MISSED = Incomplete("The server left this folder out of its list; nothing is concluded from that.")
 EVERYTHING = range(-(1 << 63), 1 << 63)  # every uid, those that stand for an unknown one as well
 EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -158,8 +159,13 @@ class _Run:
                 del now[name]
             now |= {folder.name: folder for folder in await self._writer.rename(found.pairs)}
         gone = now.keys() - {remote.name for remote in listed if remote.selectable} - found.undecided
+        missed = found.undecided - {remote.name for remote in listed}
         if gone and listed:
-            gone -= {remote.name for remote in await self._mailbox.folders() if remote.selectable}
+            again = gone & {remote.name for remote in await self._mailbox.folders() if remote.selectable}
+            gone -= again
+            missed |= again
+        for name in sorted(missed):  # nobody looks at these in this sync: that shall be known
+            self._skip(known[name].path, MISSED)
         return now, [now[name] for name in sorted(gone)] if listed else []
 
     async def _stored(
@@ -252,9 +258,12 @@ class _Run:
         except SentAway:
             raise
         except (FolderGone, Incomplete, ServerRefused) as error:
-            self._counts.skipped.append(Skipped(folder.path, error.code, error.message))
+            self._skip(folder.path, error)
             await self._failing.failed(folder, error)
-            logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)
+
+    def _skip(self, path: str, error: PostroomError) -> None:
+        self._counts.skipped.append(Skipped(path, error.code, error.message))
+        logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)
 
 
 def _rank(remote: RemoteFolder) -> tuple[int, str]:

@@ -263,6 +263,12 @@ async def test_flags_that_were_not_told_are_unknown_and_not_empty() -> None:
     assert all(item.flags is None for item in items)
 
 
+async def test_an_inbox_that_is_not_listed_is_missed() -> None:
+    async with mailbox("inbox-missing") as opened:
+        with pytest.raises(FolderGone):
+            await inbox(opened)
+
+
 @pytest.mark.parametrize("fault", ["list-empty", "second-list-fails"])
 async def test_a_list_that_fails_once_loses_no_folder(fault: str) -> None:
     async with mailbox() as opened:

@@ -18,6 +18,7 @@ from postroom.providers.imap.failures import throttled
 from postroom.providers.imap.roles import with_roles
 from postroom.providers.model import FolderStatus, Incomplete, RemoteFolder
 
+INBOX = b"INBOX"
 NOT_SELECTABLE = {"\\noselect", "\\nonexistent"}
 
 
@@ -109,12 +110,14 @@ def _folders(conversation: Conversation, answers: Sequence[said.Response]) -> li
             status=status_of(status) if status is not None else None,
         )
         found[name] = (folder, one.attributes)
+    if found and INBOX not in found:  # there is one, listed or not (RFC 9051, 5.1): who opens it will see
+        found[INBOX] = (RemoteFolder(INBOX, INBOX.decode()), frozenset())
     return with_roles(list(found.values()))
 
 
 def identity(name: bytes) -> bytes:
     """The raw bytes; only INBOX is the same in any case (RFC 9051, 5.1)."""
-    return b"INBOX" if name.upper() == b"INBOX" else name
+    return INBOX if name.upper() == INBOX else name
 
 
 def status_of(items: Mapping[str, int | str | None]) -> FolderStatus:
