@@ -137,6 +137,11 @@ class OpenFolder(Protocol):
         """
         ...
 
+    @property
+    def shown_from(self) -> int:
+        """The lowest uid that `uids` can show; what is below may be there all the same."""
+        ...
+
     async def received_since(self, day: date) -> Collection[int]:
         """The UIDs of what the server took in on that day or later, as far as it says."""
         ...

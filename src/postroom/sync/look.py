@@ -95,8 +95,8 @@ async def look(
         seen_next=listed[-1] + 1 if listed else 1,
         todo=array("I", [uid for uid in missing if uid not in waiting and uid not in suspects]),
         suspects=[uid for uid in missing if uid in suspects],
-        # A server that gives its folder no validity cannot prove a removal.
-        removed=difference.extra if status.validity else (),
+        # A server that gives its folder no validity cannot prove a removal, nor one that hides old mail.
+        removed=[uid for uid in difference.extra if status.validity and uid >= opened.shown_from],
         is_renumbered=unnumbered > 0 and bool(status.validity),
         is_compared=needs is not Way.CHANGES,
         largest=wish.scope.largest,

@@ -67,7 +67,7 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
     missing = await in_scope(opened, account.scope, difference.missing)
     both = difference.both
     differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
-    extra = len(difference.extra) + unnumbered
+    extra = sum(uid >= opened.shown_from for uid in difference.extra) + unnumbered
     return FolderDifference(
         remote.path, len(both) + len(missing), len(stored) + unnumbered, len(missing), extra, differ
     )

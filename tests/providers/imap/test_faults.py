@@ -13,8 +13,10 @@ from postroom.imap.framing import Spool
 from postroom.imap.uids import LARGEST
 from postroom.lab.certificate import make_certificate
 from postroom.lab.server import LabServer, serve
+from postroom.lab.session import WINDOW
 from postroom.net.egress import Egress
 from postroom.providers.imap import conversation, provider
+from postroom.providers.imap import folder as imap_folder
 from postroom.providers.imap.provider import ImapProvider
 from postroom.providers.model import (
     AppPassword,
@@ -191,6 +193,16 @@ async def test_a_search_where_esearch_was_asked_is_understood() -> None:
         folder = await inbox(opened)
 
         assert len(await folder.uids()) == folder.status.messages
+
+
+async def test_a_server_that_hides_old_mail_shows_only_from_some_number_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(imap_folder, "SHOWN_AT_MOST", WINDOW)
+    async with mailbox("newest-only") as opened:
+        folder = await inbox(opened)
+        assert list(await folder.uids()) == list(range(11, 21))
+        assert folder.shown_from == 11
 
 
 async def test_what_is_described_without_a_name_describes_nothing() -> None:

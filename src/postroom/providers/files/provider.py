@@ -108,6 +108,7 @@ class _Numbered:
     def __init__(self, folder: RemoteFolder, count: int, validity: int) -> None:
         self.folder = folder
         self.status = FolderStatus(messages=count, validity=validity, uid_next=count + 1)
+        self.shown_from = 1
 
     async def uids(self) -> Sequence[int]:
         return range(1, (self.status.messages or 0) + 1)

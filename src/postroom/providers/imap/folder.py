@@ -34,6 +34,7 @@ from postroom.providers.model import (
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 OVERLAP = 1000  # modseqs that are asked for again where they rise before their change can be seen
 MOST_REMOVED = 1_000_000  # UIDs that an answer may name as gone; a server that forgot its history names all
+SHOWN_AT_MOST = 10_000  # messages of a folder, by servers that hide all but the newest
 MOST_REFUSED = 300  # commands of one scan; after that it is the server and not a message
 
 
@@ -43,6 +44,12 @@ class ImapFolder:
     def __init__(self, conversation: Conversation, folder: RemoteFolder, status: FolderStatus) -> None:
         self.folder, self.status = folder, status
         self._conversation = conversation
+        self._shown_from = 1
+
+    @property
+    def shown_from(self) -> int:
+        """More than 1 where a server shows only the newest messages of a folder."""
+        return self._shown_from
 
     async def uids(self) -> Sequence[int]:
         """Every UID, ascending. Raises `Incomplete` when no way of asking gives as many as EXISTS says."""
@@ -54,6 +61,8 @@ class ImapFolder:
             for command in self._ways_to_list():
                 found = await self._listed(command)
                 if found is not None and len(found) == self._exists:
+                    if Quirk.NEWEST_ONLY in self._conversation.quirks and len(found) >= SHOWN_AT_MOST:
+                        self._shown_from = found[0]
                     return found
                 counted.append(len(found or ()))
         raise Incomplete(
