@@ -86,7 +86,7 @@ async def sync_accounts(
     async def one(account: Account) -> Outcome:
         async with places:
             counts, every = watched[account.address], house.settings.sync_interval
-            return await _patiently(partial(perform, means, account, every=every, counts=counts, full=full))
+            return await patiently(partial(perform, means, account, every=every, counts=counts, full=full))
 
     with workshop() as shop:
         means = house.means(shop)
@@ -95,7 +95,7 @@ async def sync_accounts(
     return [task.result() for task in tasks]
 
 
-async def _patiently(sync: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def patiently(sync: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Wait for the turn while another process is at it, such as `up`, and while the server is left alone."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE_SECONDS
