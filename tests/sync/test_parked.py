@@ -188,3 +188,44 @@ async def test_a_parked_folder_that_the_server_has_no_more_is_released(db: Datab
             "sync.folder_released",
         ]
         assert await rows(db) == []
+
+
+async def test_a_folder_that_ends_the_connection_holds_up_no_other(db: Database) -> None:
+    async with serve(messages=40, folder_count=2, faults=["select-drops"]) as server:
+        inbox = server.mailbox.folder("INBOX")
+        account = await connected(db, server)
+        first = await sync(db, account)
+        second = await sync(db, account)
+        copied_by_then = second.counts.added
+        server.arrive()
+        third = await sync(db, account)
+        fourth = await sync(db, account)
+
+        assert [outcome.status for outcome in (first, second, third, fourth)] == ["failed"] * 3 + ["success"]
+        assert copied_by_then == len(inbox.messages) - 1
+        assert third.counts.added == 1
+        assert [folder.code for folder in fourth.counts.skipped] == ["sync.folder_parked"]
+        assert [kind for kind, _ in await heard(db, account)] == ["sync.folder_parked"]
+        server.faults.switch_off("select-drops")
+        await retry_parked(db)
+        await sync(db, account)
+        assert [kind for kind, _ in await heard(db, account)] == [
+            "sync.folder_parked",
+            "sync.folder_released",
+        ]
+        await assert_equal(db, account, server)
+
+
+async def test_a_network_that_is_away_parks_nothing(db: Database) -> None:
+    async with serve(messages=20, folder_count=1) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        server.arrive()
+        server.mailbox.create("Dropped")
+        inbox = server.mailbox.folders.pop("INBOX")
+        server.faults.switch_on("select-drops")
+        statuses = [(await sync(db, account)).status for _ in range(4)]
+        server.mailbox.folders["INBOX"] = inbox
+
+        assert statuses == ["failed"] * 4
+        assert await heard(db, account) == []

@@ -4,18 +4,22 @@
         ^               │            │              │
         └──── works ────┴────────────┴──────────────┘
 
-A folder that fails is looked at after all others: on some servers the failure ends the connection. Such an
-end counts only when the connection had been of use for another folder, else it is the network's.
+A folder that fails is looked at when all others have been copied: on some servers the failure ends the
+connection. Such an end counts only when that had been of use for another folder, else it is the network's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from postroom.errors import PostroomError
 from postroom.ids import FolderId
 from postroom.mail.model import Folder
+from postroom.providers.model import RemoteFolder
 
 from .model import FOLDER_PARKED, Parked, Skipped
 from .write import Writer
+
+Pair: TypeAlias = tuple[RemoteFolder, Folder]
 
 
 class Failing:
@@ -26,8 +30,11 @@ class Failing:
         self._failed: set[FolderId] = set()
         self.is_of_use = False  # whether the connection has been, for some folder
 
-    def comes_last(self, folder: Folder | None) -> bool:
-        return folder is not None and folder.id in self._before
+    def parted(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+        """Those that are in order, and those that are looked at when all others have been copied."""
+        yield [pair for pair in pairs if pair[1].id not in self._before]
+        if last := [pair for pair in pairs if pair[1].id in self._before]:
+            yield last
 
     def left_alone(self, folder: Folder) -> Skipped | None:
         """What to say of a folder that is not to be looked at yet; None for one that is."""

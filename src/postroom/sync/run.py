@@ -106,12 +106,20 @@ class _Run:
         chosen = [
             remote for remote in listed if remote.selectable and wants(self._account.scope, remote.path)
         ]
-        chosen.sort(key=lambda remote: (self._failing.comes_last(known.get(remote.name)), *_rank(remote)))
+        chosen.sort(key=_rank)
         self._counts.folders = len(chosen)
         known, gone = await self._folders(known, cursors, listed, chosen)
-        for remote in chosen:
-            folder = await self._save(remote, known.get(remote.name))
-            await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
+        pairs = [(remote, await self._save(remote, known.get(remote.name))) for remote in chosen]
+        for some in self._failing.parted(pairs):
+            for remote, folder in some:
+                await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
+            await self._bring(gone)
+            gone = []
+        if all(folder.code == FOLDER_PARKED for folder in self._counts.skipped):
+            await self._conclude(began)
+
+    async def _bring(self, gone: Sequence[Folder]) -> None:
+        """Copy what the folders that have been looked at need, and forget what has gone."""
         self._writer.leaving = {copy.folder.id: copy.removed for copy in self._copies}
         self._writer.leaving |= {folder.id: EVERYTHING for folder in gone}
         async with self._pipeline.running():
@@ -125,8 +133,6 @@ class _Run:
             await self._writer.forget_folder(folder)
         for copy in self._copies:
             await self._finish(copy)
-        if all(folder.code == FOLDER_PARKED for folder in self._counts.skipped):
-            await self._conclude(began)
 
     async def _conclude(self, began: datetime) -> None:
         """Everything has been looked at. What is parked may be mail that we have and that moved."""
