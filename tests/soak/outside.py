@@ -37,7 +37,7 @@ from postroom.sync.run import Manner
 from postroom.vault import keys as vault_keys
 
 MODES = ("qresync", "condstore", "plain", "objectid")
-ROUND_SECONDS = 15.0
+ROUND_SECONDS = 40.0
 QUICK = (Break.RESET, Break.CLOSE, Break.STALL, Break.PAUSE)
 LONGEST_STALL = 2.0  # seconds, but for one in a hundred, which is longer than our patience
 HALF_OPEN = 75.0
@@ -174,7 +174,7 @@ async def _connected(stack: AsyncExitStack, means: Means, side: Side, number: in
 
 async def _let_polls_fall_due(dsn: str) -> None:
     """As if the waits after failures were over; where PostgreSQL is away, another time."""
-    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         conn = await asyncpg.connect(dsn, timeout=1)
         try:
             await conn.execute(DUE)
