@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "postroom.cli")
 STOP_SECONDS = 60
+MOST_SYNCS = 2  # at the same time
 SETTINGS = {
     "POSTROOM_LOGIN_PAUSE_SECONDS": "0",
     "POSTROOM_EMAIL_SYNC_INTERVAL_MINUTES": "0.005",
@@ -37,8 +39,9 @@ class Commands:
             self._up = await self._start("up")
 
     async def sync(self) -> None:
-        """Start a `sync` of all accounts beside it."""
-        self._syncs.append(await self._start("sync", "--json"))
+        """Start a `sync` of all accounts beside it, unless there are some already."""
+        if sum(process.returncode is None for process in self._syncs) < MOST_SYNCS:
+            self._syncs.append(await self._start("sync", "--json"))
 
     async def stop(self) -> None:
         """End everything in good order; raises `TimeoutError` for what does not end."""
@@ -114,7 +117,10 @@ class Commands:
 
     async def _start(self, *words: str) -> "asyncio.subprocess.Process":
         kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
+        # Should we be killed ourselves, nothing of ours goes on.
+        guard = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
         return await asyncio.create_subprocess_exec(
+            *guard,
             *COMMAND,
             *words,
             stdin=subprocess.DEVNULL,

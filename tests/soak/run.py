@@ -11,11 +11,12 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import structlog
@@ -51,7 +52,8 @@ def main() -> int:
     began = time.monotonic()
     count = Count()
     try:
-        asyncio.run(soak(given.minutes, seed, given.lane or LANES, count))
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(soak(given.minutes, seed, given.lane or LANES, count))
     finally:
         table = count.table(round((time.monotonic() - began) / 60))
         tell(described(table))
@@ -61,7 +63,10 @@ def main() -> int:
 
 
 async def soak(minutes: float, seed: int, lanes: list[str] | tuple[str, ...], count: Count) -> None:
-    """Play these lanes side by side."""
+    """Play these lanes side by side. SIGTERM and Ctrl-C end it; what was counted is kept."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     end = time.monotonic() + minutes * 60
     folder = _folder()
     try:
