@@ -69,6 +69,7 @@ class World:
         self.folders = {name: Folder(next(self._keys)) for name in folders}
         self.since: dict[bytes, Since] = defaultdict(Since)
         self.renumbered: set[int] = set()
+        self.is_vague = False  # the server did not say enough to tell a move from a copy
         self._ids: dict[bytes, set[str]] = {}  # at the last quiet point
         self._in_folder: dict[tuple[int, bytes], list[tuple[int, str]]] = {}  # serials and ids, then
         self._owner: dict[str, bytes] = {}  # of every id that there ever was
@@ -157,6 +158,7 @@ class World:
         self._ids, self._in_folder = dict(ids), dict(in_folder)
         self.since.clear()
         self.renumbered.clear()
+        self.is_vague = False
         return wrong
 
     def _judge_folder(self, key: int, raw: bytes, now: list[tuple[int, str]]) -> list[str]:
@@ -171,7 +173,7 @@ class World:
 
     def _judge_mail(self, raw: bytes, before: set[str], now: set[str]) -> list[str]:
         since = self.since[raw]
-        if len(before) > 1 or since.was_absent or not now:
+        if len(before) > 1 or since.was_absent or self.is_vague or not now:
             return []
         if since.did <= {Did.MOVED} and before != now and not self._came_together(raw):
             return [f"{raw[:40]!r} only moved, and its id {before} became {now}"]
