@@ -208,13 +208,14 @@ class History:
                 found.append(("invented", f"{place} is {ours[place]}, and on the server {theirs[place]}"))
         if gone := copy.messages - {public_id for _, _, public_id in copy.mails.values()}:
             found.append(("invented", f"{sorted(gone)} lie nowhere"))
-        if copy.folders != {encode_name(name) for name in self.world.folders}:
+        if copy.folders.keys() != {encode_name(name) for name in self.world.folders}:
             found.append(("invented", f"the folders are {sorted(copy.folders)}"))
         return found
 
     async def _judge_copy(self, copy: stored.Stored) -> None:
         places = {name: copy.ids().get(encode_name(name), []) for name in self.world.folders}
-        if reasons := self.world.judge(places):
+        folder_ids = {name: copy.folders[encode_name(name)] for name in self.world.folders}
+        if reasons := self.world.judge(places, folder_ids):
             self._fail("repeated", reasons)
         if reasons := await stored.wrong_bytes(self._judge, copy):
             self._fail("lost", reasons)

@@ -12,6 +12,9 @@ Ids are judged by what happened to a mail (its bytes) since the last quiet point
     came to each folder at most once,
     had one id
     any                               an id belongs to one mail, and never to another
+
+A folder keeps its id, whatever it is called, as long as some mail lies in it that did so the last time, under
+a number that still holds: by that it can be known again.
 """
 
 from collections import defaultdict
@@ -73,6 +76,7 @@ class World:
         self._ids: dict[bytes, set[str]] = {}  # at the last quiet point
         self._in_folder: dict[tuple[int, bytes], list[tuple[int, str]]] = {}  # serials and ids, then
         self._owner: dict[str, bytes] = {}  # of every id that there ever was
+        self._folder_ids: dict[int, str] = {}  # at the last quiet point
 
     def placed(self) -> Iterator[tuple[str, Mail]]:
         for name, folder in self.folders.items():
@@ -135,14 +139,14 @@ class World:
 
     # What a copy must have made of it
 
-    def judge(self, places: Places) -> list[str]:
+    def judge(self, places: Places, folder_ids: Mapping[str, str]) -> list[str]:
         """What is wrong with the ids of a copy that holds the right messages, one sentence each.
 
         This is the quiet point from which the next one is judged.
         """
         ids: dict[bytes, set[str]] = defaultdict(set)
         in_folder: dict[tuple[int, bytes], list[tuple[int, str]]] = defaultdict(list)
-        wrong = []
+        wrong = self._judge_folders(folder_ids)
         for name, folder in self.folders.items():
             for mail, public_id in zip(folder.mails, places.get(name, ()), strict=True):
                 ids[mail.raw].add(public_id)
@@ -156,9 +160,20 @@ class World:
         for raw, before in self._ids.items():
             wrong += self._judge_mail(raw, before, ids[raw])
         self._ids, self._in_folder = dict(ids), dict(in_folder)
+        self._folder_ids = {folder.key: folder_ids[name] for name, folder in self.folders.items()}
         self.since.clear()
         self.renumbered.clear()
         self.is_vague = False
+        return wrong
+
+    def _judge_folders(self, folder_ids: Mapping[str, str]) -> list[str]:
+        before = {(key, serial) for (key, _), mails in self._in_folder.items() for serial, _ in mails}
+        wrong = []
+        for name, folder in self.folders.items():
+            was, now = self._folder_ids.get(folder.key), folder_ids[name]
+            stayed = any((folder.key, mail.serial) in before for mail in folder.mails)
+            if was is not None and was != now and stayed and folder.key not in self.renumbered:
+                wrong.append(f"the folder {name} was {was} and became {now}")
         return wrong
 
     def _judge_folder(self, key: int, raw: bytes, now: list[tuple[int, str]]) -> list[str]:

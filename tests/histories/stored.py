@@ -53,11 +53,10 @@ RUN_OUT = "UPDATE db_lease SET expires_at = clock_timestamp() WHERE tenant_id = 
 class Stored:
     """A copy at one moment. Flags and content by folder and UID; ids in the order of UIDs."""
 
-    folders: frozenset[str]
+    folders: Mapping[str, str]  # by name, their public ids
     mails: Mapping[tuple[str, int], tuple[frozenset[str], str, str]]  # flags, SHA-256, public id
     messages: frozenset[str]
     placed: Mapping[str, Mapping[str, frozenset[str]]]  # message -> folder -> flags, all by public ids
-    folder_ids: frozenset[str]
 
     def ids(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
@@ -76,11 +75,10 @@ async def stored(db: Database, account: Account) -> Stored:
             mails[row["name"].decode(), row["uid"]] = (flags, row["digest"].hex(), row["message"])
             placed[row["message"]][row["folder"]] = flags
     return Stored(
-        folders=frozenset(row[0].decode() for row in folders),
+        folders={row[0].decode(): row[1] for row in folders},
         mails=mails,
         messages=frozenset(row[0] for row in messages),
         placed=dict(placed),
-        folder_ids=frozenset(row[1] for row in folders),
     )
 
 
@@ -108,7 +106,7 @@ async def wrong_log(db: Database, account: Account, copy: Stored) -> list[str]:
         says, has = told.messages.get(message), copy.placed.get(message)
         if says != has:
             wrong.append(f"the log has {message} as {says}, and it is stored as {has}")
-    if missing := copy.folder_ids - told.folders:
+    if missing := set(copy.folders.values()) - told.folders:
         wrong.append(f"the log knows nothing of the folders {sorted(missing)}")
     return wrong
 

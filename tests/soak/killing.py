@@ -67,6 +67,7 @@ class Commands:
             (self._kill_postgres, 2),
             (self._kill_backend, 2),
             (self._kill_keeper, 1),
+            (self._pause_up, 1),
         ]
         (kind,) = dice.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         return await kind(dice)
@@ -102,6 +103,13 @@ class Commands:
     async def _kill_keeper(self, _dice: random.Random) -> str | None:
         postmaster = self._postmaster()
         return "kill keeper" if postmaster is not None and _kill(_parent(postmaster)) else None
+
+    async def _pause_up(self, _dice: random.Random) -> str | None:
+        """It wakes when it is to end, long after another has taken its lease over, or is killed asleep."""
+        if self._up is None or self._up.returncode is not None:
+            return None
+        self._up.send_signal(signal.SIGSTOP)
+        return "pause up"
 
     def _postmaster(self) -> int | None:
         with suppress(FileNotFoundError, IndexError, ValueError):
