@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_with_status_1(export: Path) -> None:
     status, said = run(export, "--key", KEY)
 
     assert status == 1
-    assert "Entries 3 to 3 of stream 7 are missing." in said
+    assert "Entry 3 of stream 7: missing." in said
 
 
 def test_another_key_is_not_believed(export: Path) -> None:

@@ -1,5 +1,6 @@
 """Whatever is done to the log behind our back is found, and named."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -215,3 +216,24 @@ async def test_faults_beyond_a_thousand_are_counted(db: Database, dsn: str) -> N
     found = await verify(db, ONE, KEYS)
 
     assert (len(found.findings), found.findings.more) == (1000, 200)
+
+
+async def test_a_log_that_is_written_meanwhile_is_no_fault(db: Database) -> None:
+    """Verifying, sealing and exporting see one moment each; writers do not wait for them."""
+    kept = await written(db)
+    done = asyncio.Event()
+
+    async def write(stream: int) -> None:
+        while not done.is_set():
+            async with db.transaction(ONE) as conn:
+                await log.append(conn, ONE, Stream(stream), [event(1), event(2)])
+
+    async with asyncio.TaskGroup() as group:
+        for stream in (0, 7, 8):
+            group.create_task(write(stream))
+        for _ in range(10):
+            kept = await sealing.seal(db, SIGNER, ONE)
+            found = await verify(db, ONE, KEYS, kept=opened(kept.body, kept.signature))
+            assert found.findings == []
+            assert check.check((await exported(db)).splitlines(), KEYS).findings == []
+        done.set()

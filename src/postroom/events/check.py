@@ -34,7 +34,7 @@ MOST_FAULTS = 1000
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 SAYS = {
     "altered": "Entry {seq} of stream {stream} was altered, or the one before together with its hash.",
-    "missing": "Entries {seq} to {last} of stream {stream} are missing.",
+    "missing": "{which} of stream {stream}: missing.",
     "misplaced": "Entry {seq} of stream {stream} stands in the wrong place.",
     "headless": "Stream {stream}, which ends with entry {seq}, has no head.",
     "surplus": "Entry {seq} of stream {stream} stands behind the head.",
@@ -149,7 +149,11 @@ class Streams:
         self._end()
         for stream in self._unseen:
             head = self._heads.get(stream, (0,))
-            self._findings.add("missing", stream, 1, last=max(head[0], *self._sealed.get(stream, {0: 0})))
+            self._missing(stream, 1, max(head[0], *self._sealed.get(stream, {0: 0})))
+
+    def _missing(self, stream: int, first: int, last: int) -> None:
+        which = f"Entry {first}" if first == last else f"Entries {first} to {last}"
+        self._findings.add("missing", stream, first, which=which)
 
     def _begin(self, stream: int, seq: int) -> None:
         if self._stream is not None and stream < self._stream:
@@ -164,7 +168,7 @@ class Streams:
             return
         stream, last, head = self._stream, self._last, self._heads.get(self._stream)
         if (end := max(head[0] if head else 0, *self._seals, 0)) > last:
-            self._findings.add("missing", stream, last + 1, last=end)
+            self._missing(stream, last + 1, end)
         if head is None:
             self._findings.add("headless", stream, last)
         elif head[0] < last:
@@ -181,7 +185,7 @@ class Streams:
                 self._previous = digest  # of two with one number this is the right one
             return
         if seq > last + 1:
-            self._findings.add("missing", stream, last + 1, last=seq - 1)
+            self._missing(stream, last + 1, seq - 1)
         elif self._should[0] != last or link(self._should[1], row) != digest:
             self._findings.add("altered", stream, seq)
             self._should = seq, link(self._previous, row)
@@ -294,6 +298,8 @@ def _check(lines: _Lines, trusted: Keys, kept: Sealing | None, findings: Finding
         seals.walk(number, body, bytes.fromhex(signature))
     heads: Heads = {}
     for stream, seq, position, digest in (line["head"] for line in lines.take("head")):
+        if heads and stream <= next(reversed(heads)):
+            raise ValueError(f"the head of stream {stream} stands in the wrong place")
         heads[stream] = seq, position, bytes.fromhex(digest)
     streams = Streams(header["tenant"], heads, seals.finish(), findings)
     entries = (line["entry"] for line in lines.take("entry"))
@@ -303,8 +309,7 @@ def _check(lines: _Lines, trusted: Keys, kept: Sealing | None, findings: Finding
     [line] = lines.take("end")
     if line["end"] != found:
         findings.add("export", None, None, reason=f"it should hold {line['end']}, and holds {found}")
-    keys = tuple(sorted(key.hex() for key in seals.keys))
-    return Report(findings, len(heads), streams.entries, seals.number, keys)
+    return Report(findings, len(heads), streams.entries, seals.number, tuple(map(bytes.hex, seals.keys)))
 
 
 # Ed25519 (RFC 8032), for checking only: nothing here is secret, so it may take its time.
@@ -377,8 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
             report = check(lines, given.key, kept)
     except (OSError, *UNREADABLE) as error:
         parser.error(str(error))
-    for line in _said(report, is_trusted=bool(given.key)):
-        sys.stdout.write(f"{line}\n")
+    sys.stdout.writelines(f"{line}\n" for line in _said(report, is_trusted=bool(given.key)))
     return 1 if report.findings else 0
 
 
