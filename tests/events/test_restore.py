@@ -1,0 +1,76 @@
+"""A dump of the database, restored on a server that has counted fewer transactions."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+from servers.postgres import FAST, named
+from servers.tenants import ONE
+
+from postroom.db.embedded import running
+from postroom.db.embedded.binaries import programs
+from postroom.db.migrate import migrate
+from postroom.db.pool import Database, open_pool
+from postroom.events import feed, log
+from postroom.events import seal as sealing
+from postroom.events.check import opened
+from postroom.events.model import Entry, Place
+from postroom.events.verify import verify
+
+from .forging import EIGHT, SEVEN, SIGNER, event, written
+
+USE_NUMBERS = """
+    DO $$ BEGIN FOR n IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$
+"""
+
+
+async def execute(dsn: str, statement: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(statement)
+    await conn.close()
+
+
+async def call(program: str, *words: str) -> None:
+    process = await asyncio.create_subprocess_exec(programs(None) / program, *words)
+    assert await process.wait() == 0
+
+
+async def read(db: Database, after: Place = feed.START) -> list[Entry]:
+    async with db.transaction(ONE) as conn:
+        return await feed.read(conn, ONE, after)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tenants")
+async def test_a_restored_log_is_read_on_verified_and_written_as_before(
+    db: Database, dsn: str, tmp_path: Path
+) -> None:
+    await execute(dsn, USE_NUMBERS)
+    kept = await written(db)
+    before = await read(db)
+    dump = tmp_path / "dump.sql"
+    await call("pg_dump", "--dbname", dsn, "--file", str(dump))
+
+    async with running(tmp_path / "other", FAST) as other:
+        await execute(other, "CREATE DATABASE restored")
+        await migrate(other)  # makes the roles
+        restored = named(other, "restored")
+        await call("psql", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", restored, "--file", str(dump))
+        assert await migrate(restored) == []
+        async with open_pool(restored) as theirs:
+            unminded = await read(theirs)
+            minded = await feed.mind_restore(theirs)
+            async with theirs.transaction(ONE) as conn:
+                place = await feed.place(conn, ONE, feed.cursor_of(before[-1]))
+                await log.append(conn, ONE, EIGHT, [event(1)])
+                await log.append(conn, ONE, SEVEN, [event(2)])
+            after = await read(theirs)
+            found = await verify(theirs, ONE, [SIGNER.public], kept=opened(kept.body, kept.signature))
+            following = await read(theirs, place)
+            sealed = await sealing.seal(theirs, SIGNER, ONE)
+
+    assert (unminded, minded) == ([], 1)
+    assert after[: len(before)] == before
+    assert [(entry.stream, entry.seq) for entry in following] == [(7, 7), (8, 5)]
+    assert (found.findings, found.entries, sealed.number) == ([], len(before) + 2, 3)
