@@ -161,7 +161,7 @@ async def test_nothing_is_skipped_or_repeated_however_writers_interleave(
         # the classic gap of numbers that are given out before the commit
         (
             store,
-            "FEED",
+            "HORIZON",
             "pg_snapshot_xmin(pg_current_snapshot())",
             "pg_snapshot_xmax(pg_current_snapshot())",
             OVERTAKEN,
@@ -217,6 +217,19 @@ async def test_one_stream_can_be_read_alone(db: Database) -> None:
 
     assert named(await read(db)) == [(7, 1), (8, 1), (7, 2)]
     assert named(await read(db, stream=SEVEN)) == [(7, 1), (7, 2)]
+
+
+async def test_a_cursor_of_one_stream_is_good_for_all_and_for_another(db: Database) -> None:
+    for stream in (SEVEN, EIGHT, SEVEN, EIGHT, SEVEN):
+        await appended(db, stream)
+    everything = await read(db)
+
+    for number, entry in enumerate(everything, 1):
+        place = feed.place_of(entry)
+        rest = everything[number:]
+        assert await read(db, after=place) == rest
+        for stream in (SEVEN, EIGHT):
+            assert await read(db, after=place, stream=stream) == [e for e in rest if e.stream == stream]
 
 
 async def test_another_tenants_entries_are_not_in_the_feed(db: Database) -> None:

@@ -67,12 +67,15 @@ async def read(
     limit: int = PAGE,
 ) -> list[Entry]:
     """The next entries of all streams, or of one. None at all: there is nothing more at present."""
-    return await store.feed(conn, tenant, after, stream, limit)
+    below = await store.horizon(conn, tenant)
+    if stream is None:
+        return await store.feed(conn, tenant, after, below, limit)
+    return await store.feed_of_one(conn, tenant, after, below, limit, stream)
 
 
 async def end(conn: Connection, tenant: TenantId) -> Place:
     """Behind the last entry that can be read at present."""
-    return await store.last(conn, tenant) or START
+    return await store.last(conn, tenant, await store.horizon(conn, tenant)) or START
 
 
 async def follow(

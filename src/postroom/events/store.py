@@ -18,20 +18,26 @@ SMALLEST = -(1 << 63)  # below every number that may stand in a column, rightly 
 LATEST = datetime.max.replace(tzinfo=UTC)
 BEGINNING = (SMALLEST, SMALLEST, datetime.min.replace(tzinfo=UTC))
 
+HORIZON = """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + coalesce(max(base), 0)
+      FROM events_restored WHERE tenant_id = $1
+"""
 FEED = """
     SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
-     WHERE tenant_id = $1 AND {where}
-       AND position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-         + coalesce((SELECT max(base) FROM events_restored WHERE tenant_id = $1), 0)
-     ORDER BY position, stream, seq LIMIT $2
+     WHERE tenant_id = $1 AND (position, stream, seq) > ($2, $3, $4) AND position < $5
+     ORDER BY position, stream, seq LIMIT $6
+"""
+FEED_OF_ONE = """
+    SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
+     WHERE tenant_id = $1 AND (position, stream, seq) > ($2, $3, $4) AND position < $5
+       AND stream = $7 AND seq > $8
+     ORDER BY seq LIMIT $6
 """
 HASH = """
     SELECT hash FROM events_event WHERE tenant_id = $1 AND position = $2 AND stream = $3 AND seq = $4
 """
 LAST = """
-    SELECT stream, seq, position, hash FROM events_event
-     WHERE tenant_id = $1 AND position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-         + coalesce((SELECT max(base) FROM events_restored WHERE tenant_id = $1), 0)
+    SELECT position, stream, seq FROM events_event WHERE tenant_id = $1 AND position < $2
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
 """
 MIND_RESTORE = "SELECT events_mind_restore()"
@@ -58,16 +64,26 @@ SEALS = """
 ADD_SEAL = "INSERT INTO events_seal (tenant_id, number, body, signature) VALUES ($1, $2, $3, $4)"
 
 
-async def feed(
-    conn: Connection, tenant: TenantId, after: Place, stream: Stream | None, limit: int
+async def horizon(conn: Connection, tenant: TenantId) -> int:
+    """The position of the oldest transaction that is still running.
+
+    What stands below it is final: it shows in this snapshot, and so in every later one.
+    """
+    return int(await conn.fetchval(HORIZON, tenant))
+
+
+async def feed(conn: Connection, tenant: TenantId, after: Place, below: int, limit: int) -> list[Entry]:
+    """Entries of all streams behind a place and below a position, in the order of feeds."""
+    return [Entry(*row) for row in await conn.fetch(FEED, tenant, *after, below, limit)]
+
+
+async def feed_of_one(
+    conn: Connection, tenant: TenantId, after: Place, below: int, limit: int, stream: Stream
 ) -> list[Entry]:
-    """Entries behind a place, below the oldest running transaction, in the order of feeds."""
-    where = Where(tenant, limit)
-    where.add(
-        "(position, stream, seq) > (($?::bigint[])[1], ($?::bigint[])[2], ($?::bigint[])[3])", list(after)
-    )
-    where.given("stream = $?", stream)
-    return [Entry(*row) for row in await conn.fetch(where.into(FEED), *where.values)]
+    """The same of one stream, which is the order of its numbers: what others write is not even looked at."""
+    first = after[2] if after[1] == stream else 0
+    rows = await conn.fetch(FEED_OF_ONE, tenant, *after, below, limit, stream, first)
+    return [Entry(*row) for row in rows]
 
 
 async def hash_at(conn: Connection, tenant: TenantId, place: Place) -> bytes | None:
@@ -76,10 +92,10 @@ async def hash_at(conn: Connection, tenant: TenantId, place: Place) -> bytes | N
     return found
 
 
-async def last(conn: Connection, tenant: TenantId) -> Place | None:
-    """The place of the last entry that a feed shows."""
-    row = await conn.fetchrow(LAST, tenant)
-    return (row["position"], row["stream"], row["seq"]) if row else None
+async def last(conn: Connection, tenant: TenantId, below: int) -> Place | None:
+    """The place of the last entry below a position."""
+    row = await conn.fetchrow(LAST, tenant, below)
+    return tuple(row) if row else None
 
 
 async def mind_restore(conn: Connection) -> int:
