@@ -62,9 +62,8 @@ class Bench:
         except PostroomError as error:
             return error
         if life.is_dead:
-            while self.database._idle:
-                self.database._idle.pop().terminate()
-            await self.close()
+            for conn in self.database._idle:
+                conn.terminate()
             self.database = Database(self.dsn, size=10, role=APP)
         return outcome
 

@@ -75,7 +75,8 @@ def _equal(now: Quiet) -> None:
     if (names := set(now.stored.folders.values())) != set(now.state):
         raise Wrong("invented" if names > set(now.state) else "lost", names ^ set(now.state))
     if differ := [place for place, mail in theirs.items() if placed[place].flags != mail.flags]:
-        raise Wrong("flags", differ)
+        differ_ = [(place, sorted(placed[place].flags), theirs[place]) for place in differ]
+        raise Wrong("flags", differ_)
     if now.stored.parked != now.parked:
         raise Wrong("parked", now.stored.parked ^ now.parked)
 

@@ -17,11 +17,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from crash.bench import Bench
-from crash.comparing import Quiet, compare, doubles
+from crash.comparing import Quiet, Wrong, compare, doubles
 from crash.history import History
 from crash.language import carry_out
 from crash.mailbox import Elsewhere
-from crash.model import Model
+from crash.model import Model, seen
 from crash.stored import NOTHING
 from crash.trial import check_silent, succeed
 
@@ -76,6 +76,7 @@ class Wreck:
     history: History
     most: Counter[str] = field(default_factory=Counter)  # how many of a word some folder ever held
     absent: set[str] = field(default_factory=set)
+    happened: list[str] = field(default_factory=list)  # since all was quiet
     before: Quiet = START
 
     @classmethod
@@ -96,11 +97,18 @@ class Wreck:
 
     async def check(self) -> None:
         """Raises `Wrong`."""
+        assert self.elsewhere.state() == seen(self.model.state())
         await succeed(self.bench, self.account)
         now = Quiet(self.model.state(), frozenset(), await self.bench.stored(self.account))
-        compare(now, self.before, self.most, self.absent)
+        try:
+            compare(now, self.before, self.most, self.absent)
+        except Wrong as wrong:
+            wrong.add_note(f"What had happened: {'; '.join(self.happened)}")
+            told = now.stored.entries[len(self.before.stored.entries) :]
+            wrong.add_note("\n".join(f"{one.kind} {one.body}" for one in told))
+            raise
         await check_silent(self.bench, self.account)
-        self.before, self.absent = now, set()
+        self.before, self.absent, self.happened = now, set(), []
 
     @asynccontextmanager
     async def _things_happening(self) -> AsyncIterator[None]:
@@ -114,7 +122,8 @@ class Wreck:
     async def _happen(self) -> None:
         while True:
             had = doubles(self.model.folders)
-            carry_out(self.history.step(), self.model, self.elsewhere)
+            self.happened.append(self.history.step())
+            carry_out(self.happened[-1], self.model, self.elsewhere)
             self.most |= doubles(self.model.folders)
             self.absent |= had.keys() - doubles(self.model.folders).keys()
             await asyncio.sleep(self.dice.uniform(*RESTS))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from crash.language import raw
+from crash.model import Place
 
 from postroom.lab.mailbox import LabFolder, LabMailbox
 
@@ -67,6 +68,14 @@ class Elsewhere:
         found.gone.clear()
         for message in found.messages.values():
             message.modseq = 1
+
+    def state(self) -> dict[Place, tuple[bytes, frozenset[str]]]:
+        """What lies where, as clients see it."""
+        return {
+            (name, uid): (mail.raw(), mail.flags)
+            for name, folder in self._mailbox.folders.items()
+            for uid, mail in folder.messages.items()
+        }
 
     def _folder(self, name: str) -> LabFolder:
         return self._mailbox.folder(name)

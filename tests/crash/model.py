@@ -111,6 +111,15 @@ PLAIN = {
 Place: TypeAlias = tuple[str, int]  # a folder's name and a UID
 
 
+def seen(state: Folders) -> dict[Place, tuple[bytes, frozenset[str]]]:
+    """What lies where, as clients see it."""
+    return {
+        (name, uid): (raw(mail.word), mail.flags)
+        for name, folder in state.items()
+        for uid, mail in folder.mails.items()
+    }
+
+
 def parts(state: Folders, *, largest: int | None, fault: str | None) -> tuple[Folders, frozenset[Place]]:
     """What of a mailbox can be copied, and the places of what is parked."""
     parked = frozenset(

@@ -40,12 +40,12 @@ async def test_a_cursor_that_is_saved_before_its_rows_loses_mail_when_the_proces
         await MESSAGES(writer, folder, *batch, **how)
 
     monkeypatch.setattr(Writer, "messages", cursor_first)
-    life = await try_out(bench, DELIVER, Mode.QRESYNC)  # alone it does no harm
+    lives = await try_out(bench, DELIVER, Mode.QRESYNC)  # alone it does no harm
 
     with pytest.raises(Wrong, match="lost"):
-        await killed_after_each_commit(bench, life)
+        await killed_after_each_commit(bench, lives.then[0])
 
 
 async def killed_after_each_commit(bench: Bench, life: Life) -> None:
     for number in range(life.commits):
-        await try_out(bench, DELIVER, Mode.QRESYNC, Point(Kind.KILL_AFTER, number + 1))
+        await try_out(bench, DELIVER, Mode.QRESYNC, then=[Point(Kind.KILL_AFTER, number + 1)])

@@ -1,7 +1,9 @@
-"""Every scenario, interrupted at its commits and at its writes to the server, in every mode of the server.
+"""Every scenario, its syncs interrupted at their commits and at their writes to the server, in every mode.
 
-The short form tries each scenario in one mode, at one point. CRASH_POINTS=10000 tries all scenarios in all
-modes at that many points or a few more, and adds to the tally. CRASH_SEED chooses others.
+The short form runs each scenario in one mode: once undisturbed, once with an interruption of its first sync
+and of its second. CRASH_POINTS=10000 runs all scenarios in all modes with at least so many interruptions, up
+to three in a row (which resume one another) before what came of it is compared, and adds to the tally.
+CRASH_SEED chooses other points.
 """
 
 import os
@@ -22,7 +24,8 @@ from crash.waiting import waits
 POINTS = int(os.environ.get("CRASH_POINTS", "0"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 RUNS = [(scenario, mode) for scenario in every() for mode in Mode]
-EACH = -(-POINTS // len(RUNS)) or 1  # points of each run
+EACH = -(-POINTS // len(RUNS)) or 2  # interruptions of each run
+IN_A_ROW = 3 if POINTS else 1
 FOUND = ("lost", "repeated", "invented", "wedged")
 
 
@@ -38,12 +41,10 @@ def _runs() -> Iterator[object]:
             yield pytest.param(scenario, mode, marks=marks, id=f"{scenario.name} ({mode})")
 
 
-def _points(scenario: Scenario, life: Life, mode: Mode) -> list[Point]:
-    """Some of all points of a sync."""
-    at_write = (*AT_WRITE, Kind.CHANGE) if scenario.meanwhile else AT_WRITE
-    points = [Point(kind, n + 1) for kind in AT_COMMIT for n in range(life.commits)]
-    points += [Point(kind, n + 1) for kind in at_write for n in range(life.writes)]
-    return _dice(scenario, mode).sample(points, min(EACH, len(points)))
+def _points(life: Life, *kinds: Kind) -> list[Point]:
+    """Every point of a sync at which one of these can come to pass."""
+    at_commit = [Point(kind, n + 1) for kind in AT_COMMIT for n in range(life.commits)]
+    return at_commit + [Point(kind, n + 1) for kind in kinds for n in range(life.writes)]
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +61,19 @@ def counts() -> Iterator[Counter[str]]:
 async def test_a_sync_that_is_interrupted_anywhere_is_finished_by_the_next(
     bench: Bench, counts: Counter[str], scenario: Scenario, mode: Mode
 ) -> None:
-    life = await try_out(bench, scenario, mode)
+    whole, dice = await try_out(bench, scenario, mode), _dice(scenario, mode)
+    first = [point for life in whole.first for point in _points(life, *AT_WRITE)]
+    then = _points(whole.then[0], *AT_WRITE, *([Kind.CHANGE] if scenario.meanwhile else []))
     counts["runs"] += 1
-    for point in _points(scenario, life, mode):
-        counts["points"] += 1
+    done = 0
+    while done < EACH:
+        points = dice.sample(first, min(1, len(first))), dice.sample(then, IN_A_ROW)
         try:
-            await try_out(bench, scenario, mode, point)
+            lives = await try_out(bench, scenario, mode, *points)
         except Wrong as wrong:
             counts[wrong.what] += 1
-            wrong.add_note(f"{scenario} in mode {mode}, {point}")
+            wrong.add_note(f"{scenario} in mode {mode}, {'; '.join(map(str, [*points[0], *points[1]]))}")
             raise
+        counts["trials"] += 1
+        counts["points"] += lives.interrupted
+        done += max(lives.interrupted, 1)

@@ -1,16 +1,19 @@
-"""One trial: a mailbox is copied, changes, and the sync of the change is interrupted, resumed and repeated.
+"""One trial: a mailbox is copied, changes, and its syncs are interrupted, resumed and repeated.
 
-lay ─> sync ─> happens ─> sync, interrupted ─> sync ─> compare ─> sync ─> nothing was written
+lay ─> sync, interrupted ─> sync ─> compare ─> happens
+    ─> sync, interrupted ─> resumed, interrupted ... ─> sync ─> compare ─> sync ─> nothing was written
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crash.bench import Bench, Mode
 from crash.comparing import Quiet, Wrong, check_told, compare, doubles
-from crash.interrupts import Kind, Life, Point
+from crash.interrupts import Life, Point
 from crash.language import Scenario, carry_out, lay
 from crash.mailbox import Elsewhere
-from crash.model import Model, parts
+from crash.model import Model, parts, seen
 from crash.stored import NOTHING
 
 from postroom.accounts.model import Account, Scope
@@ -20,13 +23,30 @@ from postroom.sync.perform import Outcome
 SILENT = {"accounts_account", "db_lease"}  # tables that a sync which finds nothing may write to
 
 
-async def try_out(bench: Bench, scenario: Scenario, mode: Mode, point: Point | None = None) -> Life:
-    """Run a trial, uninterrupted without a point. The life of its second sync; raises `Wrong`."""
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """The syncs of a trial that could be interrupted."""
+
+    first: Sequence[Life]  # of the mailbox as it was laid
+    then: Sequence[Life]  # of what happened
+
+    @property
+    def interrupted(self) -> int:
+        return sum(life.is_interrupted for life in (*self.first, *self.then))
+
+
+async def try_out(
+    bench: Bench, scenario: Scenario, mode: Mode, first: Sequence[Point] = (), then: Sequence[Point] = ()
+) -> Lives:
+    """Run a trial with interruptions at these points; raises `Wrong`.
+
+    Of several points each comes in the resumption after the one before it, if that lives so long.
+    """
     faults = [scenario.fault] if scenario.fault else []
     async with bench.account(mode, Scope(largest=scenario.largest)) as (account, mailbox):
         bench.servers[mode].faults.switch_on(*faults)
         try:
-            return await Trial(bench, scenario, account, mailbox).run(point)
+            return await Trial(bench, scenario, account, mailbox).run(first, then)
         finally:
             bench.servers[mode].faults.switch_off(*faults)
 
@@ -36,34 +56,44 @@ class Trial:
 
     def __init__(self, bench: Bench, scenario: Scenario, account: Account, mailbox: LabMailbox) -> None:
         self._bench, self._scenario, self._account = bench, scenario, account
-        self._worlds = self._model, _ = Model(), Elsewhere(mailbox, scenario.validity)
+        self._model, self._elsewhere = Model(), Elsewhere(mailbox, scenario.validity)
+        self._worlds = self._model, self._elsewhere
+        self._meanwhile = ""
 
-    async def run(self, point: Point | None) -> Life:
+    async def run(self, first: Sequence[Point], then: Sequence[Point]) -> Lives:
         before = Quiet({}, frozenset(), NOTHING)
         lay(self._scenario.before, *self._worlds)
+        copied: list[Life] = []
         if not self._scenario.is_first:
-            await self._succeed()
+            copied = await self._syncs(first)
             before = await self._compared(before)
         carry_out(self._scenario.happens, *self._worlds)
-        life = Life(point, change=self._change)
-        # What moves while it is looked for cannot be found: it is what patience is for.
-        await self._bench.sync(self._account, life, is_patient=bool(self._scenario.meanwhile))
-        if life.is_interrupted and point and point.kind is not Kind.CHANGE:
-            self._change()
-        await self._succeed()
+        self._meanwhile = self._scenario.meanwhile
+        followed = await self._syncs(then)
         now = await self._compared(before)
-        if not life.is_interrupted or not self._scenario.meanwhile:
+        if self._meanwhile == self._scenario.meanwhile:  # nothing happened in mid-sync: all is certain
             check_told(now, before)
         await check_silent(self._bench, self._account)
-        return life
+        return Lives(copied, followed)
+
+    async def _syncs(self, points: Sequence[Point]) -> list[Life]:
+        """One for each point, or one that comes through; then one more, which has to."""
+        lives = [Life(point, change=self._change) for point in points] or [Life()]
+        for life in lives:
+            # What moves while it is looked for cannot be found: it is what patience is for.
+            await self._bench.sync(self._account, life, is_patient=bool(self._scenario.meanwhile))
+            if life.is_interrupted:
+                self._change()
+        await succeed(self._bench, self._account)
+        return lives
 
     def _change(self) -> None:
-        carry_out(self._scenario.meanwhile, *self._worlds)
-
-    async def _succeed(self) -> None:
-        await succeed(self._bench, self._account)
+        """What happens meanwhile, once."""
+        carry_out(self._meanwhile, *self._worlds)
+        self._meanwhile = ""
 
     async def _compared(self, before: Quiet) -> Quiet:
+        assert self._elsewhere.state() == seen(self._model.state())
         now = await self._quiet()
         # Twins that are parted stay two.
         twins = Counter({word: len(ids) for word, ids in before.ids().items()})
