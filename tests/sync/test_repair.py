@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from servers.tenants import ONE
+from sync.killing import Killer
 from sync.lab import assert_equal, connected, messages, sync
 from sync.mailboxes import means, told
 
@@ -179,3 +180,20 @@ async def test_a_repair_that_cannot_reach_the_server_says_so(db: Database, copie
         await mend(copied)
 
     assert await told(db, copied.account) == before
+
+
+@pytest.mark.slow
+async def test_a_repair_that_dies_at_any_statement_is_finished_by_the_next(
+    db: Database, copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killer = Killer(monkeypatch)
+    statement, died = 1, True
+    while died:
+        await damage(db, NO_MESSAGES, ELSEWHERE, OTHER_FLAGS)
+        died = await killer.until(statement, db, mend(copied))
+        await mend(copied)
+        await assert_equal(db, copied.account, copied.server)
+        await assert_log_tells_what_is_stored(db, copied.account)
+        statement += 7
+
+    assert statement > 100
