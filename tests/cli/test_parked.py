@@ -22,6 +22,7 @@ def test_a_parked_message_is_listed_explained_and_tried_again(cli: Cli, address:
     [entry] = cli("parked", "list", "--json").json["parked"]
     listed = cli("parked", "list", "--account", address)
     shown = cli("parked", "show", entry["id"])
+    status = cli("status", address)
     retried = cli("parked", "retry", entry["id"])
     again = cli("sync", "--json").json["accounts"][0]
     after = cli("parked", "show", entry["id"], "--json").json
@@ -31,6 +32,7 @@ def test_a_parked_message_is_listed_explained_and_tried_again(cli: Cli, address:
     assert entry["code"] in listed.out
     for told in (address, "INBOX", "message 3", "never handed out", f"postroom parked retry {entry['id']}"):
         assert told in shown.out
+    assert "parked     1" in status.out
     assert retried.out.startswith("1 tried again")
     assert again["parked"] == 1
     assert after["attempts"] == 2

@@ -15,6 +15,7 @@ from postroom.db import leases
 from postroom.mail.reading import Filters
 from postroom.mail.store import browse, read
 from postroom.settings import Settings
+from postroom.sync.store import quarantine
 
 app = command()
 
@@ -51,6 +52,7 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
         folders = await browse.folders(conn, house.tenant, account.id, counted=True)
         messages = await read.count(conn, house.tenant, Filters(account=account.id), COUNTED)
         leased = await leases.is_held(conn, house.tenant, f"sync.account:{account.id}")
+        parked = await quarantine.count(conn, house.tenant, account.id)
     state = status(account, leased=leased)
     return {
         "id": account.public_id,
@@ -65,6 +67,7 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
         "sync_count": state.sync_count,
         "verified_fresh_at": state.verified_fresh_at,
         "next_sync_at": state.next_sync_at,
+        "parked": parked,
         "messages": messages,
         "folders": [
             {"path": folder.path, "role": folder.role, "messages": folder.messages} for folder in folders
@@ -78,9 +81,13 @@ def _show(entry: dict[str, Any]) -> None:
     if entry["reason"]:
         screen.say(f"  reason     {screen.line(entry['reason'])}")
     screen.say(f"  stored     {entry['messages']:,} messages in {len(folders)} folders")
+    if entry["parked"]:
+        screen.say(f"  parked     {entry['parked']:,}; see `postroom parked list`")
     last = entry["last_sync_at"]
     when = f", {screen.ago(last)}" if last else ""
     screen.say(f"  last sync  {MARKS[entry['last_sync_status']]}{when}")
+    if entry["verified_fresh_at"]:
+        screen.say(f"  verified   equal to the server {screen.ago(entry['verified_fresh_at'])}")
     if entry["next_sync_at"]:
         due = max(entry["next_sync_at"], datetime.now(UTC))
         screen.say(f"  next sync  {screen.ago(due)}, while `postroom up` runs")
