@@ -216,16 +216,34 @@ async def test_a_folder_that_ends_the_connection_holds_up_no_other(db: Database)
         await assert_equal(db, account, server)
 
 
-async def test_a_network_that_is_away_parks_nothing(db: Database) -> None:
-    async with serve(messages=20, folder_count=1) as server:
+async def test_what_moves_out_of_a_folder_that_failed_has_moved(db: Database) -> None:
+    """Whatever broke off the last sync: a move is told as one, and not as a copy that is left behind."""
+    async with serve(messages=20, folder_count=2) as server:
+        [other] = [folder for folder in server.mailbox.folders.values() if folder.name != "INBOX"]
         account = await connected(db, server)
         await sync(db, account)
-        server.arrive()
-        server.mailbox.create("Dropped")
-        inbox = server.mailbox.folders.pop("INBOX")
         server.faults.switch_on("select-drops")
+        uid, message = next(iter(other.messages.items()))
+        other.expunge(uid)
+        server.mailbox.deliver(message.raw())
+        failed = await sync(db, account)
+        server.faults.switch_off("select-drops")
+        before = len(await told(db, account))
+        await sync(db, account)
+
+        assert failed.status == "failed"
+        kinds = [entry.kind for entry in (await told(db, account))[before:]]
+        assert kinds == ["mail.moved"]
+
+
+async def test_a_network_that_is_away_parks_nothing(db: Database) -> None:
+    """Nothing speaks for a folder's guilt when the connection has been of use for no other."""
+    async with serve(messages=20, folder_count=2, faults=["select-drops"]) as server:
+        account = await connected(db, server)
+        async with db.transaction(ONE) as conn:
+            scope = 'UPDATE accounts_account SET scope = \'{"folders": "-INBOX"}\' WHERE id = $1'
+            await conn.execute(scope, account.id)
         statuses = [(await sync(db, account)).status for _ in range(4)]
-        server.mailbox.folders["INBOX"] = inbox
 
         assert statuses == ["failed"] * 4
         assert await heard(db, account) == []

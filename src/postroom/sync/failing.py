@@ -4,11 +4,11 @@
         ^               │            │              │
         └──── works ────┴────────────┴──────────────┘
 
-A folder that fails is looked at when all others have been copied: on some servers the failure ends the
-connection. Such an end counts only when that had been of use for another folder, else it is the network's.
+A folder that fails is looked at after all others: on some servers the failure ends the connection. Such an
+end counts only when that had been of use for another folder, else it is the network's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from postroom.errors import PostroomError
@@ -30,11 +30,21 @@ class Failing:
         self._failed: set[FolderId] = set()
         self.is_of_use = False  # whether the connection has been, for some folder
 
-    def parted(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
-        """Those that are in order, and those that are looked at when all others have been copied."""
-        yield [pair for pair in pairs if pair[1].id not in self._before]
-        if last := [pair for pair in pairs if pair[1].id in self._before]:
-            yield last
+    def parted(self, pairs: Sequence[Pair], begun: Container[FolderId]) -> Iterator[Sequence[Pair]]:
+        """Folders that are looked at together, and those for which all of these are copied first.
+
+        Where mail has moved is seen between folders that are looked at together. So only those come after the
+        others of which nothing has been copied, and those that were parked.
+        """
+        doubtful = {
+            folder.id
+            for _, folder in pairs
+            if (entry := self._before.get(folder.id)) and (entry.is_parked or folder.id not in begun)
+        }
+        together = [pair for pair in pairs if pair[1].id not in doubtful]
+        yield sorted(together, key=lambda pair: pair[1].id in self._before)
+        if doubtful:
+            yield [pair for pair in pairs if pair[1].id in doubtful]
 
     def left_alone(self, folder: Folder) -> Skipped | None:
         """What to say of a folder that is not to be looked at yet; None for one that is."""

@@ -110,7 +110,7 @@ class _Run:
         self._counts.folders = len(chosen)
         known, gone = await self._folders(known, cursors, listed, chosen)
         pairs = [(remote, await self._save(remote, known.get(remote.name))) for remote in chosen]
-        for some in self._failing.parted(pairs):
+        for some in self._failing.parted(pairs, cursors):
             for remote, folder in some:
                 await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
             await self._bring(gone)
