@@ -6,7 +6,7 @@ Each is made around the header of an ordinary mail, so that no two have the same
 from base64 import b64encode
 from collections.abc import Callable
 
-WORDS = 200_000
+WORDS = 100_000
 HUGE = 6 << 20  # bytes
 MANY = 20_000
 DEEP = 1_000

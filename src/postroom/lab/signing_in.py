@@ -9,11 +9,11 @@ from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import Command, Misread, text, texts
 
 PROMPTS = (b"VXNlciBOYW1lAA==", b"UGFzc3dvcmQA")  # as QQ asks, and not as the draft has it
-OURS = ("name", "postroom lab")
-GMAIL = ("name", "GImap", "vendor", "Google, Inc.")
+OURS = "postroom lab"
+GMAIL = "GImap"
 POSING = {  # faults of servers that are known by name
-    "newest-only": ("name", "YMail", "vendor", "Yahoo!"),
-    "vanished-lies": ("name", "iCloud"),
+    "newest-only": "YMail",
+    "vanished-lies": "iCloud",
     "modseq-early": GMAIL,
 }
 
@@ -65,9 +65,10 @@ async def noop(session: Session, _: Command) -> str:
 
 async def identify(session: Session, _: Command) -> str:
     session.identified = True
-    posing = next((name for fault, name in POSING.items() if session.faults.active(fault)), OURS)
-    said = " ".join(f'"{word}"' for word in (GMAIL if session.offers("X-GM-EXT-1") else posing))
-    session.line(f"* ID ({said})".encode())
+    names = [POSING[fault] for fault in session.faults.among(POSING)]
+    if session.offers("X-GM-EXT-1"):
+        names.append(GMAIL)
+    session.line(f'* ID ("name" "{" and ".join(names) or OURS}")'.encode())
     return "OK nice to meet you"
 
 
