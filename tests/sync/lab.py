@@ -17,21 +17,24 @@ from postroom.sync.perform import Outcome, perform
 from postroom.sync.verify import verify
 
 MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
-PARKED = "SELECT count(*) FROM sync_parked WHERE tenant_id = $1"
+PARKED = "SELECT count(*) FROM sync_parked p JOIN mail_folder f ON f.id = p.folder_id WHERE f.account_id = $1"
 RETRY_NOW = "UPDATE sync_parked SET retry_at = now() WHERE tenant_id = $1"
 
 
-async def connected(db: Database, server: LabServer, **settings: str | None) -> Account:
+async def connected(
+    db: Database, server: LabServer, *, address: str | None = None, **settings: str | None
+) -> Account:
+    """`address`: another one than the server knows, so that many accounts may be of one mailbox."""
     public_id = new_public_id()
-    where = {"host": server.host, "port": server.port, "security": "plain", **settings}
+    where = {"host": server.host, "port": server.port, "security": "plain", "username": server.address}
     async with db.transaction(ONE) as conn:
         account = await accounts.add(
             conn,
             ONE,
             public_id,
-            address=server.address,
+            address=address or server.address,
             provider="imap",
-            settings=where,
+            settings=where | settings,
             secret=credentials.seal(VAULT, ONE, public_id, server.password),
             scope=Scope(),
         )
@@ -77,7 +80,7 @@ async def assert_nothing_wrong(db: Database, account: Account, server: LabServer
 async def assert_no_silence(db: Database, account: Account, server: LabServer, outcome: Outcome) -> None:
     """What a sync that names no trouble has not copied is not there."""
     async with db.transaction(ONE) as conn:
-        parked = await conn.fetchval(PARKED, ONE)
+        parked = await conn.fetchval(PARKED, account.id)
     if outcome.status == "success" and not outcome.counts.skipped and not parked:
         held = Counter((name, copy.raw) for (name, _), copy in (await copied(db, account)).items())
         held_there = server.mailbox.folders.values()
