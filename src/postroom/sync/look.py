@@ -97,13 +97,15 @@ async def look(
         suspects=[uid for uid in missing if uid in suspects],
         # A server that gives its folder no validity cannot prove a removal, nor one that hides old mail.
         removed=[uid for uid in difference.extra if status.validity and uid >= opened.shown_from],
-        is_renumbered=unnumbered > 0 and bool(status.validity),
+        is_renumbered=unnumbered > 0 and bool(status.validity) and opened.shown_from == 1,
         is_compared=needs is not Way.CHANGES,
         largest=wish.scope.largest,
         old=wish.old if is_first else None,
     )
     if difference.both:
         await _flags(opened, writer, copy, difference.both, cursor if needs is Way.CHANGES else None)
+    if difference.extra and not status.validity:
+        copy.is_compared = False  # what it lacks is kept, which may be right and is no proof of equality
     return copy
 
 
