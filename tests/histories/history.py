@@ -28,6 +28,10 @@ FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "Later", "$Forwarded")
 MOST = 60  # messages in a mailbox
 
 
+class Unlike(AssertionError):
+    """The model is not what the server holds, so that nothing can be judged by it: a fault of these tests."""
+
+
 class Wrong(AssertionError):
     """The copy is not what it must be at a quiet point. `kind` is how it is counted."""
 
@@ -197,7 +201,9 @@ class History:
         for name in await self._side.names():
             seen = await self._side.seen(name)
             expected = [(mail.flags, mail.raw) for mail in self.world.folders[name].mails]
-            assert [seen[uid] for uid in sorted(seen)] == expected, f"the model of {name} is wrong"
+            if (found_there := [seen[uid] for uid in sorted(seen)]) != expected:
+                said = [f"{name} holds {found_there}", f"and not {expected}", *self.story]
+                raise Unlike("\n".join(said))
             for uid, (flags, raw) in seen.items():
                 theirs[encode_name(name), uid] = (flags, sha256(raw).hexdigest())
         ours = {place: (flags, digest) for place, (flags, digest, _) in copy.mails.items()}

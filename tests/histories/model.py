@@ -62,6 +62,7 @@ class Since:
     folders: set[int] = field(default_factory=set)  # that it came to or left
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # to this folder, how often
     was_absent: bool = False
+    was_twice: bool = False  # lay twice in one folder: two messages, which need two ids
 
 
 class World:
@@ -125,6 +126,7 @@ class World:
         self.renumbered.add(self.folders[name].key)
 
     def _arrive(self, folder: Folder, raw: bytes, flags: frozenset[str], did: Did) -> None:
+        self.since[raw].was_twice |= any(mail.raw == raw for mail in folder.mails)
         folder.mails.append(Mail(next(self._serials), raw, flags))
         self._touch(raw, did, folder)
         self.since[raw].came[folder.key] += 1
@@ -190,13 +192,9 @@ class World:
         since = self.since[raw]
         if len(before) > 1 or since.was_absent or self.is_vague or not now:
             return []
-        if since.did <= {Did.MOVED} and before != now and not self._came_together(raw):
+        if since.did <= {Did.MOVED} and before != now and not since.was_twice:
             return [f"{raw[:40]!r} only moved, and its id {before} became {now}"]
         once = all(times <= 1 and (key, raw) not in self._in_folder for key, times in since.came.items())
         if once and not before <= now:
             return [f"{raw[:40]!r} was never gone, and its id {before} became {now}"]
         return []
-
-    def _came_together(self, raw: bytes) -> bool:
-        """Whether copies of one mail lie in one folder: two messages, which need two ids."""
-        return any(sum(mail.raw == raw for mail in folder.mails) > 1 for folder in self.folders.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 from histories.dying import judging_pool, mortal_pool
-from histories.history import History, Wrong
+from histories.history import History, Unlike, Wrong
 from histories.inside import Inside, history
 from histories.playing import Player, play_round
 from histories.sides import LabSide, Side, dovecot_side
@@ -51,6 +51,8 @@ class Lane:
             except Wrong as wrong:
                 self.count.wrong[wrong.kind] += 1
                 self._keep(seed, str(wrong))
+            except Unlike as unlike:
+                self._keep(seed, f"nothing can be judged: {unlike}")
             except Exception:  # noqa: BLE001  a bug, of ours or of the tests: the other lanes go on
                 self.count.wrong["wedged"] += 1
                 self._keep(seed, traceback.format_exc())
@@ -73,7 +75,7 @@ class Lane:
         self._findings.mkdir(parents=True, exist_ok=True)
         file = self._findings / f"{self.name}-{seed}.txt"
         file.write_text(text)
-        self._tell(f"WRONG in lane {self.name}, seed {seed}: {text.splitlines()[0]} (see {file})")
+        self._tell(f"lane {self.name}, seed {seed}: {text.splitlines()[0]} (see {file})")
 
 
 async def inside(lane: Lane, seed: int, dsn: str, mode: str, dovecot: Dovecot | None) -> None:
