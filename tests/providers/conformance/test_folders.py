@@ -11,6 +11,7 @@ from postroom.providers.model import FolderGone, FolderRole, OpenFolder
 NAMES = (
     *("Größe", "請求書", "Заметки", "ملاحظات", "Ελληνικά", "हिन्दी", "한국어", "עברית", "📮 Post", "e\u0301"),
     *("a b", "a&b", "it's", "100%", "(x)", "[Gmail]", "tilde~", "INBOXES", "inbox2", "&-", "&AOQ-", "x=y"),
+    *("Case", "case", " leading", "trailing ", "a.b", ".hidden", "n" * 60, "a,b;c", "#hash", "!"),
 )
 
 
