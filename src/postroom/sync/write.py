@@ -126,7 +126,7 @@ class Writer:
         """
         async with self._writing() as (conn, events):
             objects = {item.object_id: item.size for item in items if item.object_id is not None}
-            known = await places.known_objects(conn, self.tenant, self.account, list(objects))
+            known = await places.known_objects(conn, self.tenant, self.account, folder.id, list(objects))
             known = [one for one in known if objects[str(one.key)] in {None, one.size}]
             arrived = [
                 (item.uid, Arrived(item.object_id or "", (item.flags or frozenset()) - {"\\Recent"}))

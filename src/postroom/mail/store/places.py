@@ -34,6 +34,10 @@ KNOWN_OBJECTS = """
       LEFT JOIN mail_placement p ON p.message_id = m.id
       LEFT JOIN mail_folder f ON f.tenant_id = p.tenant_id AND f.id = p.folder_id
      WHERE m.tenant_id = $1 AND m.account_id = $2 AND m.object_id = ANY($3)
+       AND NOT EXISTS (
+           SELECT FROM mail_message t JOIN mail_placement here ON here.message_id = t.id
+            WHERE t.tenant_id = $1 AND t.account_id = $2 AND t.digest = m.digest AND t.id <> m.id
+              AND here.folder_id = $4 AND here.uid < 0)
 """
 SETTLE = """
     INSERT INTO mail_placement (tenant_id, folder_id, uid, message_id, flags)
@@ -112,10 +116,14 @@ async def known_content(
 
 
 async def known_objects(
-    conn: Connection, tenant: TenantId, account: AccountId, objects: Sequence[str]
+    conn: Connection, tenant: TenantId, account: AccountId, folder: FolderId, objects: Sequence[str]
 ) -> list[Known]:
-    """The messages of an account that its server knows by one of these ids."""
-    return _known(await conn.fetch(KNOWN_OBJECTS, tenant, account, objects))
+    """The messages of an account that its server knows by one of these ids.
+
+    Not those of which an equal one lies in this folder under an unknown number: it may be that one which
+    stayed, and its content tells.
+    """
+    return _known(await conn.fetch(KNOWN_OBJECTS, tenant, account, objects, folder))
 
 
 async def settle(
