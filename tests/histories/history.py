@@ -12,8 +12,9 @@ from itertools import count
 from typing import NoReturn
 
 from histories import stored
+from histories.labels import LabelWorld
 from histories.model import World
-from histories.sides import Side
+from histories.sides import LabSide, Side
 from servers.mailbox import Refused
 
 from postroom.accounts.model import Account
@@ -248,6 +249,8 @@ class History:
 
 async def world_of(side: Side) -> World:
     """The model of what is there now."""
+    if isinstance(side, LabSide) and side.server.mailbox.labels is not None:
+        return LabelWorld(side.server.mailbox)
     world = World(await side.names())
     for name in world.folders:
         for _, (flags, raw) in sorted((await side.seen(name)).items()):

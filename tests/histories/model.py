@@ -73,7 +73,7 @@ class World:
         self.folders = {name: Folder(next(self._keys)) for name in folders}
         self.since: dict[bytes, Since] = defaultdict(Since)
         self.renumbered: set[int] = set()
-        self.is_vague = False  # the server did not say enough to tell a move from a copy
+        self.is_vague = False  # the server did not say enough to tell a move from a copy, or what was renamed
         self._ids: dict[bytes, set[str]] = {}  # at the last quiet point
         self._in_folder: dict[tuple[int, bytes], list[tuple[int, str]]] = {}  # serials and ids, then
         self._owner: dict[str, bytes] = {}  # of every id that there ever was
@@ -174,7 +174,8 @@ class World:
         for name, folder in self.folders.items():
             was, now = self._folder_ids.get(folder.key), folder_ids[name]
             stayed = any((folder.key, mail.serial) in before for mail in folder.mails)
-            if was is not None and was != now and stayed and folder.key not in self.renumbered:
+            is_known = stayed and folder.key not in self.renumbered and not self.is_vague
+            if was is not None and was != now and is_known:
                 wrong.append(f"the folder {name} was {was} and became {now}")
         return wrong
 

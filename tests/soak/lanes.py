@@ -110,8 +110,9 @@ class _Liar(Player):
     async def round(self) -> None:
         names = self.dice.sample(LIES, self.dice.randrange(1, 4))
         self._one.story.append(f"the server plays {names}")
-        # Without a validity no removal is proven, so that what moves there and back is in two places.
-        self._one.world.is_vague = "validity-missing" in names
+        # Without a validity no removal is proven, so that what moves there and back is in two places; and
+        # renames are told by sizes, dates and contents.
+        self._one.world.is_vague = True
         self._faults.switch_on(*names)
         try:
             for _ in range(SYNCS):

@@ -33,7 +33,7 @@ from postroom.db.embedded import running as postgres_running
 from postroom.db.migrate import migrate
 from postroom.db.pool import connect
 
-MODES = ("qresync", "condstore", "plain", "objectid")
+MODES = ("qresync", "condstore", "plain", "objectid", "gmail")
 LANES = (*MODES, "dovecot", "lying", "processes")
 FINDINGS = Path(__file__).parents[2] / "build" / "soak"
 TELL_EVERY = 60.0  # seconds
