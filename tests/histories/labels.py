@@ -2,7 +2,7 @@
 
 There a copy is a label, All Mail holds everything, flags are the same everywhere. Whatever a change does, the
 model is made anew of what the lab server holds then, without a session. The server's own id of a message
-leads to one id of ours from quiet point to quiet point, unless an equal mail makes them hard to tell apart.
+leads to one id of ours from quiet point to quiet point, unless there ever was an equal mail beside it.
 """
 
 from collections import Counter
@@ -20,6 +20,7 @@ class LabelWorld(World):
         super().__init__([])
         self._mailbox = mailbox
         self._known: dict[int, str] = {}  # the server's id -> ours, at the last quiet point
+        self._twins: set[bytes] = set()  # mails that there were two of at some time
         self._read()
 
     def deliver(self, name: str, raw: bytes, flags: frozenset[str]) -> None:
@@ -63,10 +64,9 @@ class LabelWorld(World):
         del folder_ids
         self._read()
         wrong, now = [], dict[int, str]()
-        raws = Counter(mail.raw for mail in {mail.serial: mail for _, mail in self.placed()}.values())
         for name, folder in self.folders.items():
             for mail, public_id in zip(folder.mails, places.get(name, ()), strict=True):
-                if raws[mail.raw] > 1:
+                if mail.raw in self._twins:
                     continue
                 if self._known.get(mail.serial, public_id) != public_id:
                     wrong.append(f"{mail.raw[:40]!r} was {self._known[mail.serial]}, became {public_id}")
@@ -81,3 +81,5 @@ class LabelWorld(World):
             for name, one in self._mailbox.folders.items()
             if one.selectable
         }
+        raws = Counter({mail.serial: mail.raw for _, mail in self.placed()}.values())
+        self._twins |= {raw for raw, times in raws.items() if times > 1}
