@@ -63,6 +63,9 @@ class LabelWorld(World):
         """See `World.judge`; every message lies in All Mail, so that each has one answer there."""
         del folder_ids
         self._read()
+        if self.is_vague:  # what came to lie under two ids then stays so
+            self._twins |= {mail.raw for _, mail in self.placed()}
+            self.is_vague = False
         wrong, now = [], dict[int, str]()
         for name, folder in self.folders.items():
             for mail, public_id in zip(folder.mails, places.get(name, ()), strict=True):
