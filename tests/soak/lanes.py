@@ -4,6 +4,7 @@ inside    syncs run in this process, against the lab server in one mode, or Dove
 lying     as inside, against a lab server that plays faults of its own while syncs die
 """
 
+import imaplib
 import random
 import traceback
 from collections.abc import Awaitable, Callable
@@ -51,7 +52,7 @@ class Lane:
             except Wrong as wrong:
                 self.count.wrong[wrong.kind] += 1
                 self._keep(seed, str(wrong))
-            except Unlike as unlike:
+            except (Unlike, imaplib.IMAP4.abort) as unlike:  # or the other client lost its server
                 self._keep(seed, f"nothing can be judged: {unlike}")
             except Exception:  # noqa: BLE001  a bug, of ours or of the tests: the other lanes go on
                 self.count.wrong["wedged"] += 1
