@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
-from postroom.accounts import store
+from postroom.accounts import change, store
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.status import SyncStatus, status
@@ -174,13 +174,10 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
     """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
     found = await store.get(conn, caller.tenant, id)
-    if wanted.paused and found.state is not AccountState.PAUSED:
-        await store.set_state(conn, caller.tenant, found.id, AccountState.PAUSED)
-    if wanted.paused is False and found.state is AccountState.PAUSED:
-        await store.set_state(conn, caller.tenant, found.id, AccountState.ACTIVE)
+    if wanted.paused is not None:
+        await (change.pause if wanted.paused else change.resume)(conn, found)
     if "poll_every_minutes" in wanted.model_fields_set:
-        every = _every(wanted.poll_every_minutes)
-        await store.set_interval(conn, caller.tenant, found.id, every, desk.interval)
+        await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
     return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 

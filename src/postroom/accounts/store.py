@@ -60,6 +60,14 @@ async def get_by_id(conn: Connection, tenant: TenantId, account: AccountId) -> A
     return _account(_found(await conn.fetchrow(GET_BY_ID, tenant, account)))
 
 
+LOCK = f"{GET_BY_ID} FOR NO KEY UPDATE"
+
+
+async def lock(conn: Connection, tenant: TenantId, account: AccountId) -> Account:
+    """As it is until the end of the transaction, unless this one changes it. Raises `NoSuchAccount`."""
+    return _account(_found(await conn.fetchrow(LOCK, tenant, account)))
+
+
 FIND = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND address = $2"  # noqa: S608
 
 

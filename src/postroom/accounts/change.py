@@ -1,0 +1,38 @@
+"""Pause and resume an account, or poll it at another interval; what really changed is told once."""
+
+from datetime import timedelta
+
+from postroom.accounts import store
+from postroom.accounts.model import Account, AccountState
+from postroom.db.pool import Connection
+from postroom.events import log
+from postroom.events.model import Event, stream_of
+
+
+async def pause(conn: Connection, account: Account) -> None:
+    """No syncs until it is resumed. Raises `NoSuchAccount`, as do all of these."""
+    account = await store.lock(conn, account.tenant_id, account.id)
+    if account.state is not AccountState.PAUSED:
+        await store.set_state(conn, account.tenant_id, account.id, AccountState.PAUSED)
+        await _tell(conn, account, "accounts.paused")
+
+
+async def resume(conn: Connection, account: Account) -> None:
+    """It is due at once. One that is not paused stays as it is: this mends no password."""
+    account = await store.lock(conn, account.tenant_id, account.id)
+    if account.state is AccountState.PAUSED:
+        await store.set_state(conn, account.tenant_id, account.id, AccountState.ACTIVE)
+        await _tell(conn, account, "accounts.resumed")
+
+
+async def poll(conn: Connection, account: Account, every: timedelta | None, default: timedelta) -> None:
+    """None: at the installation's `default`. A shorter interval takes effect now."""
+    account = await store.lock(conn, account.tenant_id, account.id)
+    if account.poll_every != every:
+        await store.set_interval(conn, account.tenant_id, account.id, every, default)
+        await _tell(conn, account, "accounts.changed")
+
+
+async def _tell(conn: Connection, account: Account, kind: str) -> None:
+    event = Event(kind, {"account": str(account.public_id)})
+    await log.append(conn, account.tenant_id, stream_of(account.id), [event])
