@@ -168,6 +168,12 @@ async def test_nothing_new_is_not_sealed_again(scene: Scene) -> None:
     assert (first.number, await sealing.seal(scene.db, SIGNER, ONE)) == (3, first)
 
 
+async def test_two_who_seal_at_once_make_one_seal(scene: Scene) -> None:
+    made = await asyncio.gather(*(sealing.seal(scene.db, SIGNER, ONE) for _ in range(5)))
+
+    assert {one.number for one in made} == {3}
+
+
 async def test_the_first_seal_of_an_empty_log(db: Database) -> None:
     made = await sealing.seal(db, SIGNER, ONE)
 

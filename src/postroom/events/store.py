@@ -53,7 +53,7 @@ ROWS = """
      ORDER BY stream, seq, events_event.at LIMIT $5
 """
 ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-LOCK_SEALS = "SELECT pg_advisory_xact_lock(hashtext('postroom.events_seal'), $1::int)"
+LOCK_SEALS = "SELECT pg_advisory_xact_lock(hashtextextended('postroom.events_seal', $1))"
 NEWEST_SEAL = """
     SELECT number, body, signature FROM events_seal WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1
 """
