@@ -10,12 +10,15 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import asyncpg
 from crash.bench import Bench
 from crash.comparing import Quiet, Wrong, compare, doubles
 from crash.history import History
@@ -26,10 +29,14 @@ from crash.stored import NOTHING
 from crash.trial import check_silent, succeed
 
 from postroom.accounts.model import Account
+from postroom.db.embedded import running
+from postroom.db.migrate import migrate
 from postroom.lab.mailbox import LabMailbox
 
 START = Quiet({}, frozenset(), NOTHING)
 AGES = (0.01, 0.5)  # seconds that a process lives
+RESTART = 60  # seconds in which PostgreSQL has to be there again
+A_MOMENT = 0.01
 RESTS = (0.0, 0.02)  # seconds between two things that happen
 
 
@@ -95,6 +102,17 @@ class Wreck:
             await kill(number)
         await self.check()
 
+    async def kill_postgres(self, server: "Server") -> None:
+        """While a process syncs, which lives to see the next PostgreSQL."""
+        async with self._things_happening():
+            number = await self.nursery.begin(self.bench.dsn, self.account)
+            await asyncio.sleep(self.dice.uniform(*AGES))
+            await server.kill()
+            self.bench.observer = await server.connected()
+            await asyncio.sleep(self.dice.uniform(*AGES))
+            await kill(number)
+        await self.check()
+
     async def check(self) -> None:
         """Raises `Wrong`."""
         assert self.elsewhere.state() == seen(self.model.state())
@@ -138,3 +156,33 @@ async def kill(number: int) -> None:
     await gone.wait()
     asyncio.get_running_loop().remove_reader(process)
     os.close(process)
+
+
+@dataclass
+class Server:
+    """An embedded PostgreSQL of our own, as durable as users have it."""
+
+    dsn: str
+    home: Path
+
+    async def kill(self) -> None:
+        """Its first process, with -9; the supervisor starts another."""
+        await kill(int((self.home / "cluster" / "postmaster.pid").read_text().split()[0]))
+
+    async def connected(self) -> asyncpg.Connection:
+        """A connection, as soon as there is one to be had."""
+        async with asyncio.timeout(RESTART):
+            while True:
+                try:
+                    return await asyncpg.connect(self.dsn)
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(A_MOMENT)
+
+
+@asynccontextmanager
+async def own_postgres() -> AsyncIterator[Server]:
+    """Migrated, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="postroom-killed-") as folder:
+        async with running(Path(folder)) as dsn:
+            await migrate(dsn)
+            yield Server(dsn, Path(folder) / "postgres")
