@@ -102,16 +102,21 @@ def _is_same(place: Place, before: Folders, after: Folders) -> bool:
     return uid in old.mails and uid in new.mails
 
 
-def check_told(now: Quiet, before: Quiet) -> None:
-    """Each change has its event, and nothing else has one. Raises `Wrong`."""
+def check_told(now: Quiet, before: Quiet, *, loosely: bool = False) -> None:
+    """Each change has its event, and nothing else has one. Raises `Wrong`.
+
+    `loosely`: the connection broke. The folder that was being opened is looked at last the next time, when
+    what left it may have been found elsewhere: then a move is told as a copy and its end.
+    """
     names = before.stored.folders | now.stored.folders | dict(_words(before)) | dict(_words(now))
     told = Counter[Key]()
     for (about, kind), count in counted(now.stored.entries[len(before.stored.entries) :]).items():
         if kind != "sync.released":
             told[names.get(about, about), kind] += count
     about_parked = Counter((name, "sync.parked") for name in _newly_parked(now, before))
-    told = plain(told, unclear(before.state, now.state))
-    wrong = [one.differs(told - about_parked) for one in news(before.state, now.state)]
+    ways = news(before.state, now.state)
+    words = unclear(before.state, now.state) | (set(names.values()) if loosely else frozenset())
+    wrong = [way.differs(plain(told - about_parked, words), words) for way in ways]
     if all(wrong) or about_parked - told:
         raise Wrong("told", wrong[0])
 

@@ -73,6 +73,10 @@ class Life:
     is_interrupted: bool = False
     is_dead: bool = False
 
+    @property
+    def kind(self) -> Kind | None:
+        return self.point.kind if self.point else None
+
     def is_at(self, number: int, *kinds: Kind) -> bool:
         """Whether this is where it is interrupted."""
         if self.point is None or self.point.number != number or self.point.kind not in kinds:
@@ -194,5 +198,5 @@ class _Line:
             self._transport.abort()
             return
         self._transport.write(data)
-        if life.is_at(life.writes, Kind.CUT_AFTER):
-            self._transport.abort()
+        if life.is_at(life.writes, Kind.CUT_AFTER):  # a transport may write at the loop's next turn only
+            asyncio.get_running_loop().call_soon(self._transport.abort)

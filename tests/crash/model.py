@@ -1,7 +1,7 @@
 """A mailbox as plain dictionaries, and what must be told of the way from one state to another. No I/O."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -145,9 +145,10 @@ class News:
     must: Counter[Key]
     may: Counter[Key]
 
-    def differs(self, told: Counter[Key]) -> str:
-        """What is wrong with what was told; empty when nothing is."""
-        missing, surplus = self.must - told, told - self.must - self.may
+    def differs(self, told: Counter[Key], words: Set[str]) -> str:
+        """What is wrong with what was told, plainly of these words; empty when nothing is."""
+        must = plain(self.must, words)
+        missing, surplus = must - told, told - must - self.may
         return " ".join(
             [
                 *(f"not told: {key}" for key in missing.elements()),
@@ -182,7 +183,7 @@ def unclear(before: Folders, after: Folders) -> frozenset[str]:
     return frozenset(found)
 
 
-def plain(told: Counter[Key], words: frozenset[str]) -> Counter[Key]:
+def plain(told: Counter[Key], words: Set[str]) -> Counter[Key]:
     """The events, those of some words by nothing but how many places were lost and how many were won."""
     made = Counter[Key]()
     for (word, kind), count in told.items():
@@ -228,7 +229,7 @@ def _news(before: Folders, after: Folders, pairs: Mapping[str, str]) -> News:
         must += _changed(before[old], after[now], lost, new)
     for word in lost.keys() | new.keys():
         must += _gone_and_come(word, lost[word], new[word], before, after)
-    return News(plain(must, unclear(before, after)), may)
+    return News(must, may)
 
 
 def _changed(before: Folder, after: Folder, lost: Counter[str], new: Counter[str]) -> Counter[Key]:
