@@ -26,7 +26,10 @@ async def bench(postgres: str) -> AsyncIterator[Bench]:
         dsn = named(postgres, DATABASE)
         observer = await asyncpg.connect(dsn)
         stack.push_async_callback(observer.close)
-        servers = {mode: await stack.enter_async_context(serve(messages=0, folder_count=1)) for mode in Mode}
+        servers = {
+            mode: await stack.enter_async_context(serve(messages=0, folder_count=1, offers=mode))
+            for mode in Mode
+        }
         bench = Bench(dsn, servers, Interrupts(stack.enter_context(pytest.MonkeyPatch.context())), observer)
         stack.push_async_callback(bench.close)
         yield bench

@@ -1,5 +1,6 @@
 """That the trials find out syncs that are wrong in ways in which syncs have been."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -18,6 +19,17 @@ DELIVER = Scenario("deliver", "INBOX a b c | Work d", "deliver INBOX e f")
 MESSAGES = Writer.messages
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_each_server_offers_what_its_mode_says(bench: Bench, mode: Mode) -> None:
+    server = bench.servers[mode]
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(f'a LOGIN {server.address} "{server.password}"\r\n'.encode())
+    said = await reader.readuntil(b"a OK") + await reader.readline()
+    writer.close()
+
+    assert (b"QRESYNC" in said, b"CONDSTORE" in said) == (mode is Mode.QRESYNC, mode is not Mode.PLAIN)
 
 
 async def test_mail_that_is_not_stored_is_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
