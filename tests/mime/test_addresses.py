@@ -1,6 +1,7 @@
 """Address lists as people's programs write them."""
 
 import pytest
+from mime.test_bombs import seconds
 
 from postroom.mime.addresses import parse
 from postroom.mime.model import Address
@@ -75,3 +76,24 @@ def test_a_name_that_repeats_the_address_is_not_ambiguous() -> None:
 
     assert parse('"a@b.c" <A@B.C>', "ambiguous", defects) == (Address("a@b.c", "A@b.c"),)
     assert defects == set()
+
+
+LONG = {
+    "a name with a late at": lambda n: '"' + "a" * 8 * n + ' @" <a@b>',
+    "many addresses under one name": lambda n: "n " * n + "a@b " * n,
+    "many addresses under a name with an at": lambda n: '"' + "a " * n + '@b" ' + "a@b " * n,
+    "many addresses under one comment": lambda n: "(" + "a " * n + ")" + "a@b " * n,
+    "quotes between dots": lambda n: '.""' * n,
+    "quotes that stand together": lambda n: "x" + '""' * 2 * n,
+    "colons behind a late at": lambda n: '""' * n + "@" + ":" * n,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_four_times_the_length_takes_about_four_times_as_long(name: str) -> None:
+    """Headers are cut at 256 kB, so that whole mails would not show it."""
+    short, long = LONG[name](4_000), LONG[name](16_000)
+
+    once, four_times = seconds(lambda: parse(short, "x", set())), seconds(lambda: parse(long, "x", set()))
+
+    assert four_times < max(once, 0.02) * 10

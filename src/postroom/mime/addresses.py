@@ -24,7 +24,7 @@ TOKEN = re.compile(
     r'|"(?:[^"\\]++|\\.)*+"|\\.|\s++|[,;][,;\s]*+|[^\s(),:;<>@\[\]"\\]++|.',
     re.DOTALL,
 )
-LOOKS_LIKE_ADDRESS = re.compile(r"[^\s@<>\"']++@[^\s@<>\"']++")
+LOOKS_LIKE_ADDRESS = re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']++@[^\s@<>\"']++")
 
 
 def parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]:
@@ -57,7 +57,8 @@ def _parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]
         if local is None:
             found.append(Address("", f"{bare_local}@{bare_domain.lower()}"))
         else:
-            found.append(_mailbox(quoted or phrase or "", f"{local}@{domain}", ambiguous, defects))
+            name = _Name.read(quoted or phrase or "", defects)
+            found.append(_mailbox(name, f"{local}@{domain}", ambiguous, defects))
         at = match.end()
         if len(found) > ADDRESSES:
             break
@@ -67,21 +68,53 @@ def _parse(value: str, ambiguous: str, defects: set[str]) -> tuple[Address, ...]
     return tuple(found)
 
 
-def _mailbox(name: str, spec: str, ambiguous: str, defects: set[str]) -> Address:
-    if "=?" in name:
-        name = decode_words(name, defects)
-    name = " ".join(name.split())
-    if len(name) > 1 and name[0] == name[-1] == "'":
-        name = name[1:-1].strip()
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A display name, decoded, and the address that it looks like. Several mailboxes may share a long one."""
+
+    text: str
+    claim: str | None
+
+    @classmethod
+    def read(cls, written: str, defects: set[str]) -> "_Name":
+        text = decode_words(written, defects) if "=?" in written else written
+        text = " ".join(text.split())
+        if len(text) > 1 and text[0] == text[-1] == "'":
+            text = text[1:-1].strip()
+        claim = LOOKS_LIKE_ADDRESS.search(text) if "@" in text else None
+        return cls(text, claim[0].lower() if claim else None)
+
+
+def _mailbox(name: _Name, spec: str, ambiguous: str, defects: set[str]) -> Address:
     local, at, domain = spec.rpartition("@")
     address = f"{local}@{domain.lower()}" if at else spec
     if "@" in local and not local.startswith('"'):
         defects.add(ambiguous)
-    if "@" in name:
-        shown = LOOKS_LIKE_ADDRESS.search(name)
-        if shown and shown[0].lower() != address.lower():
-            defects.add(ambiguous)
-    return Address(name, address)
+    if name.claim and name.claim != address.lower():
+        defects.add(ambiguous)
+    return Address(name.text, address)
+
+
+@dataclass(slots=True)
+class _Word:
+    """Tokens that stood together. Whether one is `@` is known without a look at all of them."""
+
+    tokens: list[str] = field(default_factory=list)
+    has_at: bool = False
+
+    def add(self, token: str) -> None:
+        self.tokens.append(token)
+        self.has_at = self.has_at or token == "@"
+
+    def spec(self) -> str:
+        return "".join(self.tokens)
+
+    def shown(self) -> str:
+        """Without quotes and escapes."""
+        return "".join(
+            re.sub(r"\\(.)", r"\1", token[1:-1] if token[0] == '"' and len(token) > 1 else token)
+            for token in self.tokens
+        )
 
 
 @dataclass(slots=True)
@@ -91,14 +124,16 @@ class _Reader:
     ambiguous: str
     defects: set[str]
     found: list[Address] = field(default_factory=list)
-    words: list[list[str]] = field(default_factory=list)  # tokens that stood together, outside <>
+    words: list[_Word] = field(default_factory=list)  # outside <>
     comments: list[str] = field(default_factory=list)
     angle: list[str] | None = None  # tokens inside <>
     inside: bool = False  # between < and >
     depth: int = 0  # of comments
     spaced: bool = True  # white space came before this token
+    most: int = ADDRESSES  # mailboxes that are wanted
 
     def read(self, value: str, most: int) -> list[Address]:
+        self.most = most
         for match in TOKEN.finditer(value):
             token = match[0]
             if self.depth or token == "(":
@@ -158,37 +193,32 @@ class _Reader:
         self.spaced = False
 
     def _word(self, token: str) -> None:
-        last = self.words[-1] if self.words else []
-        dotted = "@" in last and (token[0] == "." or last[-1][-1] == ".")  # `jdoe@test . example`
-        if last and (not self.spaced or dotted or token == "@" or last[-1] == "@"):
-            last.append(token)
+        last = self.words[-1] if self.words else _Word()
+        end = last.tokens[-1] if last.tokens else ""
+        dotted = last.has_at and (token[0] == "." or end[-1] == ".")  # `jdoe@test . example`
+        if end and (not self.spaced or dotted or token == "@" or end == "@"):
+            last.add(token)
         else:
-            self.words.append([token])
+            self.words.append(_Word([token], token == "@"))
 
     def _has_at(self) -> bool:
-        return any("@" in word for word in self.words[-2:])
+        return any(word.has_at for word in self.words[-2:])
 
     def _end(self) -> None:
-        """One mailbox is complete."""
+        """One mailbox is complete, or several that nothing parts."""
         words, angle = self.words, self.angle
         comment = "".join(self.comments).strip() if self.comments else ""
         self.words, self.angle, self.comments, self.inside, self.spaced = [], None, [], False, True
         if angle is not None:
-            name = " ".join(_shown(word) for word in words) or comment
+            name = _Name.read(" ".join(word.shown() for word in words) or comment, self.defects)
             self.found.append(_mailbox(name, "".join(angle), self.ambiguous, self.defects))
             return
-        specs = [word for word in words if "@" in word]
-        name = " ".join(_shown(word) for word in words if "@" not in word) or comment
+        specs = [word.spec() for word in words if word.has_at]
+        written = " ".join(word.shown() for word in words if not word.has_at) or comment
         if len(specs) > 1 or (specs and len(words) > 1):
             self.defects.add(self.ambiguous)
-        for word in specs:
-            self.found.append(_mailbox(name, "".join(word), self.ambiguous, self.defects))
-        if words and name and not specs:  # a comment alone is nobody
-            self.found.append(_mailbox(name, "", self.ambiguous, self.defects))
-
-
-def _shown(word: list[str]) -> str:
-    return "".join(
-        re.sub(r"\\(.)", r"\1", token[1:-1] if token[0] == '"' and len(token) > 1 else token)
-        for token in word
-    )
+        if not words or not (specs or written):  # a comment alone is nobody
+            return
+        name = _Name.read(written, self.defects)
+        for spec in (specs or [""])[: self.most - len(self.found)]:
+            self.found.append(_mailbox(name, spec, self.ambiguous, self.defects))
