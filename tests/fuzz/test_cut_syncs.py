@@ -5,12 +5,14 @@ The ordinary tests cut at some bytes, POSTROOM_EVERY_CUT=1 at each, in each way.
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from fuzz import tally
-from fuzz.between import between
+from fuzz.between import Between, between
 from fuzz.recording import Cut
 from sync.lab import assert_equal, connected, retry_parked, sync
 from sync.mailboxes import copied, told
@@ -24,7 +26,7 @@ from postroom.lab.server import LabServer, serve
 from postroom.providers.imap import conversation, provider
 from postroom.sync.remove import remove_account
 
-pytestmark = pytest.mark.usefixtures("tenants", "impatient")
+pytestmark = pytest.mark.usefixtures("tenants")
 
 EVERY_CUT = bool(os.environ.get("POSTROOM_EVERY_CUT"))
 STRIDE = 1 if EVERY_CUT else 173  # bytes between two cuts of one kind
@@ -32,12 +34,16 @@ AT_ONE_ACCOUNT = 25  # cuts
 SOON = 0.3  # seconds of silence
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "SILENCE", SOON)
-    monkeypatch.setattr(conversation, "GRAIN", 0)
-    monkeypatch.setattr(provider, "GREETING", SOON)
-    monkeypatch.setattr(aio, "LOGOUT_PATIENCE", SOON)
+@contextmanager
+def impatient(how: Cut) -> Iterator[None]:
+    """Notice silence soon, where there will be some: elsewhere it would be that of a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        if how is Cut.STALL:
+            patch.setattr(conversation, "SILENCE", SOON)
+            patch.setattr(conversation, "GRAIN", 0)
+            patch.setattr(provider, "GREETING", SOON)
+            patch.setattr(aio, "LOGOUT_PATIENCE", SOON)
+        yield
 
 
 class Changing:
@@ -86,10 +92,14 @@ class Scene:
     account: Account
     server: LabServer
     changing: Changing
+    way: Between
 
-    async def cut_and_sync_again(self, where: str) -> None:
-        """The sync that is cut, armed before, and the one after it."""
-        outcome = await sync(self.db, self.account)
+    async def cut_and_sync_again(self, limit: int, how: Cut) -> None:
+        """The sync that is cut, and the one after it."""
+        where = f"{how} at {limit}"
+        self.way.cut_next(limit, how)
+        with impatient(how):
+            outcome = await sync(self.db, self.account)
         assert outcome.error is None or isinstance(outcome.error, TryLater), f"{where}: {outcome.error!r}"
         held = await copied(self.db, self.account)
         assert {copy.raw for copy in held.values()} <= set(self.changing.delivered), where
@@ -103,7 +113,7 @@ class Scene:
         assert len({event["message"] for event in added}) == len(added), f"{where}: added twice"
         assert len(added) == len(self.changing.delivered), where
         if EVERY_CUT:
-            tally.add(f"syncs cut by {where.split()[0]}", 1)
+            tally.add(f"syncs cut by {how}", 1)
 
 
 @pytest.mark.parametrize("how", Cut)
@@ -116,8 +126,7 @@ async def test_a_first_sync_may_be_cut_at_any_byte(db: Database, how: Cut) -> No
         for limit in limits(whole, how):
             await remove_account(db, account)
             account = await connected(db, server, port=str(way.port))
-            way.cut_next(limit, how)
-            await Scene(db, account, server, changing).cut_and_sync_again(f"{how} at {limit}")
+            await Scene(db, account, server, changing, way).cut_and_sync_again(limit, how)
 
 
 @pytest.mark.parametrize("how", Cut)
@@ -134,7 +143,6 @@ async def test_a_later_sync_may_be_cut_at_any_byte(db: Database, how: Cut) -> No
             whole = way.passed
             for _ in range(AT_ONE_ACCOUNT):
                 changing.change()
-                way.cut_next(limit, how)
-                await Scene(db, account, server, changing).cut_and_sync_again(f"{how} at {limit}")
+                await Scene(db, account, server, changing, way).cut_and_sync_again(limit, how)
                 limit += STRIDE
             await remove_account(db, account)
