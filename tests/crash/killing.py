@@ -119,9 +119,7 @@ class Wreck:
         await succeed(self.bench, self.account)
         now = Quiet(self.model.state(), frozenset(), await self.bench.stored(self.account))
         try:
-            # Known to be missing: what moves to and fro while a sync lives may come out under another id.
-            moved = {word for step in self.happened if step.startswith("move") for word in step.split()}
-            compare(now, self.before, self.most, self.absent | moved)
+            compare(now, self.before, self.most, self.absent)
         except Wrong as wrong:
             wrong.add_note(f"What had happened: {'; '.join(self.happened)}")
             told = now.stored.entries[len(self.before.stored.entries) :]

@@ -17,7 +17,12 @@ from postroom.lab.mailbox import LabFolder
 from postroom.lab.mails import mail
 from postroom.lab.server import LabServer, serve
 from postroom.mail.store import folders
+from postroom.providers.model import Mailbox
+from postroom.sync import run
+from postroom.sync.folder import look_again
+from postroom.sync.look import FolderCopy
 from postroom.sync.perform import perform
+from postroom.sync.pipeline import Pipeline
 from postroom.sync.verify import verify
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -382,3 +387,29 @@ async def test_mail_from_before_the_account_was_connected_is_marked_and_later_ma
         body.get("backfill", False) for kind, body in await heard.events() if kind == "mail.added"
     )
     assert marks == {True: 1, False: 2}
+
+
+async def test_mail_that_goes_and_comes_back_while_a_sync_runs_is_the_same(
+    db: Database, server: LabServer, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, sent = server.mailbox.folder("INBOX"), server.mailbox.folders["Sent"]
+    before, heard = await messages(db, account), await Heard.from_now(db, account)
+    for number in range(3):
+        sent.deliver(mail(1, 900 + number))
+
+    async def there_and_back(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
+        monkeypatch.undo()
+        uid = next(iter(inbox.messages))
+        move(inbox, sent, uid)
+        move(sent, inbox, list(sent.messages)[-1])
+        await look_again(mailbox, pipeline, copy)
+
+    monkeypatch.setattr(run, "FIRST", 1)
+    monkeypatch.setattr(run, "look_again", there_and_back)
+
+    await sync(db, account)
+    await sync(db, account)
+
+    assert before < await messages(db, account)
+    assert await heard.kinds() == {"mail.added": 3}
+    await assert_equal(db, account, server)

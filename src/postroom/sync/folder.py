@@ -9,6 +9,7 @@ finish  take out what has gone and move the cursor, once every folder has been c
 from collections.abc import AsyncIterator, Sequence
 
 from postroom.errors import PostroomError
+from postroom.mail.store import folders
 from postroom.providers.model import (
     Incomplete,
     Mailbox,
@@ -19,10 +20,10 @@ from postroom.providers.model import (
     Unreachable,
 )
 
-from .look import WINDOW, FolderCopy
+from .look import WINDOW, FolderCopy, complete_listing
 from .model import BREAKS, TOO_LARGE
 from .pipeline import Pipeline
-from .plan import plan
+from .plan import compare, plan
 from .workshop import MANY
 from .write import Writer
 
@@ -37,11 +38,25 @@ async def look_again(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> 
     opened = await mailbox.open(copy.remote)
     if (opened.status.validity or 0) != copy.validity or (opened.status.uid_next or 0) <= copy.seen_next:
         return
-    fresh = [uid for uid in await opened.uids() if uid >= copy.seen_next]
+    opened, fresh = await _fresh(mailbox, opened, pipeline.writer, copy)
     if fresh:
         copy.seen_next = fresh[-1] + 1
         pipeline.writer.counts.total += len(fresh)
         await _window(opened, pipeline, copy, fresh)
+
+
+async def _fresh(
+    mailbox: Mailbox, opened: OpenFolder, writer: Writer, copy: FolderCopy
+) -> tuple[OpenFolder, Sequence[int]]:
+    """What is new in a folder, once it is known what has left it: one may be the other, there and back."""
+    async with writer.db.transaction(writer.tenant) as conn:
+        stored = await folders.uids(conn, writer.tenant, copy.folder.id)
+    opened, listed = await complete_listing(mailbox, opened, stored)
+    if copy.validity:
+        gone = compare(stored, listed).extra
+        copy.removed = [uid for uid in gone if uid >= opened.shown_from]
+        writer.leaving[copy.folder.id] = copy.removed
+    return opened, [uid for uid in listed if uid >= copy.seen_next]
 
 
 async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:

@@ -82,7 +82,7 @@ async def look(
         cursor = await writer.begin(folder, status.validity)
     stored, unnumbered = await _stored(writer, folder)
     is_first = cursor.is_first if cursor else not stored
-    opened, listed = await _listed(mailbox, opened, stored, unnumbered)
+    opened, listed = await complete_listing(mailbox, opened, stored, unnumbered)
     difference = compare(stored, listed)
     waiting, suspects = await _parked(writer, folder, status, listed, parked)
     missing = await in_scope(opened, wish.scope, difference.missing)
@@ -124,8 +124,8 @@ async def _stored(writer: Writer, folder: Folder) -> tuple[Sequence[int], int]:
         return stored, len(await places.unnumbered(conn, writer.tenant, folder.id))
 
 
-async def _listed(
-    mailbox: Mailbox, opened: OpenFolder, stored: Sequence[int], unnumbered: int
+async def complete_listing(
+    mailbox: Mailbox, opened: OpenFolder, stored: Sequence[int], unnumbered: int = 0
 ) -> tuple[OpenFolder, Sequence[int]]:
     """A complete listing. Where it lacks much of what we have, only what a second one lacks too is gone.
 
