@@ -1,7 +1,7 @@
 """Address lists as people's programs write them."""
 
 import pytest
-from mime.test_bombs import seconds
+from costs import seconds
 
 from postroom.mime.addresses import parse
 from postroom.mime.model import Address

@@ -1,10 +1,7 @@
 """Whatever a mail is made of, reading it takes time in proportion to its size, and the result is bounded."""
 
-import gc
-import time
-from collections.abc import Callable
-
 import pytest
+from costs import seconds
 from mime.bombs import BOMBS
 
 from postroom.mime.html import sanitise
@@ -13,24 +10,6 @@ from postroom.mime.model import ParsedMessage
 from postroom.mime.parse import parse
 
 SIZE = 1 << 18
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Of our own processor, and the best of three runs: other programs make one slow, seldom all.
-
-    Without the collection of garbage, whose time is that of what all tests before have left in memory.
-    """
-    best = float("inf")
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(3):
-            start = time.process_time()
-            work()
-            best = min(best, time.process_time() - start)
-    finally:
-        gc.enable()
-    return best
 
 
 def sanitised(message: ParsedMessage) -> str:

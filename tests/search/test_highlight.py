@@ -1,8 +1,7 @@
 """What a highlight shows."""
 
-from time import process_time
-
 import pytest
+from costs import seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search.test_query import NOW
@@ -76,29 +75,21 @@ def test_a_snippet_is_part_of_the_text_and_its_matches_are_in_it(
 
 @pytest.mark.parametrize("piece", ["a ", "a", "' ", "é ", "中", "ab\u0301", "- ", "\u1100\u1161"])
 def test_highlighting_takes_time_in_proportion(piece: str) -> None:
-    def seconds(characters: int) -> float:
-        return min(timed(piece * (characters // len(piece))) for _ in range(3))
+    def cost(characters: int) -> float:
+        text = piece * (characters // len(piece))
+        return seconds(lambda: find_matches(text, ("a a a b", "a*", "中中", "é b", "aaaaaaaaaab")))
 
-    def timed(text: str) -> float:
-        start = process_time()
-        find_matches(text, ("a a a b", "a*", "中中", "é b", "aaaaaaaaaab"))
-        return process_time() - start
-
-    assert seconds(40_000) < 12 * seconds(10_000) + 0.005
+    assert cost(40_000) < 12 * cost(10_000) + 0.005
 
 
 def test_a_phrase_without_end_costs_no_more_than_a_long_one() -> None:
     text = "a " * 10_000
 
-    def seconds(words: int) -> float:
-        return min(timed("a " * words + end) for end in "bcd")  # a pattern is built once for each
+    def cost(words: int) -> float:
+        terms = iter("a " * words + end for end in "bcd")  # a pattern is built once for each
+        return seconds(lambda: find_matches(text, (next(terms),)))
 
-    def timed(term: str) -> float:
-        start = process_time()
-        find_matches(text, (term,))
-        return process_time() - start
-
-    assert seconds(900) < 4 * seconds(MAX_WORDS) + 0.005
+    assert cost(900) < 4 * cost(MAX_WORDS) + 0.005
 
 
 def test_a_long_phrase_is_marked_as_far_as_it_is_looked_for() -> None:
