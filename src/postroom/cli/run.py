@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ import uvloop
 
 from postroom.cli import screen
 from postroom.cli.installation import DEBUG, log_file, read_settings
+from postroom.db.beside import alone
 from postroom.db.model import Busy, DiskFull, Unreachable
 from postroom.errors import PostroomError
 from postroom.settings import Settings
@@ -53,15 +54,10 @@ def carry_out(
     sys.excepthook = partial(_unforeseen, data, as_json)
     try:
         work = begin(read_settings(data, database_url, **more))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with alone(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except PostroomError as error:
         _fail(error, data, database_url, as_json=as_json)
-    except BaseExceptionGroup as group:
-        known = next((each for each in _leaves(group) if isinstance(each, PostroomError)), None)
-        if known is None:
-            raise
-        _fail(known, data, database_url, as_json=as_json)
     except BrokenPipeError:
         raise  # whoever read our output has seen enough
     except OSError as error:
@@ -91,14 +87,6 @@ def _reason(error: OSError) -> str:
         return "The disk is full; make room, then try again."
     what = f"{error.filename}: " if error.filename else ""
     return f"{what}{error.strerror or error}."
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _leaves(each)
-        else:
-            yield each
 
 
 def _unforeseen(

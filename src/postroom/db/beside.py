@@ -3,17 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from types import TracebackType
+
+
+class alone:
+    """Raise the first failure of a block's tasks as it is, not inside the group that a TaskGroup makes of it.
+
+    So that whoever wrote the block can catch what the block raises.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from error.__cause__  # and not in the context of the group
 
 
 @asynccontextmanager
 async def beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run `work` for as long as the block runs; a failure of either cancels the other.
-
-    The first failure is raised as it is, not inside the ExceptionGroup that a TaskGroup makes of it, so
-    that whoever wrote the block can catch what the block raises.
-    """
-    failure: BaseException | None = None
-    try:
+    """Run `work` for as long as the block runs. The first failure of either ends the other, and is raised."""
+    with alone():
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(task) for task in work]
             try:
@@ -21,7 +34,3 @@ async def beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
             finally:
                 for task in tasks:
                     task.cancel()
-    except BaseExceptionGroup as failed:
-        failure = failed.exceptions[0]
-    if failure is not None:
-        raise failure

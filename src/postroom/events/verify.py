@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from postroom.db.beside import alone
 from postroom.db.pool import Connection, Database
 from postroom.ids import TenantId
 
@@ -73,12 +74,10 @@ async def each_batch(
     """Give all rows to `use`, batch by batch in a thread, while PostgreSQL finds the next ones."""
     rows = await store.rows(conn, tenant, None, stream=stream, limit=BATCH)
     while rows:
-        try:
+        with alone():  # so that the transaction can tell what a failure means
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(store.rows(conn, tenant, rows[-1], stream=stream, limit=BATCH))
                 group.create_task(asyncio.to_thread(use, _hashable(rows)))
-        except BaseExceptionGroup as failed:  # as it is, so that the transaction can tell what it means
-            raise failed.exceptions[0] from None
         rows = following.result()
 
 
