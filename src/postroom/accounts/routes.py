@@ -65,14 +65,9 @@ class ErrorOut(BaseModel):
     message: str
 
 
-class AccountOut(BaseModel):
-    id: UUID
-    address: str
-    provider: str
-    state: AccountState
-    reason: str | None = Field(description="Why it is in this state, and what to do.")
-    scope: ScopeOut
-    poll_every_minutes: float | None = Field(description="Null: the installation's default.")
+class SyncStateOut(BaseModel, from_attributes=True):
+    """How the syncs of an account go."""
+
     is_syncing: bool
     last_sync_at: datetime | None
     last_sync_status: SyncStatus | None
@@ -80,6 +75,16 @@ class AccountOut(BaseModel):
     sync_count: int
     verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
     next_sync_at: datetime | None
+
+
+class AccountOut(SyncStateOut):
+    id: UUID
+    address: str
+    provider: str
+    state: AccountState
+    reason: str | None = Field(description="Why it is in this state, and what to do.")
+    scope: ScopeOut
+    poll_every_minutes: float | None = Field(description="Null: the installation's default.")
     created_at: datetime
 
 
@@ -196,7 +201,7 @@ def _every(minutes: float | None) -> timedelta | None:
 async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
     marked = account.sync_started_at is not None
     leased = marked and await desk.is_syncing(conn, account.tenant_id, account.id)
-    now, error = status(account, leased=leased), account.last_sync_error
+    now = status(account, leased=leased)
     return AccountOut(
         id=account.public_id,
         address=account.address,
@@ -205,12 +210,6 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         reason=now.reason,
         scope=ScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
-        is_syncing=now.is_syncing,
-        last_sync_at=now.last_sync_at,
-        last_sync_status=now.last_sync_status,
-        last_sync_error=ErrorOut(code=error["code"], message=error["message"]) if error else None,
-        sync_count=now.sync_count,
-        verified_fresh_at=now.verified_fresh_at,
-        next_sync_at=now.next_sync_at,
         created_at=account.created_at,
+        **SyncStateOut.model_validate(now).model_dump(),
     )

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from postroom.accounts import store as accounts
-from postroom.accounts.routes import ErrorOut
-from postroom.accounts.status import SyncStatus, status
+from postroom.accounts.routes import SyncStateOut
+from postroom.accounts.status import status
 from postroom.db import leases
 from postroom.http.deps import AtDoor, Reader, Syncer, Tx
 from postroom.http.pieces import streamed
@@ -50,14 +50,7 @@ class ParkedPage(BaseModel):
     next: str | None = Field(description="The `cursor` of the next page.")
 
 
-class SyncStatusOut(BaseModel):
-    is_syncing: bool
-    last_sync_at: datetime | None
-    last_sync_status: SyncStatus | None
-    last_sync_error: ErrorOut | None
-    sync_count: int
-    verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
-    next_sync_at: datetime | None
+class SyncStatusOut(SyncStateOut):
     parked: int = Field(description="Messages and folders of it that wait.")
 
 
@@ -121,17 +114,9 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
     leased = await leases.is_held(conn, caller.tenant, f"sync.account:{account.id}")
-    now, error = status(account, leased=leased), account.last_sync_error
-    return SyncStatusOut(
-        is_syncing=now.is_syncing,
-        last_sync_at=now.last_sync_at,
-        last_sync_status=now.last_sync_status,
-        last_sync_error=ErrorOut(code=error["code"], message=error["message"]) if error else None,
-        sync_count=now.sync_count,
-        verified_fresh_at=now.verified_fresh_at,
-        next_sync_at=now.next_sync_at,
-        parked=await quarantine.count(conn, caller.tenant, account.id),
-    )
+    now = SyncStateOut.model_validate(status(account, leased=leased))
+    waiting = await quarantine.count(conn, caller.tenant, account.id)
+    return SyncStatusOut(**now.model_dump(), parked=waiting)
 
 
 def _out(entry: Entry) -> ParkedOut:
