@@ -24,7 +24,7 @@ class TooSoon(TryLater):
 
 @asynccontextmanager
 async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIterator[None]:
-    """One login and what follows. Whoever calls this holds the account's lease. Raises `TooSoon`."""
+    """One login and what follows. Raises `TooSoon`."""
     tenant = account.tenant_id
     async with db.transaction(tenant) as conn:
         wait = await accounts.begin_login(conn, tenant, account.id, pause)

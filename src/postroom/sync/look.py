@@ -104,7 +104,7 @@ async def look(
     )
     if difference.both:
         await _flags(opened, writer, copy, difference.both, cursor if needs is Way.CHANGES else None)
-    if difference.extra and not status.validity:
+    if len(copy.removed) < len(difference.extra):
         copy.is_compared = False  # what it lacks is kept, which may be right and is no proof of equality
     return copy
 

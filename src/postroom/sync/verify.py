@@ -12,7 +12,7 @@ from postroom.ids import FolderId
 from postroom.mail.store import folders, places
 from postroom.providers.model import Mailbox, OpenFolder, RemoteFolder
 
-from . import store
+from . import logins, store
 from .look import WINDOW, in_scope
 from .perform import Means
 from .plan import changed, compare
@@ -30,7 +30,8 @@ class FolderDifference:
     stored: int
     missing: int
     extra: int
-    flags_differ: int
+    flags_differ: int  # or are not told by the server
+    hidden: int = 0  # messages of the copy of which the server shows nothing any more
 
     @property
     def is_equal(self) -> bool:
@@ -38,16 +39,19 @@ class FolderDifference:
 
 
 async def verify(means: Means, account: Account) -> list[FolderDifference]:
-    """Every folder of the mailbox or of the copy, in order of its path. Raises what the provider raises.
+    """Every folder of the mailbox or of the copy, in order of its path.
+
+    Raises `TooSoon`, and what the provider raises.
 
     When all are equal, the account's `verified_fresh_at` says so.
     """
     began = datetime.now(UTC)
-    async with await means.mailbox(account) as mailbox:
+    pause = means.manner.pause
+    async with logins.admitted(means.db, account, pause), await means.mailbox(account) as mailbox:
         remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
         found = [await _folder(means.db, mailbox, account, folder) for folder in remote]
     gone = await _gone(means.db, account, {folder.name for folder in remote})
-    if all(folder.is_equal for folder in (*found, *gone)):
+    if all(folder.is_equal and not folder.hidden for folder in (*found, *gone)):
         async with means.db.transaction(account.tenant_id) as conn:
             await accounts.mark_compared(conn, account.tenant_id, account.id, began, is_equal=True)
     return sorted([*found, *gone], key=lambda folder: folder.path)
@@ -67,9 +71,10 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
     missing = await in_scope(opened, account.scope, difference.missing)
     both = difference.both
     differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
-    extra = sum(uid >= opened.shown_from for uid in difference.extra) + unnumbered
+    hidden = sum(uid < opened.shown_from for uid in difference.extra)
+    extra = len(difference.extra) - hidden + unnumbered
     return FolderDifference(
-        remote.path, len(both) + len(missing), len(stored) + unnumbered, len(missing), extra, differ
+        remote.path, len(both) + len(missing), len(stored) + unnumbered, len(missing), extra, differ, hidden
     )
 
 
@@ -82,7 +87,8 @@ async def _flags_differ(
         seen = await opened.scan(window)
         async with db.transaction(account.tenant_id) as conn:
             known = await folders.flags(conn, account.tenant_id, folder, window)
-        total += len(changed(known, {item.uid: item.flags for item in seen if item.flags is not None}))
+        told = {item.uid: item.flags for item in seen if item.flags is not None}
+        total += len(changed(known, told)) + len(window) - len(told)  # unknown is not equal
     return total
 
 
