@@ -145,3 +145,12 @@ def test_a_process_whose_parent_is_gone_ends_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_workshop_that_never_starts_a_process_opens_nothing() -> None:
+    before = os.listdir("/proc/self/fd")
+
+    shops = [Workshop() for _ in range(10)]
+
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(shops) == 10

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -63,7 +63,6 @@ class Workshop:
 
     def __init__(self, context: BaseContext | None = None, processes: int = 1) -> None:
         self._context, self._count = context, processes
-        self._arena = Arena()
         self._processes: ProcessPoolExecutor | None = None
         self._started: Future[None] | None = None
 
@@ -116,7 +115,12 @@ class Workshop:
     def close(self) -> None:
         if self._processes is not None:
             self._processes.shutdown(wait=True, cancel_futures=True)
-        self._arena.close()
+        if "_arena" in vars(self):
+            self._arena.close()
+
+    @cached_property
+    def _arena(self) -> Arena:
+        return Arena()  # for the first process: without one, nothing has to be closed
 
     def _ready(self) -> ProcessPoolExecutor | None:
         """A process that has started; begins to start one when there is none: a thread bridges the time."""
