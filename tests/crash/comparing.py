@@ -105,8 +105,8 @@ def _is_same(place: Place, before: Folders, after: Folders) -> bool:
 def check_told(now: Quiet, before: Quiet, *, loosely: bool = False) -> None:
     """Each change has its event, and nothing else has one. Raises `Wrong`.
 
-    `loosely`: the connection broke. The folder that was being opened is looked at last the next time, when
-    what left it may have been found elsewhere: then a move is told as a copy and its end.
+    `loosely`: the connection broke. The folder that was being opened comes last the next time: what left it
+    and came back there may have been found elsewhere by then.
     """
     names = before.stored.folders | now.stored.folders | dict(_words(before)) | dict(_words(now))
     told = Counter[Key]()
@@ -114,11 +114,14 @@ def check_told(now: Quiet, before: Quiet, *, loosely: bool = False) -> None:
         if kind != "sync.released":
             told[names.get(about, about), kind] += count
     about_parked = Counter((name, "sync.parked") for name in _newly_parked(now, before))
-    ways = news(before.state, now.state)
-    words = unclear(before.state, now.state) | (set(names.values()) if loosely else frozenset())
+    ways, words = news(before.state, now.state, loosely=loosely), unclear(before.state, now.state)
     wrong = [way.differs(plain(told - about_parked, words), words) for way in ways]
     if all(wrong) or about_parked - told:
-        raise Wrong("told", wrong[0])
+        wrong_ = Wrong("told", wrong[0])
+        wrong_.add_note(
+            "\n".join(f"{one.kind} {one.body}" for one in now.stored.entries[len(before.stored.entries) :])
+        )
+        raise wrong_
 
 
 def _words(quiet: Quiet) -> Iterator[tuple[str, str]]:

@@ -157,12 +157,16 @@ class News:
         )
 
 
-def news(before: Folders, after: Folders) -> list[News]:
+def news(before: Folders, after: Folders, *, loosely: bool = False) -> list[News]:
     """What a sync has to tell of the way from `before` to `after`; any one of several, where more are true.
 
     Folders may be paired by their names or by what they are. It matters only when names were given to others.
+    `loosely`: mail that lies under another number in the same folder may have left it and come back.
     """
-    return [_news(before, after, pairs) for pairs in _pairings(before, after)]
+    found_again = [True, False] if loosely else [True]
+    return [
+        _news(before, after, pairs, is_same) for pairs in _pairings(before, after) for is_same in found_again
+    ]
 
 
 def unclear(before: Folders, after: Folders) -> frozenset[str]:
@@ -212,7 +216,7 @@ def _pairings(before: Folders, after: Folders) -> Iterator[dict[str, str]]:
     }
 
 
-def _news(before: Folders, after: Folders, pairs: Mapping[str, str]) -> News:
+def _news(before: Folders, after: Folders, pairs: Mapping[str, str], found_again: bool) -> News:
     must, may = Counter[Key](), Counter[Key]()
     lost, new = Counter[str](), Counter[str]()
     for name in before.keys() - pairs.keys():
@@ -226,20 +230,23 @@ def _news(before: Folders, after: Folders, pairs: Mapping[str, str]) -> News:
             must[now, "mail.folder_renamed"] += 1
         if before[old].validity != after[now].validity:
             (must if before[old].mails else may)[now, "mail.folder_renumbered"] += 1
-        must += _changed(before[old], after[now], lost, new)
+        must += _changed(before[old], after[now], lost, new, found_again)
     for word in lost.keys() | new.keys():
         must += _gone_and_come(word, lost[word], new[word], before, after)
     return News(must, may)
 
 
-def _changed(before: Folder, after: Folder, lost: Counter[str], new: Counter[str]) -> Counter[Key]:
+def _changed(
+    before: Folder, after: Folder, lost: Counter[str], new: Counter[str], found_again: bool
+) -> Counter[Key]:
     """Flags that changed in one folder. What else is gone or new there is put with `lost` and `new`."""
     old, now = dict(before.mails), dict(after.mails)
     pairs = []
     if before.validity == after.validity:
         pairs = [(old.pop(uid), now.pop(uid)) for uid in before.mails.keys() & after.mails.keys()]
-    pairs += _same(old, now, lambda mail, other: mail == other)  # found again under another number
-    pairs += _same(old, now, lambda mail, other: mail.word == other.word)
+    if found_again or before.validity != after.validity:  # under another number
+        pairs += _same(old, now, lambda mail, other: mail == other)
+        pairs += _same(old, now, lambda mail, other: mail.word == other.word)
     lost.update(mail.word for mail in old.values())
     new.update(mail.word for mail in now.values())
     return Counter((mail.word, "mail.flags_changed") for mail, other in pairs if mail.flags != other.flags)
