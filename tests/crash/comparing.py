@@ -41,12 +41,15 @@ class Quiet:
         return found
 
 
-def compare(now: Quiet, before: Quiet, most: Counter[str], absent: Iterable[str] = ()) -> None:
-    """Raises `Wrong`. `most`: how many ids a word may have; `absent`: words that lay nowhere for a while."""
+def compare(now: Quiet, before: Quiet, most: Counter[str], unsure: Iterable[str] = ()) -> None:
+    """Raises `Wrong`. `most`: how many ids a word may have; `unsure`: words that may have got another one.
+
+    They lay nowhere for a while, or two in one folder, which makes them two messages: either may have gone.
+    """
     _equal(now)
     if repeated := Counter({word: len(ids) for word, ids in now.ids().items()}) - most:
         raise Wrong("repeated", repeated)
-    _same_ids(now, before, frozenset(absent))
+    _same_ids(now, before, frozenset(unsure))
     if now.stored.wrong or now.stored.messages != now.stored.state.keys():
         raise Wrong("inconsistent", now.stored.wrong)
     told = replay(now.stored.entries)
@@ -81,12 +84,12 @@ def _equal(now: Quiet) -> None:
         raise Wrong("parked", now.stored.parked ^ now.parked)
 
 
-def _same_ids(now: Quiet, before: Quiet, absent: frozenset[str]) -> None:
+def _same_ids(now: Quiet, before: Quiet, unsure: frozenset[str]) -> None:
     """A mail keeps its id wherever it goes, as long as it lies anywhere."""
     new = now.ids()
     for word, ids in before.ids().items():
         left = new.get(word, set())
-        if word not in absent and len(ids & left) < min(len(ids), len(left)):
+        if word not in unsure and len(ids & left) < min(len(ids), len(left)):
             raise Wrong("repeated", f"{word} has another id")
     for place, copy in before.stored.placed.items():
         if _is_same(place, before.state, now.state) and now.stored.placed[place].message != copy.message:
