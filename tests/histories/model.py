@@ -183,7 +183,9 @@ class World:
         before = self._in_folder.get((key, raw))
         if before is None or key in self.since[raw].folders:
             return []
-        if key in self.renumbered:  # equal mails of one folder cannot be told apart then
+        if key in self.renumbered and self.is_vague:  # nobody could see that its numbers mean other mails
+            return []
+        if key in self.renumbered or self.is_vague:  # equal mails of one folder cannot be told apart then
             same = sorted(one for _, one in before) == sorted(one for _, one in now)
         else:
             same = before == now
