@@ -103,6 +103,9 @@ async def test_a_connected_mailbox_is_connected_already_until_its_login_fails(db
 
     assert again.account.public_id == first.account.public_id
     assert again.account.state is AccountState.ACTIVE
+    async with db.transaction(ONE) as conn:
+        told = await log.read(conn, ONE, stream_of(first.account.id))
+    assert [entry.kind for entry in told] == ["accounts.connected", "accounts.changed", "accounts.recovered"]
 
 
 async def test_the_scope_bounds_the_estimate() -> None:

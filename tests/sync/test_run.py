@@ -10,6 +10,7 @@ from servers.tenants import ONE
 from sync.killing import Killer
 from sync.mailboxes import connected, copied, means, told
 
+from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, Scope
 from postroom.db.pool import Database
 from postroom.events import chain
@@ -214,6 +215,22 @@ async def test_a_wrong_password_needs_the_owner(db: Database, dovecot: Dovecot, 
             == "reauth_required"
         )
     assert [entry.kind for entry in await told(db, account)] == ["accounts.reauth_required"]
+
+
+async def test_an_account_recovers_once(db: Database, dovecot: Dovecot, user: str) -> None:
+    account = await connected(db, dovecot, user)
+    async with db.transaction(ONE) as conn:
+        secret = await accounts.secret(conn, ONE, account.id)
+        await conn.execute("UPDATE accounts_account SET secret = NULL WHERE id = $1", account.id)
+    await sync(db, account)
+    async with db.transaction(ONE) as conn:
+        await conn.execute("UPDATE accounts_account SET secret = $2 WHERE id = $1", account.id, secret)
+
+    for _ in range(2):
+        assert (await sync(db, account)).status == "success"
+
+    kinds = [entry.kind for entry in await told(db, account) if entry.kind.startswith("accounts.")]
+    assert kinds == ["accounts.reauth_required", "accounts.recovered"]
 
 
 async def test_an_account_is_synced_by_one_at_a_time(db: Database, dovecot: Dovecot, user: str) -> None:

@@ -86,9 +86,11 @@ async def connect(
             account = await _add(conn, vault, tenant, address, wish, found)
         else:
             account = await _mend(conn, vault, known, wish, found)
-        kind = "accounts.connected" if known is None else "accounts.changed"
-        event = Event(kind, {"account": str(account.public_id)})
-        await log.append(conn, tenant, stream_of(account.id), [event])
+        kinds = ["accounts.connected" if known is None else "accounts.changed"]
+        if known is not None and known.state is AccountState.REAUTH_REQUIRED:
+            kinds.append("accounts.recovered")
+        events = [Event(kind, {"account": str(account.public_id)}) for kind in kinds]
+        await log.append(conn, tenant, stream_of(account.id), events)
     return Connected(account, found.estimate)
 
 

@@ -71,7 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "accounts.reauth_required": Kind(
         "The server refuses an account; its owner must act.", {**ACCOUNT, "code": Type.CODE}
     ),
-    "accounts.recovered": Kind("An account that was in trouble is in order again.", ACCOUNT),
+    "accounts.recovered": Kind("An account that needed its owner is in order again.", ACCOUNT),
     "accounts.removed": Kind("An account and its copy were deleted. Stands in the tenant's stream.", ACCOUNT),
     "sync.parked": Kind("A message is set aside, because it keeps failing.", {**MAIL, "code": Type.CODE}),
     "sync.released": Kind("A message that was set aside is so no more.", MAIL),

@@ -20,7 +20,7 @@ from postroom.accounts import credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.model import LeaseHeld
-from postroom.db.pool import Database
+from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.events import log
 from postroom.events.model import Event, stream_of
@@ -140,6 +140,8 @@ async def _finished(
                 at=now,
                 next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
             )
+            if account.state is AccountState.REAUTH_REQUIRED:
+                await _tell(conn, account, "accounts.recovered")
             return
         state = AccountState.REAUTH_REQUIRED if isinstance(error, NeedsOwner) else AccountState.ERROR
         wait = error.wait if isinstance(error, TryLater) else None
@@ -153,8 +155,12 @@ async def _finished(
             state=state,
         )
         if state is AccountState.REAUTH_REQUIRED and account.state is not state:
-            event = Event("accounts.reauth_required", {"account": str(account.public_id), "code": error.code})
-            await log.append(conn, account.tenant_id, stream_of(account.id), [event])
+            await _tell(conn, account, "accounts.reauth_required", code=error.code)
+
+
+async def _tell(conn: Connection, account: Account, kind: str, **more: str) -> None:
+    event = Event(kind, {"account": str(account.public_id), **more})
+    await log.append(conn, account.tenant_id, stream_of(account.id), [event])
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:
