@@ -7,7 +7,7 @@ import pytest
 
 from postroom.db import leases, process
 from postroom.db.leases import acquire, fence, holding, release, renew
-from postroom.db.model import Lease, LeaseHeld, LeaseLost
+from postroom.db.model import Lease, LeaseHeld, LeaseLost, Unreachable
 from postroom.db.pool import Database
 from postroom.ids import TenantId
 
@@ -172,6 +172,23 @@ async def test_the_blocks_own_error_comes_through_as_it_is(db: Database) -> None
         await fail()
     assert isinstance(failed.value.__cause__, KeyError)
     assert await acquire(db, ANN, "account 1", "next") is not None
+
+
+async def test_what_could_not_be_given_back_is_ours_to_take_again_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_db: Database, _lease: Lease) -> None:
+        raise Unreachable("The database is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "release", away)
+        async with holding(db, ANN, "account 1"):
+            assert await acquire(db, ANN, "account 1", process.identity()) is None
+
+    asking = (acquire(db, ANN, "account 1", process.identity()) for _ in range(5))
+    got = [lease for lease in await asyncio.gather(*asking) if lease is not None]
+
+    assert len(got) == 1
 
 
 async def test_the_lease_of_a_process_killed_here_is_free_at_once(db: Database) -> None:

@@ -11,8 +11,9 @@ A row is never deleted, so tokens never start again. All times are the database'
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from weakref import WeakKeyDictionary
 
 from postroom.db import process
 from postroom.db.beside import beside
@@ -23,14 +24,17 @@ from postroom.ids import TenantId
 TTL = timedelta(seconds=30)
 RENEWALS = 3  # in each period, so that two may fail
 
+# The tokens of leases that could not be given back.
+_kept: WeakKeyDictionary[Database, dict[tuple[TenantId, str], int]] = WeakKeyDictionary()
+
 HELD = """
-    SELECT holder
+    SELECT holder, token
       FROM db_lease
      WHERE tenant_id = $1 AND name = $2 AND expires_at > clock_timestamp()
 """
 TAKE = """
     UPDATE db_lease SET holder = $3, token = token + 1, expires_at = clock_timestamp() + $4::interval
-     WHERE tenant_id = $1 AND name = $2 AND (expires_at <= clock_timestamp() OR holder = $5)
+     WHERE tenant_id = $1 AND name = $2 AND (expires_at <= clock_timestamp() OR token = $5)
     RETURNING token
 """
 # Of several that are the first at once all but one do nothing. DO UPDATE would be for one unique key only,
@@ -64,13 +68,15 @@ async def acquire(
     """The lease, or None when somebody else holds it.
 
     `holder` is a `process.identity()`. A holder on this machine whose process is gone loses the lease at
-    once, so that whoever starts again after a kill -9 need not wait.
+    once, so that whoever starts again after a kill -9 need not wait; and so does one of this process that
+    could not give it back, because the database was away.
     """
     async with db.transaction(tenant) as conn:
-        holding = await conn.fetchval(HELD, tenant, name)
-        if holding is not None and not process.is_dead(holding):
+        holding, held = await conn.fetchrow(HELD, tenant, name) or (None, None)
+        is_ours = held is not None and held == _kept.get(db, {}).get((tenant, name))
+        if holding is not None and not is_ours and not process.is_dead(holding):
             return None
-        token = await conn.fetchval(TAKE, tenant, name, holder, ttl, holding)
+        token = await conn.fetchval(TAKE, tenant, name, holder, ttl, held)
         if token is None:
             token = await conn.fetchval(BEGIN, tenant, name, holder, ttl)
     return None if token is None else Lease(tenant, name, token)
@@ -91,7 +97,7 @@ async def release(db: Database, lease: Lease) -> None:
 
 async def is_held(conn: Connection, tenant: TenantId, name: str) -> bool:
     """Whether anybody holds it now, or died holding it a moment ago."""
-    return await conn.fetchval(HELD, tenant, name) is not None
+    return await conn.fetchrow(HELD, tenant, name) is not None
 
 
 async def fence(conn: Connection, lease: Lease) -> None:
@@ -117,9 +123,11 @@ async def holding(db: Database, tenant: TenantId, name: str, *, ttl: timedelta =
         async with beside(_keep(db, lease, ttl)):
             yield lease
     finally:
-        with suppress(Unreachable, Busy, TimeoutError):  # then it runs out by itself
+        try:
             async with asyncio.timeout(2):
                 await release(db, lease)
+        except (Unreachable, Busy, TimeoutError):  # then it runs out by itself, or we take it again
+            _kept.setdefault(db, {})[tenant, name] = lease.token
 
 
 async def _keep(db: Database, lease: Lease, ttl: timedelta) -> None:
