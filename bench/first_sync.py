@@ -55,6 +55,19 @@ sys.exit(done.returncode)
 """
 
 
+WITHOUT_LOG = """
+from postroom.cli.main import main
+from postroom.events import log
+
+async def append(*_given):
+    pass
+
+log.append = append
+main()
+"""
+POSTROOM = ("-m", "postroom.cli")
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
     seconds: float
@@ -80,6 +93,22 @@ def run(server: Dovecot, user: str, messages: int, runs: int) -> Table:
     return table
 
 
+def log_cost(server: Dovecot, user: str, messages: int, runs: int) -> Table:
+    """Alternating first syncs with and without the log."""
+    told: list[float] = []
+    silent: list[float] = []
+    for number in range(runs):
+        both = [(told, POSTROOM), (silent, ("-c", WITHOUT_LOG))]
+        for found, program in both if number % 2 else reversed(both):
+            found.append(_ours(server, user, messages, program).seconds)
+    table = Table(f"First sync of {messages:,} messages, {runs} runs each", ["", "messages a second"])
+    table.add("with the log", _rates(messages, told))
+    table.add("without it", _rates(messages, silent))
+    longer = [with_it / without - 1 for with_it, without in zip(told, silent, strict=True)]
+    table.note(f"The log takes {spread([100 * each for each in longer], 1)} % more time (goal: at most 10).")
+    return table
+
+
 def _rates(messages: int, seconds: Sequence[float]) -> str:
     return spread([messages / each for each in seconds], 0)
 
@@ -89,10 +118,10 @@ def _times(theirs: Sequence[float], ours: Sequence[Timed], goal: float) -> str:
     return ratio(pairs[len(pairs) // 2], goal=goal)
 
 
-def _ours(server: Dovecot, user: str, messages: int) -> Timed:
+def _ours(server: Dovecot, user: str, messages: int, program: Sequence[str] = POSTROOM) -> Timed:
     """Connect outside the clock, as mbsync's configuration is; then `postroom sync`, server start and all."""
     home = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
-    postroom = [sys.executable, "-m", "postroom.cli"]
+    postroom = [sys.executable, *program]
     environment = os.environ | {"POSTROOM_DATA": str(home / "data")}
     try:
         connect = ["connect", f"{user}@example.org", "--username", user, "--password-file", "-"]

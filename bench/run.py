@@ -20,7 +20,7 @@ SEED = 1
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument(
-        "only", nargs="*", help="mime, protocol, first_sync (by default these), large_folder, log"
+        "only", nargs="*", help="mime, protocol, first_sync (by default these), large_folder, log, log_cost"
     )
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -33,7 +33,7 @@ def main() -> None:
         print(large_folder.run(chosen.messages), flush=True)
     if "log" in only:
         print(log.run(chosen.messages), flush=True)
-    if not {"protocol", "first_sync"} & set(only):
+    if not {"protocol", "first_sync", "log_cost"} & set(only):
         return
     with running() as server:
         user = server.user("bench")
@@ -44,6 +44,8 @@ def main() -> None:
             print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
         if "first_sync" in only:
             print(first_sync.run(server, user, chosen.messages, chosen.runs), flush=True)
+        if "log_cost" in only:
+            print(first_sync.log_cost(server, user, chosen.messages, chosen.runs), flush=True)
 
 
 if __name__ == "__main__":
