@@ -263,7 +263,8 @@ def test_enabled_is_believed_without_the_word() -> None:
 
 
 def test_plain_text_behind_the_starttls_answer_is_an_injection() -> None:
-    for injected in (b"P1 OK\r\n* CAPABILITY X\r\n", b"P1 OK\r\nP2 OK fake", b"P1 OK\r\n "):
+    large = b"P1 OK\r\n* 1 FETCH (BODY[] {%d}\r\n" % (1 << 40)
+    for injected in (b"P1 OK\r\n* CAPABILITY X\r\n", b"P1 OK\r\nP2 OK fake", b"P1 OK\r\n ", large):
         connection = Connection(require_tls=True)
         talk(READY + "C: P1 STARTTLS", connection, commands.starttls())
         connection.receive(injected)

@@ -139,7 +139,7 @@ class Connection:
             if self.state is not State.ENDED:
                 self._read(data, events)
         except (RemoteError, OSError) as error:
-            self.fail(error)
+            self.fail(Insecure(INJECTED) if self._upgrading else error)
         return events
 
     def _read(self, data: bytes, events: list[Event]) -> None:
