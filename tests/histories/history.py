@@ -223,6 +223,9 @@ class History:
         places = {name: copy.ids().get(encode_name(name), []) for name in self.world.folders}
         folder_ids = {name: copy.folders[encode_name(name)] for name in self.world.folders}
         if reasons := self.world.judge(places, folder_ids):
+            self._tell("the log of these, and the folders:")
+            self.story += await stored.told_of(self._judge, self._account, " ".join(reasons))
+            self.story += map(str, folder_ids.items())
             self._fail("repeated", reasons)
         if reasons := await stored.wrong_bytes(self._judge, copy):
             self._fail("lost", reasons)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
 from servers.tenants import ONE
 
 from postroom.accounts.model import Account
@@ -109,6 +110,16 @@ async def wrong_log(db: Database, account: Account, copy: Stored) -> list[str]:
     if missing := set(copy.folders.values()) - told.folders:
         wrong.append(f"the log knows nothing of the folders {sorted(missing)}")
     return wrong
+
+
+async def told_of(db: Database, account: Account, text: str) -> list[str]:
+    """The events of messages whose ids stand in this text."""
+    async with db.transaction(ONE) as conn:
+        entries = await log.read(conn, ONE, stream_of(account.id), limit=1_000_000)
+    about = [(entry, orjson.loads(entry.body).get("message")) for entry in entries]
+    return [
+        f"{entry.at} {entry.kind} {entry.body}" for entry, message in about if message and message in text
+    ]
 
 
 async def written(db: Database, account: Account) -> frozenset[tuple[object, ...]]:
