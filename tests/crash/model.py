@@ -172,18 +172,12 @@ def news(before: Folders, after: Folders, *, loosely: bool = False) -> list[News
 def unclear(before: Folders, after: Folders) -> frozenset[str]:
     """Words of which nobody can tell which of their places became which.
 
-    Some folder holds more than one of them. Or they left a folder that was numbered anew: only when all of it
-    has been read again is it known that they are not there, and by then they may have been found elsewhere.
+    Some folder holds more than one of them.
     """
     found = set[str]()
     for folder in (*before.values(), *after.values()):
         counts = Counter(mail.word for mail in folder.mails.values())
         found |= {word for word, count in counts.items() if count > 1}
-    now = {folder.made: folder for folder in after.values()}
-    for folder in before.values():
-        if folder.made in now and now[folder.made].validity != folder.validity:
-            left = {mail.word for mail in now[folder.made].mails.values()}
-            found |= {mail.word for mail in folder.mails.values()} - left
     return frozenset(found)
 
 

@@ -207,12 +207,34 @@ async def test_a_new_validity_is_told_once_and_beside_it_only_what_is_different(
         "delivered": {"mail.added": 1},
         "expunged": {"mail.removed": 1},
         "flagged": {"mail.flags_changed": 1},
-        "moved": {"mail.copied": 1, "mail.left": 1},
+        "moved": {"mail.moved": 1},
     }[also]
     assert await heard.kinds() == {"mail.folder_renumbered": 1} | different
     held = {copy.public_id for copy in (await copied(db, account)).values()}
     assert {copy.public_id for copy in before.values()} - held == set() or also == "expunged"
     await assert_equal(db, account, server)
+
+
+@pytest.mark.parametrize("offers", [(), ("objectid",), ("plain",)])
+async def test_mail_that_moves_between_folders_that_are_all_numbered_anew_moves(
+    offers: tuple[str, ...], db: Database
+) -> None:
+    async with serve(messages=40, folder_count=3, offers=offers) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        before = await messages(db, account)
+        heard = await Heard.from_now(db, account)
+        every = list(server.mailbox.folders.values())
+        for source, target in zip(every, [*every[1:], every[0]], strict=True):
+            move(source, target, *list(source.messages)[:3])
+        for folder in every:
+            folder.change_validity()
+
+        await sync(db, account)
+
+        assert await heard.kinds() == {"mail.folder_renumbered": len(every), "mail.moved": 3 * len(every)}
+        assert await messages(db, account) == before
+        await assert_equal(db, account, server)
 
 
 async def test_equal_mails_in_a_folder_stay_two_through_a_new_validity(

@@ -13,7 +13,7 @@ the stored message                                    is the one that came
   lies in this folder                                   no: that is another one
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from operator import attrgetter
 from uuid import UUID
@@ -65,6 +65,21 @@ def match(
     for same in candidates.values():
         same.sort(key=attrgetter("order"))
     return [_taken(candidates.get(mail.key, []), mail.flags) for mail in arrived]
+
+
+def undecided(folder: FolderId, known: Iterable[Known], doubtful: Set[FolderId]) -> set[bytes | str]:
+    """Keys of mail that comes into `folder` and may have left one of which nobody knows yet what lies there.
+
+    Those are the `doubtful` ones: they are numbered anew, and not all of their mail has been found again.
+    """
+    others = doubtful - {folder}
+    waiting, here = set(), set()
+    for message in known:
+        if (place := message.places.get(folder)) is not None:
+            here |= {message.key} if place.uid < 0 else set()
+        elif any(where in others and place.uid < 0 for where, place in message.places.items()):
+            waiting.add(message.key)
+    return waiting - here
 
 
 def _found(message: Known, folder: FolderId, named: UUID, leaving: Leaving) -> Found | None:

@@ -5,6 +5,7 @@
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
 
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ class _Run:
         """Copy what the folders that have been looked at need, and forget what has gone."""
         self._writer.leaving = {copy.folder.id: copy.removed for copy in self._copies}
         self._writer.leaving |= {folder.id: EVERYTHING for folder in gone}
+        self._writer.doubtful = frozenset(copy.folder.id for copy in self._copies if copy.is_renumbered)
         async with self._pipeline.running():
             try:
                 await self._copy()
@@ -240,15 +242,33 @@ class _Run:
         for copy in self._copies:
             if copy.suspects:
                 await self._turn(copy, copy_suspects)
+        if self._writer.doubtful:
+            await self._copy_later()
+
+    async def _copy_later(self) -> None:
+        """What may have left a folder that is numbered anew: now it is known what still lies there."""
+        writer = self._writer
+        await self._pipeline.drain()
+        for copy in self._copies:
+            if copy.is_renumbered:
+                gone = await writer.not_found_again(copy.folder)
+                writer.leaving[copy.folder.id] = sorted([*copy.removed, *gone])
+        writer.doubtful = frozenset()
+        for copy in self._copies:
+            if later := writer.later.pop(copy.folder.id, None):
+                copy.todo = array("I", sorted(later))
+                await self._turn(copy, partial(copy_newest, most=len(later)))
 
     async def _turn(self, copy: FolderCopy, step: Callable[..., Awaitable[None]]) -> None:
         async with self._skipping(copy.folder):
             await step(self._mailbox, self._pipeline, copy)
-            if not copy.todo and not copy.suspects and not copy.removed and not copy.is_renumbered:
+            is_last = not self._writer.doubtful and not copy.is_renumbered
+            if is_last and not copy.todo and not copy.suspects and not copy.removed:
                 await self._pipeline.then(partial(self._finish, copy))
             return
         copy.put_off()
         self._writer.leaving.pop(copy.folder.id, None)
+        self._writer.later.pop(copy.folder.id, None)
 
     async def _finish(self, copy: FolderCopy) -> None:
         if copy.removed or copy.is_renumbered or copy.after != copy.before:

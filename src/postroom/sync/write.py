@@ -4,7 +4,7 @@ No transaction is open while we wait for a server.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import Event, stream_of
 from postroom.ids import AccountId, FolderId, TenantId
-from postroom.mail.identity import Arrived
+from postroom.mail.identity import Arrived, undecided
 from postroom.mail.model import Came, Folder, Placed
 from postroom.mail.store import folders, places, write
 from postroom.providers.model import RemoteFolder, RemoteItem
@@ -54,6 +54,8 @@ class Writer:
     workshop: Workshop
     has_statistics: bool = False
     leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
+    doubtful: frozenset[FolderId] = frozenset()  # what these numbered anew hold is not known yet
+    later: dict[FolderId, set[int]] = field(default_factory=dict)  # what may have left one of those, by uid
 
     def is_leaving(self, folder: FolderId, uid: int) -> bool:
         gone = self.leaving.get(folder, ())
@@ -105,8 +107,9 @@ class Writer:
                 self.has_statistics = await write.analyze(conn)
 
     async def _messages(self, folder: Folder, batch: Sequence[Prepared], *, old: datetime | None) -> None:
-        incoming = [mail.incoming for mail in batch]
         async with self._writing() as (conn, events):
+            batch = await self._decided(conn, folder, batch)
+            incoming = [mail.incoming for mail in batch]
             placed = await write.add(conn, self.tenant, self.account, folder, incoming, self.is_leaving)
             new = [(one, mail) for one, mail in zip(placed, batch, strict=True) if one.came is Came.ADDED]
             await blobs.keep(conn, self.tenant, [mail.packed for _, mail in new if mail.file is None])
@@ -119,6 +122,21 @@ class Writer:
             events += news.of_placed(placed, folder, backfill=backfill)
         self._count(placed)
 
+    async def _decided(
+        self, conn: Connection, folder: Folder, batch: Sequence[Prepared]
+    ) -> Sequence[Prepared]:
+        """Without the mail that will be asked for again, when it is known whether it moved here."""
+        if not self.doubtful:
+            return batch
+        digests = [mail.incoming.digest for mail in batch]
+        known = await places.known_content(conn, self.tenant, self.account, digests)
+        waiting = undecided(folder.id, known, self.doubtful)
+        self._put_off(folder, [mail.incoming.uid for mail in batch if mail.incoming.digest in waiting])
+        return [mail for mail in batch if mail.incoming.digest not in waiting]
+
+    def _put_off(self, folder: Folder, uids: Iterable[int]) -> None:
+        self.later.setdefault(folder.id, set()).update(uids)
+
     async def place_known(self, folder: Folder, items: Sequence[RemoteItem]) -> set[int]:
         """Let those lie in a folder whose content we have, by the server's own id for it; return their uids.
 
@@ -128,16 +146,20 @@ class Writer:
             objects = {item.object_id: item.size for item in items if item.object_id is not None}
             known = await places.known_objects(conn, self.tenant, self.account, folder.id, list(objects))
             known = [one for one in known if objects[str(one.key)] in {None, one.size}]
+            waiting = undecided(folder.id, known, self.doubtful)
+            later = {item.uid for item in items if item.object_id in waiting}
             arrived = [
                 (item.uid, Arrived(item.object_id or "", (item.flags or frozenset()) - {"\\Recent"}))
                 for item in items
+                if item.uid not in later
             ]
             settled = await places.settle(conn, self.tenant, folder, arrived, known, self.is_leaving)
             placed = [one for one in settled if one is not None]
             events += await self._unpark(conn, folder, [one.uid for one in placed])
             events += news.of_placed(placed, folder)
         self._count(placed)
-        return {one.uid for one in placed}
+        self._put_off(folder, later)
+        return {one.uid for one in placed} | later
 
     def _count(self, placed: Sequence[Placed]) -> None:
         self.counts.added += sum(one.came is Came.ADDED for one in placed)
@@ -233,7 +255,7 @@ class Writer:
         What was not found again in a folder with new numbers is gone, unless some of its mail cannot be had.
         """
         if is_renumbered:
-            removed = [*removed, *await self._not_found_again(folder)]
+            removed = [*removed, *await self.not_found_again(folder)]
         last = max(len(removed) - 1, 0) // AT_ONCE * AT_ONCE
         for start in range(0, last + 1, AT_ONCE):
             async with self._writing() as (conn, events):
@@ -241,7 +263,8 @@ class Writer:
                 if cursor is not None and start == last:
                     await store.move(conn, self.tenant, folder.id, cursor)
 
-    async def _not_found_again(self, folder: Folder) -> Sequence[int]:
+    async def not_found_again(self, folder: Folder) -> Sequence[int]:
+        """What stands for the numbers of mail that a folder with new numbers does not hold any more."""
         async with self.db.transaction(self.tenant) as conn:
             if await store.is_waiting(conn, self.tenant, folder.id, TOO_LARGE):
                 return ()
