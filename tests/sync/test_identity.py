@@ -291,6 +291,23 @@ async def test_a_renamed_folder_is_the_same_and_so_is_all_its_mail(
     await assert_equal(db, account, server)
 
 
+async def test_a_renamed_folder_whose_mail_cannot_be_had_is_known_later(
+    db: Database, server: LabServer, account: Account
+) -> None:
+    before, folders_before = await messages(db, account), await folder_ids(db, account)
+    server.mailbox.rename("Sent", "Sent items")
+    server.faults.switch_on("body-missing")
+
+    outcome = await sync(db, account)
+
+    assert [skipped.path for skipped in outcome.counts.skipped] == ["Sent", "Sent items"]
+    server.faults.switch_off("body-missing")
+    await sync(db, account)
+    assert (await folder_ids(db, account))["Sent items"] == folders_before["Sent"]
+    assert await messages(db, account) == before
+    await assert_equal(db, account, server)
+
+
 async def test_two_folders_can_swap_their_names(db: Database, server: LabServer, account: Account) -> None:
     server.mailbox.create("A").deliver(b"Subject: a\r\n\r\n")
     server.mailbox.create("B").deliver(b"Subject: b\r\n\r\n")

@@ -47,6 +47,7 @@ class Renames:
 
     pairs: list[tuple[Folder, RemoteFolder]] = field(default_factory=list)
     undecided: set[bytes] = field(default_factory=set)  # names of ours that nothing is concluded of
+    unsure: set[bytes] = field(default_factory=set)  # names of the server's that may be theirs now
 
 
 async def renames(
@@ -73,11 +74,13 @@ async def renames(
                 raise
             except (FolderGone, Incomplete, ServerRefused):
                 found.undecided.add(folder.name)
+                found.unsure.add(remote.name)
                 continue
             if same:
                 found.pairs.append((folder, remote))
                 lost.remove(folder)
                 break
+    found.unsure -= {remote.name for _, remote in found.pairs} | known.keys()
     return found
 
 
@@ -135,8 +138,10 @@ async def _same_contents(
     opened: OpenFolder, items: Sequence[RemoteItem], digests: Mapping[int, bytes]
 ) -> bool:
     small = [item for item in items if item.size is not None and item.size <= SMALL]
-    fetched = opened.fetch(_spread(small, MOST_CONTENTS))
-    same = [_digest(one) == digests[one.uid] async for one in fetched if isinstance(one, RemoteMessage)]
+    fetched = [one async for one in opened.fetch(_spread(small, MOST_CONTENTS))]
+    same = [_digest(one) == digests[one.uid] for one in fetched if isinstance(one, RemoteMessage)]
+    if fetched and not same:
+        raise Incomplete("The server hands out none of the messages by which the folder could be known.")
     return bool(same) and all(same)
 
 

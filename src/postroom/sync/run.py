@@ -48,6 +48,7 @@ FIRST = 200  # messages of each folder that come before anything older
 PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
 TURN = 1000  # messages of a folder before the inbox is looked at again
 ORDER = (FolderRole.INBOX, FolderRole.SENT, FolderRole.DRAFTS, FolderRole.ARCHIVE)
+UNSURE = Incomplete("It may be a folder that had another name; its messages could not be compared yet.")
 MISSED = Incomplete("The server left this folder out of its list; nothing is concluded from that.")
 EVERYTHING = range(-(1 << 63), 1 << 63)  # every uid, those that stand for an unknown one as well
 EVER = datetime.max.replace(tzinfo=UTC)
@@ -109,8 +110,12 @@ class _Run:
         ]
         chosen.sort(key=_rank)
         self._counts.folders = len(chosen)
-        known, gone = await self._folders(known, cursors, listed, chosen)
-        pairs = [(remote, await self._save(remote, known.get(remote.name))) for remote in chosen]
+        known, gone, unsure = await self._folders(known, cursors, listed, chosen)
+        pairs = [
+            (remote, await self._save(remote, known.get(remote.name)))
+            for remote in chosen
+            if remote.name not in unsure
+        ]
         for some in self._failing.parted(pairs, cursors):
             for remote, folder in some:
                 await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
@@ -151,8 +156,9 @@ class _Run:
         cursors: Mapping[FolderId, Cursor],
         listed: Sequence[RemoteFolder],
         chosen: Sequence[RemoteFolder],
-    ) -> tuple[Mapping[bytes, Folder], list[Folder]]:
-        """Follow renames; return the folders by the names that they have now, and those that are gone.
+    ) -> tuple[Mapping[bytes, Folder], list[Folder], set[bytes]]:
+        """Follow renames; return the folders by the names that they have now, those that are gone, and the
+        names of which nobody knows yet whether they are new.
 
         A folder is gone that two listings lack. An empty list is a server's mistake, not its mailbox. One
         that is deleted while others lie below it stays in the list as a name that holds no mail.
@@ -174,7 +180,10 @@ class _Run:
             missed |= again
         for name in sorted(missed):  # nobody looks at these in this sync: that shall be known
             self._skip(known[name].path, MISSED)
-        return now, [now[name] for name in sorted(gone)] if listed else []
+        for remote in chosen:
+            if remote.name in found.unsure:
+                self._skip(remote.path, UNSURE)
+        return now, [now[name] for name in sorted(gone)] if listed else [], found.unsure
 
     async def _stored(
         self,
