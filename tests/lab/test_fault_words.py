@@ -89,6 +89,7 @@ UNSAID = {  # the command, and what its answer holds unless the fault is on
     "vanished-once": (CHANGED, r"VANISHED \(EARLIER\) 2"),
     "uid-missing": (FETCH, r"\(UID 1 "),
     "gone-in-fetch": (FETCH, r"\(UID 3 "),
+    "left-out": ("zz UID FETCH 1:* (FLAGS)", r"\(UID 3 "),
     "appenduid-missing": ("zz UID COPY 1 Sent", "COPYUID"),
     "keywords-dropped": ("zz UID STORE 1 +FLAGS (odd)", "odd"),
     "date-missing": (FETCH, "INTERNALDATE"),

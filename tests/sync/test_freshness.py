@@ -83,7 +83,7 @@ async def test_what_the_numbers_hide_is_found_once_a_day_or_when_asked(db: Datab
         await assert_equal(db, account, server)
 
 
-@pytest.mark.parametrize("fault", ["unavailable-uid", "no-flags-in-fetch", "select-fails"])
+@pytest.mark.parametrize("fault", ["unavailable-uid", "no-flags-in-fetch", "left-out", "select-fails"])
 async def test_nothing_is_proven_while_something_could_not_be_had(db: Database, fault: str) -> None:
     async with serve(messages=60, folder_count=2, faults=[fault]) as server:
         account = await connected(db, server)

@@ -54,6 +54,21 @@ async def test_numbers_of_a_copy_that_was_cut_off_are_not_taken_for_those_of_a_n
         await assert_equal(db, account, server)
 
 
+@pytest.mark.parametrize("offer", ["qresync", "condstore", "plain"])
+async def test_a_message_that_the_server_passes_over_is_not_passed_by_the_cursor(
+    db: Database, offer: str
+) -> None:
+    async with serve(messages=20, folder_count=2, offers=[offer], faults=["left-out"]) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        assert len(await copied(db, account)) == 20
+        server.faults.switch_off("left-out")
+
+        await sync(db, account)
+
+        await assert_equal(db, account, server)
+
+
 async def test_a_server_that_wants_less_is_not_asked_for_the_next_folder(db: Database) -> None:
     async with serve(messages=40, folder_count=8, faults=["overquota"]) as server:
         account = await connected(db, server)

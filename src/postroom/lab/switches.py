@@ -129,6 +129,7 @@ CHANGES = (
 )
 FETCHES = (
     Fault("no-flags-in-fetch", "leaves FLAGS out of FETCH answers", 76),
+    Fault("left-out", "passes over UID 3 in every FETCH but those of bodies", 76),
     Fault("empty-body", "sends every body with length zero", 77),
     Fault("body-missing", "leaves bodies out of FETCH answers", 78),
     Fault("bodystructure-invalid", "adds a broken BODYSTRUCTURE to each FETCH answer", 79),

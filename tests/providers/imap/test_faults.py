@@ -188,6 +188,16 @@ async def test_a_search_that_finds_too_little_is_not_believed() -> None:
         assert len(await folder.uids()) > 10
 
 
+async def test_a_message_that_is_passed_over_is_not_gone() -> None:
+    async with mailbox("left-out") as opened:
+        folder = await inbox(opened)
+
+        found = {item.uid: item for item in await folder.scan([2, 3, 4, 4000])}
+
+    assert sorted(found) == [2, 3, 4]
+    assert found[3] == RemoteItem(3, None)
+
+
 async def test_a_search_where_esearch_was_asked_is_understood() -> None:
     async with mailbox("esearch-ignored") as opened:
         folder = await inbox(opened)

@@ -246,13 +246,21 @@ async def test_a_server_that_refuses_everything_is_not_taken_for_a_mailbox_full_
 
 async def test_only_the_answer_that_carries_the_uid_asked_is_taken() -> None:
     wrong = "\n".join([body(7, "not asked"), "* 1 FETCH (BODY[] {6}\r\nno uid)", body(2, "asked"), "OK"])
-    async with speaking({"UID FETCH": wrong}) as (_, mailbox):
+    async with speaking({"UID FETCH": wrong, "UID SEARCH": "* SEARCH\nOK"}) as (_, mailbox):
         got = await fetched(await inbox(mailbox), 2, 3)
 
     two = got[2]
     assert isinstance(two, RemoteMessage)
     assert two.content == b"asked"
     assert got[3] == Unfetched(3, None)
+
+
+async def test_what_is_passed_over_is_gone_only_by_a_complete_listing() -> None:
+    async with speaking({"UID FETCH": "OK", "UID SEARCH": "* SEARCH\nOK"}) as (_, mailbox):
+        folder = await inbox(mailbox)
+        assert folder.status.messages
+        with pytest.raises(Incomplete):
+            await folder.scan([3])
 
 
 async def test_an_empty_body_is_asked_for_once_more_before_it_is_given_up() -> None:

@@ -6,7 +6,7 @@
 
 A window that fails is halved until the message that poisons it stands alone; that one is handed back as
 `Unfetched` and all the others arrive. A message that is left out is asked for once more, alone, as another's
-literal may have swallowed it; left out again, it is gone, unless a search still finds it.
+literal may have swallowed it; left out again, it is gone, unless a search still finds it, or is refused.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from postroom.imap.commands import Command
 from postroom.imap.connection import Completed
 from postroom.imap.errors import CommandFailed
 from postroom.imap.framing import Spool
-from postroom.imap.responses import Fetch, Response, Search
+from postroom.imap.responses import ESearch, Fetch, Response, Search
 from postroom.imap.uids import UidSet
 from postroom.providers.imap.conversation import Conversation, lasting, taken
 from postroom.providers.imap.failures import shown, throttled, translated
@@ -128,15 +128,7 @@ class Fetching:
 
     async def _searched(self) -> AsyncGenerator[Unfetched, None]:
         """What was passed over in silence: gone, or found by a search all the same."""
-        if not self._silent:
-            return
-        found: set[int] = set()
-
-        def take(answer: Response) -> None:
-            if isinstance(answer, Search):
-                found.update(answer.numbers)
-
-        await self._conversation.each([commands.uid_search("UID", str(UidSet.of(self._silent)))], take)
+        found = await still_there(self._conversation, self._silent)
         for uid in self._silent:
             yield self._unfetchable(uid, SILENCE) if uid in found else Unfetched(uid, None)
 
@@ -163,6 +155,27 @@ class Fetching:
 def _meant_body(answer: Fetch) -> bool:
     """Whether this was an answer to us, and not just news of a flag."""
     return answer.flags is None or any(key.startswith("BODY[") for key in answer.attributes)
+
+
+async def still_there(conversation: Conversation, uids: Sequence[int]) -> set[int]:
+    """Of messages that were passed over in silence those that a search finds; all, where it is refused."""
+    found: set[int] = set()
+
+    def take(answer: Response) -> None:
+        match answer:
+            case Search(numbers=numbers):
+                found.update(numbers)
+            case ESearch(all=UidSet() as numbers) if numbers.count <= len(uids):
+                found.update(numbers)
+
+    parts = list(UidSet.of(uids).split())
+    ended = await conversation.each([commands.uid_search("UID", str(part)) for part in parts], take)
+    for part, done in zip(parts, ended, strict=True):
+        if done.failure is not None:
+            if throttled(done.failure):
+                raise done.failure
+            found.update(part)
+    return found
 
 
 def windows(items: Sequence[RemoteItem]) -> Iterator[Window]:

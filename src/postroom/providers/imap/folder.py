@@ -19,7 +19,7 @@ from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
 from postroom.imap.uids import LARGEST, UidSet
 from postroom.providers.imap.conversation import Conversation, lasting
 from postroom.providers.imap.failures import throttled, translated
-from postroom.providers.imap.fetch import fetch
+from postroom.providers.imap.fetch import fetch, still_there
 from postroom.providers.model import (
     Changes,
     FolderStatus,
@@ -84,14 +84,20 @@ class ImapFolder:
         return frozenset(found)
 
     async def scan(self, uids: Sequence[int]) -> Sequence[RemoteItem]:
-        """Flags, size, date; items that the server leaves out even when asked again are None."""
+        """Flags, size, date; items that the server leaves out even when asked again are None.
+
+        So are all of a message that it passes over; only what a complete listing lacks, too, is gone.
+        """
         self._still_open()
         found: dict[int, RemoteItem] = {}
         with translated(self._conversation.settings):
             await self._describe(uids, found)
-            silent = [uid for uid, item in found.items() if item.flags is None]
+            silent = [uid for uid in uids if uid not in found or found[uid].flags is None]
             if silent:
                 await self._describe(silent, found)
+            if passed_over := [uid for uid in silent if uid not in found]:
+                there = await self._still_there(passed_over)
+                found |= {uid: RemoteItem(uid, None) for uid in passed_over if uid in there}
         return [found[uid] for uid in uids if uid in found]
 
     async def changes(self, since: FolderStatus, first: int, last: int) -> Changes | None:
@@ -154,6 +160,12 @@ class ImapFolder:
         yield commands.uid_search("1:*")
         for _ in range(2):
             yield commands.uid_fetch("1:*", ["UID"])
+
+    async def _still_there(self, uids: Sequence[int]) -> set[int]:
+        there = await still_there(self._conversation, uids)
+        if len(there) < len(uids):  # a search may find too little
+            there.update(frozenset(uids).intersection(await self.uids()))
+        return there
 
     async def _listed(self, command: Command) -> Sequence[int] | None:
         """The UIDs that this way of asking gives, ascending; None where the server refuses it."""
