@@ -16,6 +16,8 @@ from .framing import Spool
 from .uids import UidSet
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+MOST = (1 << 63) - 1  # modification sequences (RFC 7162, 7); everything else has fewer bits
+LONGEST_ID = 255  # bytes (RFC 8474, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +275,16 @@ Response = (
 
 
 def number(value: object) -> int | None:
-    """A non-negative number of at most 64 bits; None for `-1`, `9.3736e+06` and whatever else is sent."""
-    return int(value) if isinstance(value, bytes) and value.isdigit() and len(value) <= 20 else None
+    """A non-negative number of at most 63 bits; None for `-1`, `9.3736e+06` and whatever else is sent."""
+    if not (isinstance(value, bytes) and value.isdigit() and len(value) <= 19):
+        return None
+    return found if (found := int(value)) <= MOST else None
 
 
 def object_id(value: object) -> str | None:
     """`(M6d99ac3275bb4e)` of RFC 8474; the parentheses are sometimes missing, or hold NIL."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) and value else None
+    if not (isinstance(value, bytes) and 0 < len(value) <= LONGEST_ID) or b"\0" in value:
+        return None
+    return value.decode("utf-8", "replace")

@@ -67,6 +67,40 @@ async def test_a_list_is_read_however_it_is_written() -> None:
     assert folders[b"INBOX.Gesendet"].role is FolderRole.SENT
 
 
+async def test_no_name_has_a_nul_for_people() -> None:
+    async with speaking({"LIST": '* LIST () "\0" "a&AAA-b"\nOK listed'}) as (_, mailbox):
+        folder = next(one for one in await mailbox.folders() if one.name == b"a&AAA-b")
+
+    assert (folder.path, folder.delimiter) == ("a\ufffdb", "\ufffd")
+
+
+@pytest.mark.parametrize("number", [1 << 63, (1 << 64) - 1, 10**30])
+async def test_a_number_that_is_too_large_was_not_said(number: int) -> None:
+    said = f"* OK [UIDVALIDITY {number}] v\n* OK [UIDNEXT {number}] n\n* OK [HIGHESTMODSEQ {number}] m"
+    status = f"* STATUS INBOX (MESSAGES {number} UIDNEXT {number} UIDVALIDITY {number})\nOK"
+    async with speaking({"EXAMINE": f"* 3 EXISTS\n{said}\nOK", "STATUS": status}) as (_, mailbox):
+        (folder,) = await mailbox.folders()
+        assert folder.status == FolderStatus()
+        assert (await mailbox.open(folder)).status == FolderStatus(messages=3)
+
+
+async def test_what_cannot_be_a_flag_is_none() -> None:
+    answers: dict[str, Answer] = {"UID FETCH": '* 1 FETCH (UID 4 FLAGS (\\Seen "a b" "" x\0y $Later))\nOK'}
+    async with speaking(answers) as (_, mailbox):
+        (item,) = await (await inbox(mailbox)).scan([4])
+
+    assert item == RemoteItem(4, frozenset({"\\Seen", "$Later"}))
+
+
+@pytest.mark.parametrize("id", ["a\0b", "x" * 256])
+async def test_what_cannot_be_an_id_is_none(id: str) -> None:
+    answers: dict[str, Answer] = {"UID FETCH": f"* 1 FETCH (UID 4 FLAGS () EMAILID ({id}))\nOK"}
+    async with speaking(answers, capabilities="OBJECTID") as (_, mailbox):
+        (item,) = await (await inbox(mailbox)).scan([4])
+
+    assert item == RemoteItem(4, frozenset())
+
+
 @pytest.mark.parametrize("refusal", ["BAD no such option", "NO [SERVERBUG] internal", "OK nothing"])
 async def test_a_server_that_fails_at_extended_lists_gets_the_plain_one(refusal: str) -> None:
     def plain_only(command: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -19,6 +20,7 @@ from postroom.imap.responses import Response
 from postroom.providers.imap.settings import ImapSettings
 
 RECENT = frozenset({"\\Recent"})
+NO_FLAG = re.compile(r"[\x00-\x20\x7f]")
 Keep = Callable[[Response], bool]
 
 SILENCE = 60.0  # seconds without a byte while a command runs
@@ -95,9 +97,10 @@ def taken(body: bytes | Spool) -> bytes | BinaryIO:
 def lasting(flags: frozenset[str]) -> frozenset[str]:
     """Without `\\Recent`, which speaks of this session and not of the message (gone in RFC 9051).
 
-    Few combinations make up a whole mailbox: a million messages share them.
+    And without what no flag can be called (RFC 9051, 9: an atom). Few combinations make up a whole mailbox: a
+    million messages share them.
     """
-    return flags - RECENT
+    return frozenset(flag for flag in flags - RECENT if flag and not NO_FLAG.search(flag))
 
 
 class Conversation:

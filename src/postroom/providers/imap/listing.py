@@ -104,8 +104,8 @@ def _folders(conversation: Conversation, answers: Sequence[said.Response]) -> li
         status = numbers.get(name)
         folder = RemoteFolder(
             name=name,
-            path=names.decode(name, utf8=utf8),
-            delimiter=one.delimiter.decode("utf-8", "replace") if one.delimiter else None,
+            path=_storable(names.decode(name, utf8=utf8)),
+            delimiter=_storable(one.delimiter.decode("utf-8", "replace")) if one.delimiter else None,
             selectable=not one.attributes & NOT_SELECTABLE,
             status=status_of(status) if status is not None else None,
         )
@@ -113,6 +113,11 @@ def _folders(conversation: Conversation, answers: Sequence[said.Response]) -> li
     if found and INBOX not in found:  # there is one, listed or not (RFC 9051, 5.1): who opens it will see
         found[INBOX] = (RemoteFolder(INBOX, INBOX.decode()), frozenset())
     return with_roles(list(found.values()))
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no NUL in texts."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def identity(name: bytes) -> bytes:
