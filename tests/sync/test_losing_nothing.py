@@ -69,6 +69,20 @@ async def test_a_message_that_the_server_passes_over_is_not_passed_by_the_cursor
         await assert_equal(db, account, server)
 
 
+async def test_a_message_that_breaks_the_connection_of_a_server_without_validity_is_parked(
+    db: Database,
+) -> None:
+    async with serve(messages=20, folder_count=1, faults=["breaks-on-message", "validity-missing"]) as server:
+        account = await connected(db, server)
+
+        for _ in range(3):
+            await sync(db, account)
+
+        assert len(await copied(db, account)) == 19
+        assert await parked(db) == 1
+        assert (await sync(db, account)).status == "success"
+
+
 async def test_a_server_that_wants_less_is_not_asked_for_the_next_folder(db: Database) -> None:
     async with serve(messages=40, folder_count=8, faults=["overquota"]) as server:
         account = await connected(db, server)

@@ -153,7 +153,7 @@ async def _parked(
     present = frozenset(compare([entry.uid for entry in parked], listed).both)
     if gone := [entry.uid for entry in parked if entry.uid not in present]:
         await writer.unpark(folder, gone)
-    known = [entry for entry in parked if entry.validity == status.validity]
+    known = [entry for entry in parked if entry.validity == (status.validity or 0)]
     waiting = frozenset(entry.uid for entry in known if not entry.is_due)
     suspects = frozenset(entry.uid for entry in known if entry.is_due and entry.code in {SUSPECT, BREAKS})
     return waiting, suspects
