@@ -92,6 +92,22 @@ async def test_nothing_is_proven_while_something_could_not_be_had(db: Database, 
             assert await verified(db, account) is None
 
 
+@pytest.mark.parametrize("from_the_first", [True, False])
+async def test_numbers_without_a_validity_prove_nothing(db: Database, from_the_first: bool) -> None:
+    async with serve(messages=20, folder_count=2) as server:
+        account = await connected(db, server)
+        if not from_the_first:
+            await sync(db, account)
+        before = await verified(db, account)
+        server.faults.switch_on("validity-missing")
+
+        outcome = await sync(db, account, full=True)
+        await verify(means(db), account)
+
+        assert outcome.status == "success"
+        assert await verified(db, account) == before
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -146,9 +146,9 @@ class _Run:
         is_waiting = await self._is_waiting()
         await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
         if all(copy.is_compared for copy in self._copies):
-            await self._writer.compared(
-                began, is_equal=not is_waiting, is_first=self._account.compared_at is None
-            )
+            # Without a validity equal numbers may be those of other mail.
+            is_equal = not is_waiting and all(copy.validity for copy in self._copies)
+            await self._writer.compared(began, is_equal=is_equal, is_first=self._account.compared_at is None)
 
     async def _folders(
         self,

@@ -32,6 +32,7 @@ class FolderDifference:
     extra: int
     flags_differ: int  # or are not told by the server
     hidden: int = 0  # messages of the copy of which the server shows nothing any more
+    is_numbered: bool = True  # the server tells a validity, without which equal numbers prove nothing
 
     @property
     def is_equal(self) -> bool:
@@ -51,7 +52,7 @@ async def verify(means: Means, account: Account) -> list[FolderDifference]:
         remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
         found = [await _folder(means.db, mailbox, account, folder) for folder in remote]
     gone = await _gone(means.db, account, {folder.name for folder in remote})
-    if all(folder.is_equal and not folder.hidden for folder in (*found, *gone)):
+    if all(folder.is_equal and not folder.hidden and folder.is_numbered for folder in (*found, *gone)):
         async with means.db.transaction(account.tenant_id) as conn:
             await accounts.mark_compared(conn, account.tenant_id, account.id, began, is_equal=True)
     return sorted([*found, *gone], key=lambda folder: folder.path)
@@ -74,7 +75,14 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
     hidden = sum(uid < opened.shown_from for uid in difference.extra)
     extra = len(difference.extra) - hidden + unnumbered
     return FolderDifference(
-        remote.path, len(both) + len(missing), len(stored) + unnumbered, len(missing), extra, differ, hidden
+        remote.path,
+        server=len(both) + len(missing),
+        stored=len(stored) + unnumbered,
+        missing=len(missing),
+        extra=extra,
+        flags_differ=differ,
+        hidden=hidden,
+        is_numbered=bool(opened.status.validity),
     )
 
 
