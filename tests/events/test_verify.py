@@ -196,6 +196,20 @@ async def test_a_log_that_was_cut_is_not_sealed(scene: Scene, damage: str) -> No
         await sealing.seal(scene.db, SIGNER, ONE)
 
 
+async def test_a_log_that_was_cut_and_has_grown_again_is_not_sealed(scene: Scene) -> None:
+    end = scene.entries[2]
+    place = f"seq = 3, hash = '\\x{end.hash.hex()}', position = {end.position}"
+    await scene.forger.do("DELETE FROM events_event WHERE stream = 7 AND seq > 3")
+    await scene.forger.do(f"UPDATE events_head SET {place} WHERE stream = 7")  # noqa: S608
+    async with scene.db.transaction(ONE) as conn:
+        await log.append(conn, ONE, SEVEN, [event(number) for number in range(10, 20)])
+
+    with pytest.raises(ChainBroken, match=f"Entry {SEALED} of stream 7"):
+        await sealing.seal(scene.db, SIGNER, ONE)
+
+    assert (SEVEN, SEALED) in await scene.named(kept=False)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

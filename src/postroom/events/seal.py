@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import orjson
 
-from postroom.db.pool import Database
+from postroom.db.pool import Connection, Database
 from postroom.ids import TenantId
 from postroom.vault.sign import Signer
 
@@ -25,7 +25,8 @@ Ends: TypeAlias = dict[int, tuple[int, bytes]]  # stream -> seq, hash
 async def seal(db: Database, signer: Signer, tenant: TenantId) -> Seal:
     """Make a seal, or return the newest where nothing has happened since.
 
-    Raises `ChainBroken` when the log ends before the place that was sealed last: sealing that would hide it.
+    Raises `ChainBroken` when the log ends before the place that was sealed last, or has gone on from another:
+    sealing that would hide it.
     """
     async with db.transaction(tenant) as conn:
         await store.lock_seals(conn, tenant)
@@ -36,6 +37,7 @@ async def seal(db: Database, signer: Signer, tenant: TenantId) -> Seal:
             _require_growth(before, heads)
             if newest and before.heads == heads and before.key == signer.public:
                 return newest
+            await _require_the_same(conn, tenant, before, heads)
         made = _made(signer, tenant, before, heads)
         await store.add_seal(conn, tenant, made)
         return made
@@ -69,6 +71,19 @@ def _read(seal: Seal) -> Sealing:
         raise ChainBroken(
             f"Seal {seal.number} was altered; see `postroom events verify`.", seal=seal.number
         ) from error
+
+
+async def _require_the_same(conn: Connection, tenant: TenantId, before: Sealing, heads: Ends) -> None:
+    """A tail that was cut may have grown again since."""
+    grown = {stream: end for stream, end in before.heads.items() if end != heads[stream]}
+    if (found := await store.not_there(conn, tenant, grown)) is not None:
+        stream, seq = found
+        raise ChainBroken(
+            f"Entry {seq} of stream {stream} is not that of seal {before.number}; see `postroom events "
+            "verify`.",
+            stream=stream,
+            seq=seq,
+        )
 
 
 def _require_growth(before: Sealing, heads: Ends) -> None:

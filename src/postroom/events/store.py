@@ -1,6 +1,6 @@
 """The log's rows as readers and checkers want them. Writing is `log`'s."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -60,6 +60,12 @@ NEWEST_SEAL = """
 SEALS = """
     SELECT number, body, signature FROM events_seal WHERE tenant_id = $1 AND number > $2
      ORDER BY number LIMIT $3
+"""
+NOT_THERE = """
+    SELECT s.stream, s.seq FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS s (stream, seq, hash)
+     WHERE NOT EXISTS (SELECT FROM events_event e
+                        WHERE e.tenant_id = $1 AND e.stream = s.stream AND e.seq = s.seq AND e.hash = s.hash)
+     ORDER BY s.stream LIMIT 1
 """
 ADD_SEAL = "INSERT INTO events_seal (tenant_id, number, body, signature) VALUES ($1, $2, $3, $4)"
 
@@ -152,6 +158,15 @@ async def seals(conn: Connection, tenant: TenantId, *, page: int = 100) -> Async
             yield Seal(*row)
         more = len(rows) == page
         after = rows[-1]["number"] if rows else after
+
+
+async def not_there(
+    conn: Connection, tenant: TenantId, ends: Mapping[int, tuple[int, bytes]]
+) -> tuple[int, int] | None:
+    """Stream and number of one of these entries that is not in the log under this hash."""
+    numbers, hashes = [seq for seq, _ in ends.values()], [digest for _, digest in ends.values()]
+    row = await conn.fetchrow(NOT_THERE, tenant, list(ends), numbers, hashes)
+    return tuple(row) if row else None
 
 
 async def add_seal(conn: Connection, tenant: TenantId, seal: Seal) -> None:
