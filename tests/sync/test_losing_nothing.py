@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from servers.tenants import ONE
 from sync.lab import assert_equal, connected, messages, retry_parked, sync
-from sync.mailboxes import copied
+from sync.mailboxes import copied, told
 
 from postroom.accounts.model import NoSuchAccount
 from postroom.db.model import Unreachable
@@ -81,6 +81,26 @@ async def test_a_message_that_breaks_the_connection_of_a_server_without_validity
         assert len(await copied(db, account)) == 19
         assert await parked(db) == 1
         assert (await sync(db, account)).status == "success"
+
+
+async def test_a_second_list_that_is_refused_confirms_no_removal(db: Database) -> None:
+    async with serve(messages=20, folder_count=4) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        before = await messages(db, account)
+        server.faults.switch_on("list-forgets", "second-list-fails")
+
+        outcome = await sync(db, account)
+
+        assert outcome.counts.skipped
+        assert await messages(db, account) == before
+        server.faults.switch_off("list-forgets")
+        folder = next(name for name in server.mailbox.folders if name != "INBOX")
+        server.mailbox.delete(folder)
+        outcome = await sync(db, account)
+        assert (outcome.counts.skipped, outcome.counts.folders) == ([], 3)
+        await assert_equal(db, account, server)
+        assert [entry.kind for entry in await told(db, account)].count("mail.folder_removed") == 1
 
 
 async def test_a_server_that_wants_less_is_not_asked_for_the_next_folder(db: Database) -> None:

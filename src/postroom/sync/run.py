@@ -160,8 +160,9 @@ class _Run:
         """Follow renames; return the folders by the names that they have now, those that are gone, and the
         names of which nobody knows yet whether they are new.
 
-        A folder is gone that two listings lack. An empty list is a server's mistake, not its mailbox. One
-        that is deleted while others lie below it stays in the list as a name that holds no mail.
+        A folder is gone that two listings lack, or one and the server when asked for it. An empty list is a
+        server's mistake, not its mailbox. One that is deleted while others lie below it stays in the list as
+        a name that holds no mail.
         """
         found = await renames(self._mailbox, self._writer, known, cursors, chosen)
         now = dict(known)
@@ -175,7 +176,7 @@ class _Run:
         gone = now.keys() - {remote.name for remote in listed if remote.selectable} - found.undecided
         missed = found.undecided - {remote.name for remote in listed}
         if gone and listed:
-            again = gone & {remote.name for remote in await self._mailbox.folders() if remote.selectable}
+            again = await self._not_gone({name: now[name] for name in gone})
             gone -= again
             missed |= again
         for name in sorted(missed):  # nobody looks at these in this sync: that shall be known
@@ -184,6 +185,25 @@ class _Run:
             if remote.name in found.unsure:
                 self._skip(remote.path, UNSURE)
         return now, [now[name] for name in sorted(gone)] if listed else [], found.unsure
+
+    async def _not_gone(self, missed: Mapping[bytes, Folder]) -> set[bytes]:
+        """Those that a second listing has; who refuses one is asked for each folder by its name."""
+        try:
+            return missed.keys() & {one.name for one in await self._mailbox.folders() if one.selectable}
+        except SentAway:
+            raise
+        except (Incomplete, ServerRefused):
+            return {name for name, folder in missed.items() if not await self._is_gone(folder)}
+
+    async def _is_gone(self, folder: Folder) -> bool:
+        try:
+            await self._mailbox.open(RemoteFolder(folder.name, folder.path))
+        except FolderGone:
+            return True
+        except (Incomplete, ServerRefused) as error:
+            if isinstance(error, SentAway):
+                raise
+        return False
 
     async def _stored(
         self,

@@ -151,19 +151,17 @@ class ImapMailbox:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._known: list[RemoteFolder] = []
+        self._has_listed = False
 
     async def folders(self) -> Sequence[RemoteFolder]:
-        """Every folder, first with its status. Who refuses to list twice is believed the first time."""
+        """Every folder, first with its status."""
         self._usable()
         with translated(self._conversation.settings):
-            try:
-                found = await list_folders(self._conversation)
-                self._known = found if self._known else await with_status(self._conversation, found)
-            except (CommandFailed, Incomplete):
-                if not self._known:
-                    raise
-        return self._known
+            found = await list_folders(self._conversation)
+            if not self._has_listed:
+                found = await with_status(self._conversation, found)
+        self._has_listed = True
+        return found
 
     async def open(self, folder: RemoteFolder) -> ImapFolder:
         """EXAMINE: nothing that we do in it marks a message as seen. Raises `FolderGone`, `ServerRefused`."""
