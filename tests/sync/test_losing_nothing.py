@@ -8,8 +8,9 @@ from servers.tenants import ONE
 from sync.lab import assert_equal, connected, messages, retry_parked, sync
 from sync.mailboxes import copied, told
 
-from postroom.accounts.model import NoSuchAccount
-from postroom.db.model import Unreachable
+from postroom.accounts import store as accounts
+from postroom.accounts.model import AccountState, NoSuchAccount
+from postroom.db.model import LeaseLost, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.ids import FolderId, TenantId
 from postroom.lab.server import serve
@@ -259,6 +260,44 @@ async def test_an_account_that_was_removed_is_the_outcome_of_its_sync(db: Databa
         outcome = await sync(db, account)
 
         assert isinstance(outcome.error, NoSuchAccount)
+
+
+async def test_a_run_that_lost_its_lease_leaves_the_account_to_who_has_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=6, folder_count=1) as server:
+        account = await connected(db, server)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "move", taken_over)
+            outcome = await sync(db, account)
+
+        assert (outcome.status, type(outcome.error)) == ("busy", LeaseLost)
+        async with db.transaction(ONE) as conn:
+            now = await accounts.get_by_id(conn, ONE, account.id)
+        assert (now.state, now.failures, now.last_sync_status) == (AccountState.ACTIVE, 0, None)
+
+
+async def test_an_account_whose_removal_was_cut_off_is_not_polled_nor_called_fresh(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=6, folder_count=1) as server:
+        account = await connected(db, server)
+        await sync(db, account)
+        with monkeypatch.context() as patch:
+            patch.setattr(accounts, "remove", refused)
+            with pytest.raises(asyncpg.DataError):
+                await remove_account(db, account)
+
+        async with db.transaction(ONE) as conn:
+            now = await accounts.get_by_id(conn, ONE, account.id)
+        assert (now.state, now.verified_fresh_at) == (AccountState.PAUSED, None)
+        assert (await sync(db, account)).counts.added == 6  # for who resumes it, everything is compared
+        await remove_account(db, account)
+        assert await copied(db, account) == {}
+
+
+async def taken_over(*_: object) -> None:
+    raise LeaseLost("Another process has it.")
 
 
 async def away(conn: Connection, tenant: TenantId, folder: FolderId, cursor: Cursor) -> None:

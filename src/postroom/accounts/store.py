@@ -266,6 +266,18 @@ async def mark_compared(
     await conn.execute(COMPARED, tenant, account, at, is_equal)
 
 
+BEGIN_REMOVAL = """
+    UPDATE accounts_account
+       SET state = 'paused', reason = $3, compared_at = NULL, verified_fresh_at = NULL
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def begin_removal(conn: Connection, tenant: TenantId, account: AccountId, reason: str) -> None:
+    """It is polled no more, and the next sync, if any, compares everything. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(BEGIN_REMOVAL, tenant, account, reason))
+
+
 REMOVE = "DELETE FROM accounts_account WHERE tenant_id = $1 AND id = $2 RETURNING public_id"
 
 

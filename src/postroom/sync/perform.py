@@ -3,7 +3,7 @@
 success                  active
 TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
 NeedsOwner               reauth_required: no polls until its owner has acted
-LeaseHeld                untouched: another process is at it
+LeaseHeld, LeaseLost     untouched: another process is at it
 """
 
 import random
@@ -19,7 +19,7 @@ import structlog
 from postroom.accounts import credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
-from postroom.db.model import LeaseHeld
+from postroom.db.model import LeaseHeld, LeaseLost
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.events import log
@@ -94,8 +94,8 @@ async def perform(
         is_due = account.compared_at is None or datetime.now(UTC) - account.compared_at > FULL_EVERY
         manner = replace(means.manner, full=full or is_due, grace=grace)
         await sync_account(means.db, account, opening, counts, means.workshop, manner)
-    except LeaseHeld as held:
-        return Outcome(account, "busy", counts, monotonic() - began, held)
+    except (LeaseHeld, LeaseLost) as other:
+        return Outcome(account, "busy", counts, monotonic() - began, other)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
     seconds = monotonic() - began

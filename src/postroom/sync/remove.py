@@ -12,6 +12,7 @@ from postroom.mail.store import write
 from . import store
 
 STEP = 1000  # messages in one transaction
+CUT_OFF = "Its removal was cut off; remove it once more, or resume it to copy its mail anew."
 
 
 async def remove_account(db: Database, account: Account) -> None:
@@ -21,6 +22,9 @@ async def remove_account(db: Database, account: Account) -> None:
     """
     tenant = account.tenant_id
     async with leases.holding(db, tenant, f"sync.account:{account.id}") as lease:
+        async with db.transaction(tenant) as conn:
+            await leases.fence(conn, lease)
+            await accounts.begin_removal(conn, tenant, account.id, CUT_OFF)
         digests = None
         while digests is None or digests:
             async with db.transaction(tenant) as conn:
