@@ -92,6 +92,27 @@ async def test_nothing_is_proven_while_something_could_not_be_had(db: Database, 
             assert await verified(db, account) is None
 
 
+async def test_what_is_larger_than_wanted_is_not_missing(db: Database) -> None:
+    async with serve(messages=20, folder_count=2) as server:
+        sizes = sorted(message.size for message in server.mailbox.folder("INBOX").messages.values())
+        account = await connected(db, server)
+        await execute(
+            db,
+            "UPDATE accounts_account SET scope = jsonb_build_object('largest', $2::int) WHERE id = $1",
+            account.id,
+            sizes[5],
+        )
+        async with db.transaction(ONE) as conn:
+            account = await accounts.get_by_id(conn, ONE, account.id)
+        outcome = await sync(db, account)
+
+        assert outcome.counts.parked
+        found = await verify(means(db), account)
+        assert all(folder.is_equal for folder in found)
+        assert sum(folder.server for folder in found) == 20 - outcome.counts.parked
+        assert await verified(db, account) is not None
+
+
 @pytest.mark.parametrize("from_the_first", [True, False])
 async def test_numbers_without_a_validity_prove_nothing(db: Database, from_the_first: bool) -> None:
     async with serve(messages=20, folder_count=2) as server:

@@ -1,6 +1,6 @@
 """Compare the copy with the server, folder by folder: the truth that deltas only hint at."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,11 +9,13 @@ from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
 from postroom.db.pool import Database
 from postroom.ids import FolderId
+from postroom.mail.model import Folder
 from postroom.mail.store import folders, places
 from postroom.providers.model import Mailbox, OpenFolder, RemoteFolder
 
 from . import logins, store
 from .look import WINDOW, in_scope
+from .model import TOO_LARGE, Cursor
 from .perform import Means
 from .plan import changed, compare
 
@@ -22,7 +24,7 @@ from .plan import changed, compare
 class FolderDifference:
     """One folder, counted on both sides, as far as the account's owner wants it copied.
 
-    Parked messages are missing: the copy has them not.
+    Parked messages are missing: the copy has them not. What is too large was not wanted.
     """
 
     path: str
@@ -50,7 +52,10 @@ async def verify(means: Means, account: Account) -> list[FolderDifference]:
     pause = means.manner.pause
     async with logins.admitted(means.db, account, pause), await means.mailbox(account) as mailbox:
         remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
-        found = [await _folder(means.db, mailbox, account, folder) for folder in remote]
+        ours = await _ours(means.db, account)
+        found = [
+            await _folder(means.db, mailbox, account, folder, ours.get(folder.name)) for folder in remote
+        ]
     gone = await _gone(means.db, account, {folder.name for folder in remote})
     if all(folder.is_equal and not folder.hidden and folder.is_numbered for folder in (*found, *gone)):
         async with means.db.transaction(account.tenant_id) as conn:
@@ -58,20 +63,44 @@ async def verify(means: Means, account: Account) -> list[FolderDifference]:
     return sorted([*found, *gone], key=lambda folder: folder.path)
 
 
-async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: RemoteFolder) -> FolderDifference:
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """What the copy knows of a folder."""
+
+    folder: Folder
+    cursor: Cursor | None
+    unwanted: Collection[int]  # uids of what is larger than its owner wants
+
+
+async def _ours(db: Database, account: Account) -> Mapping[bytes, _Ours]:
+    async with db.transaction(account.tenant_id) as conn:
+        known = await folders.listed(conn, account.tenant_id, account.id)
+        cursors = await store.cursors(conn, account.tenant_id, account.id)
+        parked = await store.parked(conn, account.tenant_id, account.id)
+    unwanted: dict[FolderId, set[int]] = {}
+    for entry in parked:
+        if entry.code == TOO_LARGE:
+            unwanted.setdefault(entry.folder_id, set()).add(entry.uid)
+    return {
+        name: _Ours(folder, cursors.get(folder.id), unwanted.get(folder.id, ()))
+        for name, folder in known.items()
+    }
+
+
+async def _folder(
+    db: Database, mailbox: Mailbox, account: Account, remote: RemoteFolder, ours: _Ours | None
+) -> FolderDifference:
     opened = await mailbox.open(remote)
     listed = await opened.uids()
-    async with db.transaction(account.tenant_id) as conn:
-        ours = (await folders.listed(conn, account.tenant_id, account.id)).get(remote.name)
-        cursor = (await store.cursors(conn, account.tenant_id, account.id)).get(ours.id) if ours else None
-        stored: Sequence[int] = await folders.uids(conn, account.tenant_id, ours.id) if ours else ()
-        unnumbered = len(await places.unnumbered(conn, account.tenant_id, ours.id)) if ours else 0
-    if cursor is not None and cursor.validity != opened.status.validity:
+    stored, unnumbered = await _stored(db, account, ours.folder.id) if ours else ((), 0)
+    if ours and ours.cursor and ours.cursor.validity != opened.status.validity:
         return FolderDifference(remote.path, len(listed), len(stored), len(listed), len(stored), 0)
     difference = compare(stored, listed)
     missing = await in_scope(opened, account.scope, difference.missing)
+    if ours:
+        missing = [uid for uid in missing if uid not in ours.unwanted]
     both = difference.both
-    differ = await _flags_differ(db, opened, account, ours.id, both) if ours else 0
+    differ = await _flags_differ(db, opened, account, ours.folder.id, both) if ours else 0
     hidden = sum(uid < opened.shown_from for uid in difference.extra)
     extra = len(difference.extra) - hidden + unnumbered
     return FolderDifference(
@@ -84,6 +113,12 @@ async def _folder(db: Database, mailbox: Mailbox, account: Account, remote: Remo
         hidden=hidden,
         is_numbered=bool(opened.status.validity),
     )
+
+
+async def _stored(db: Database, account: Account, folder: FolderId) -> tuple[Sequence[int], int]:
+    async with db.transaction(account.tenant_id) as conn:
+        stored = await folders.uids(conn, account.tenant_id, folder)
+        return stored, len(await places.unnumbered(conn, account.tenant_id, folder))
 
 
 async def _flags_differ(
