@@ -17,6 +17,7 @@ from postroom.blobs import store as blobs
 from postroom.db.pool import Database
 from postroom.lab.server import serve
 from postroom.mail.store import write
+from postroom.sync import parked
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -247,3 +248,23 @@ async def test_a_network_that_is_away_parks_nothing(db: Database) -> None:
 
         assert statuses == ["failed"] * 4
         assert await heard(db, account) == []
+
+
+async def test_an_account_that_is_retried_needs_its_owner_until_a_sync_succeeds(db: Database) -> None:
+    async with serve(messages=2, folder_count=1, faults=["login-no"]) as server:
+        account = await connected(db, server)
+        for _ in range(2):
+            await sync(db, account)
+            async with db.transaction(ONE) as conn:
+                await parked.retry(conn, ONE)
+        server.faults.switch_off("login-no")
+        for _ in range(2):
+            await sync(db, account)
+
+        kinds = [entry.kind for entry in await told(db, account)]
+        assert [kind for kind in kinds if kind.startswith("accounts.")] == [
+            "accounts.reauth_required",
+            "accounts.recovered",
+        ]
+        async with db.transaction(ONE) as conn:
+            assert not (await accounts.get_by_id(conn, ONE, account.id)).needs_owner

@@ -87,7 +87,7 @@ async def connect(
         else:
             account = await _mend(conn, vault, known, wish, found)
         kinds = ["accounts.connected" if known is None else "accounts.changed"]
-        if known is not None and known.state is AccountState.REAUTH_REQUIRED:
+        if known is not None and known.needs_owner:
             kinds.append("accounts.recovered")
         events = [Event(kind, {"account": str(account.public_id)}) for kind in kinds]
         await log.append(conn, tenant, stream_of(account.id), events)

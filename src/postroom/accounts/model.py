@@ -49,6 +49,7 @@ class Account:
     verified_fresh_at: datetime | None  # when the copy was last proven equal to the server
     compared_at: datetime | None  # when every message and flag was last compared
     created_at: datetime
+    needs_owner: bool = False  # it did, and no sync has succeeded since
 
 
 class NoSuchAccount(errors.NotFound):

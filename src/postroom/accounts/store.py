@@ -102,7 +102,8 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 SET_CREDENTIALS = """
     UPDATE accounts_account
        SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, failing_since = NULL,
-           next_sync_at = now(), logins = 0, login_after = NULL
+           next_sync_at = now(), logins = 0, login_after = NULL,
+           last_sync_error = last_sync_error - 'needs_owner'
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -214,9 +215,11 @@ async def mark_sync_failed(
     next_sync_at: datetime,
     error: Mapping[str, Any],
     state: AccountState,
+    needs_owner: bool = False,
 ) -> None:
     """`error` has `code` and `message`; the message is the reason of the state. Raises `NoSuchAccount`."""
-    values = (at, dict(error), next_sync_at, str(state), error["message"])
+    told = {**error, "needs_owner": True} if needs_owner else dict(error)
+    values = (at, told, next_sync_at, str(state), error["message"])
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
 
 
@@ -308,6 +311,7 @@ def _account(row: Record) -> Account:
     values = dict(row)
     scope = values.pop("scope")
     since = scope.get("since")
+    state, error = AccountState(values["state"]), values["last_sync_error"] or {}
     return Account(
         **values
         | {
@@ -316,7 +320,8 @@ def _account(row: Record) -> Account:
                 since=date.fromisoformat(since) if since else None,
                 largest=scope.get("largest"),
             ),
-            "state": AccountState(values["state"]),
+            "state": state,
+            "needs_owner": error.pop("needs_owner", False) or state is AccountState.REAUTH_REQUIRED,
         }
     )
 

@@ -140,10 +140,11 @@ async def _finished(
                 at=now,
                 next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
             )
-            if account.state is AccountState.REAUTH_REQUIRED:
+            if account.needs_owner:
                 await _tell(conn, account, "accounts.recovered")
             return
-        state = AccountState.REAUTH_REQUIRED if isinstance(error, NeedsOwner) else AccountState.ERROR
+        needs_owner = isinstance(error, NeedsOwner)
+        state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
         wait = error.wait if isinstance(error, TryLater) else None
         await accounts.mark_sync_failed(
             conn,
@@ -153,8 +154,9 @@ async def _finished(
             next_sync_at=due.after_failure(now, every, account.failures + 1, wait, random.random()),
             error=described(error),
             state=state,
+            needs_owner=needs_owner or account.needs_owner,
         )
-        if state is AccountState.REAUTH_REQUIRED and account.state is not state:
+        if needs_owner and not account.needs_owner:
             await _tell(conn, account, "accounts.reauth_required", code=error.code)
 
 
