@@ -145,7 +145,7 @@ class _Run:
         """Everything has been looked at. What is parked may be mail that we have and that moved."""
         is_waiting = await self._is_waiting()
         await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
-        if all(copy.is_compared for copy in self._copies):
+        if self._copies and all(copy.is_compared for copy in self._copies):
             # Without a validity equal numbers may be those of other mail.
             is_equal = not is_waiting and all(copy.validity for copy in self._copies)
             await self._writer.compared(began, is_equal=is_equal, is_first=self._account.compared_at is None)

@@ -39,6 +39,11 @@ def asked(command: str) -> list[int]:
     return [uid for ends in ranges for uid in range(int(ends[0]), int(ends[-1]) + 1)]
 
 
+def nothing_but_all(uids: str) -> Answer:
+    """Searches find nothing, and the one for everything these."""
+    return lambda command: f"* SEARCH {'' if ' UID ' in command[3:] else uids}\nOK"
+
+
 async def test_a_list_is_read_however_it_is_written() -> None:
     listed = "\n".join(
         [
@@ -280,13 +285,22 @@ async def test_a_server_that_refuses_everything_is_not_taken_for_a_mailbox_full_
 
 async def test_only_the_answer_that_carries_the_uid_asked_is_taken() -> None:
     wrong = "\n".join([body(7, "not asked"), "* 1 FETCH (BODY[] {6}\r\nno uid)", body(2, "asked"), "OK"])
-    async with speaking({"UID FETCH": wrong, "UID SEARCH": "* SEARCH\nOK"}) as (_, mailbox):
+    async with speaking({"UID FETCH": wrong, "UID SEARCH": nothing_but_all("1 2 9")}) as (_, mailbox):
         got = await fetched(await inbox(mailbox), 2, 3)
 
     two = got[2]
     assert isinstance(two, RemoteMessage)
     assert two.content == b"asked"
     assert got[3] == Unfetched(3, None)
+
+
+async def test_a_body_that_is_passed_over_is_not_gone_because_a_search_finds_too_little() -> None:
+    async with speaking({"UID FETCH": "OK", "UID SEARCH": nothing_but_all("1 2 9")}) as (_, mailbox):
+        got = await fetched(await inbox(mailbox), 2, 3)
+
+    assert got[3] == Unfetched(3, None)
+    assert isinstance(got[2], Unfetched)
+    assert isinstance(got[2].error, Unfetchable)
 
 
 async def test_what_is_passed_over_is_gone_only_by_a_complete_listing() -> None:

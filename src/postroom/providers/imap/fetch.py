@@ -129,8 +129,9 @@ class Fetching:
     async def _searched(self) -> AsyncGenerator[Unfetched, None]:
         """What was passed over in silence: gone, or found by a search all the same."""
         found = await still_there(self._conversation, self._silent)
+        host = self._conversation.settings.host
         for uid in self._silent:
-            yield self._unfetchable(uid, SILENCE) if uid in found else Unfetched(uid, None)
+            yield unfetchable(host, uid) if uid in found else Unfetched(uid, None)
 
     def _failed(self, left: list[RemoteItem], failure: CommandFailed) -> list[Unfetched]:
         if len(left) > 1:
@@ -144,17 +145,18 @@ class Fetching:
 
     def _give_up(self, item: RemoteItem, said: str) -> Unfetched:
         del self._missing[item.uid]
-        return self._unfetchable(item.uid, said)
-
-    def _unfetchable(self, uid: int, said: str) -> Unfetched:
-        host = self._conversation.settings.host
-        reason = f"{host} does not hand out message {uid}: {said}"
-        return Unfetched(uid, Unfetchable(reason, host=host, uid=uid))
+        return unfetchable(self._conversation.settings.host, item.uid, said)
 
 
 def _meant_body(answer: Fetch) -> bool:
     """Whether this was an answer to us, and not just news of a flag."""
     return answer.flags is None or any(key.startswith("BODY[") for key in answer.attributes)
+
+
+def unfetchable(host: str, uid: int, said: str = SILENCE) -> Unfetched:
+    """Of a message that is there and not handed out."""
+    reason = f"{host} does not hand out message {uid}: {said}"
+    return Unfetched(uid, Unfetchable(reason, host=host, uid=uid))
 
 
 async def still_there(conversation: Conversation, uids: Sequence[int]) -> set[int]:

@@ -19,7 +19,7 @@ from postroom.imap.responses import ESearch, Fetch, Response, Search, Vanished
 from postroom.imap.uids import LARGEST, UidSet
 from postroom.providers.imap.conversation import Conversation, lasting
 from postroom.providers.imap.failures import throttled, translated
-from postroom.providers.imap.fetch import fetch, still_there
+from postroom.providers.imap.fetch import fetch, still_there, unfetchable
 from postroom.providers.model import (
     Changes,
     FolderStatus,
@@ -123,9 +123,17 @@ class ImapFolder:
     async def fetch(self, items: Sequence[RemoteItem]) -> AsyncIterator[RemoteMessage | Unfetched]:
         """In pipelined windows; what the server will not hand out is `Unfetched`, and the rest arrives."""
         self._still_open()
+        silent = []
         async with aclosing(fetch(self._conversation, items)) as messages:
             async for message in messages:
-                yield message
+                if isinstance(message, Unfetched) and message.error is None:
+                    silent.append(message.uid)
+                else:
+                    yield message
+        if silent:  # a search that does not find them may find too little
+            there = frozenset(silent).intersection(await self.uids())
+            for uid in silent:
+                yield unfetchable(self._host, uid) if uid in there else Unfetched(uid, None)
 
     async def sizes(self, low: int, high: int) -> list[int]:
         """RFC822.SIZE of the messages in a range of UIDs, as far as the server says."""
