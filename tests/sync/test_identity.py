@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from servers.tenants import ONE
 from sync.lab import assert_equal, connected, messages, sync
 from sync.mailboxes import copied, means, told
 
-from postroom.accounts.model import Account
+from postroom.accounts.model import Account, Scope
 from postroom.db.pool import Database
 from postroom.lab.mailbox import LabFolder
 from postroom.lab.mails import mail
@@ -452,3 +452,25 @@ async def test_mail_that_goes_and_comes_back_while_a_sync_runs_is_the_same(
     assert before < await messages(db, account)
     assert await heard.kinds() == {"mail.added": 3}
     await assert_equal(db, account, server)
+
+
+async def test_what_is_out_of_scope_does_not_slip_in_while_a_sync_runs(
+    db: Database, server: LabServer, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = server.mailbox.folder("INBOX")
+    for number in range(3):
+        server.mailbox.folders["Sent"].deliver(mail(1, 900 + number))
+
+    async def old_mail_comes(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> None:
+        monkeypatch.undo()
+        copy.scope = Scope(since=date(2020, 1, 1))
+        inbox.deliver(b"Subject: old\r\n\r\n", received=datetime(2019, 1, 1, tzinfo=UTC))
+        inbox.deliver(b"Subject: new\r\n\r\n")
+        await look_again(mailbox, pipeline, copy)
+
+    monkeypatch.setattr(run, "FIRST", 1)
+    monkeypatch.setattr(run, "look_again", old_mail_comes)
+
+    outcome = await sync(db, account)
+
+    assert outcome.counts.added == 4

@@ -20,7 +20,7 @@ from postroom.providers.model import (
     Unreachable,
 )
 
-from .look import WINDOW, FolderCopy, complete_listing
+from .look import WINDOW, FolderCopy, complete_listing, in_scope
 from .model import BREAKS, TOO_LARGE
 from .pipeline import Pipeline
 from .plan import compare, plan
@@ -40,7 +40,6 @@ async def look_again(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy) -> 
         return
     opened, fresh = await _fresh(mailbox, opened, pipeline.writer, copy)
     if fresh:
-        copy.seen_next = fresh[-1] + 1
         pipeline.writer.counts.total += len(fresh)
         await _window(opened, pipeline, copy, fresh)
 
@@ -56,7 +55,10 @@ async def _fresh(
         gone = compare(stored, listed).extra
         copy.removed = [uid for uid in gone if uid >= opened.shown_from]
         writer.leaving[copy.folder.id] = copy.removed
-    return opened, [uid for uid in listed if uid >= copy.seen_next]
+    fresh = [uid for uid in listed if uid >= copy.seen_next]
+    if fresh:
+        copy.seen_next = fresh[-1] + 1
+    return opened, await in_scope(opened, copy.scope, fresh)
 
 
 async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:
@@ -103,8 +105,8 @@ async def _window(opened: OpenFolder, pipeline: Pipeline, copy: FolderCopy, uids
     wanted = plan({}, seen).fetch
     counts.done += len(uids) - len(wanted)  # gone since they were listed
     wanted = await _not_known(pipeline, copy, wanted)
-    if copy.largest is not None:
-        wanted = await _park_large(pipeline.writer, copy, wanted, copy.largest)
+    if copy.scope.largest is not None:
+        wanted = await _park_large(pipeline.writer, copy, wanted, copy.scope.largest)
     async for batch in _batches(opened, pipeline.writer, copy, wanted):
         await pipeline.store(copy.folder, copy.validity, batch, many=many, old=copy.old)
 

@@ -36,7 +36,7 @@ class FolderCopy:
     removed: Sequence[int] = ()
     is_renumbered: bool = False  # messages lie in it under numbers that are not known
     is_compared: bool = False  # every message and every flag was looked at
-    largest: int | None = None  # bytes; larger messages are parked
+    scope: Scope = Scope()  # noqa: RUF009  it is frozen
     old: datetime | None = None  # mail from before then is not news
 
     def put_off(self) -> None:
@@ -58,9 +58,9 @@ class Wish:
     full: bool  # compare everything, whatever the numbers say
 
 
-def unchanged(folder: Folder, remote: RemoteFolder, cursor: Cursor) -> FolderCopy:
+def unchanged(folder: Folder, remote: RemoteFolder, cursor: Cursor, scope: Scope) -> FolderCopy:
     """A folder whose numbers say that the copy is equal."""
-    return FolderCopy(folder, remote, cursor, cursor, cursor.validity, cursor.uid_next)
+    return FolderCopy(folder, remote, cursor, cursor, cursor.validity, cursor.uid_next, scope=scope)
 
 
 async def look(
@@ -77,7 +77,7 @@ async def look(
     status = opened.status
     needs = Way.COMPARE if wish.full and way(cursor, status) is not Way.AFRESH else way(cursor, status)
     if cursor is not None and needs is Way.NOTHING and not any(entry.is_due for entry in parked):
-        return unchanged(folder, remote, cursor)
+        return unchanged(folder, remote, cursor, wish.scope)
     if needs is Way.AFRESH and status.validity:
         cursor = await writer.begin(folder, status.validity)
     stored, unnumbered = await _stored(writer, folder)
@@ -99,7 +99,7 @@ async def look(
         removed=[uid for uid in difference.extra if status.validity and uid >= opened.shown_from],
         is_renumbered=unnumbered > 0 and bool(status.validity) and opened.shown_from == 1,
         is_compared=needs is not Way.CHANGES,
-        largest=wish.scope.largest,
+        scope=wish.scope,
         old=wish.old if is_first else None,
     )
     if difference.both:

@@ -241,7 +241,7 @@ class _Run:
         is_waiting = any(entry.is_due for entry in parked)
         is_wanted = is_waiting or self._wish.full
         if cursor and remote.status and not is_wanted and way(cursor, remote.status) is Way.NOTHING:
-            self._copies.append(unchanged(folder, remote, cursor))
+            self._copies.append(unchanged(folder, remote, cursor, self._wish.scope))
             return
         if (left := self._failing.left_alone(folder)) is not None:
             self._counts.skipped.append(left)
