@@ -14,7 +14,7 @@ async def pause(conn: Connection, account: Account) -> None:
     account = await store.lock(conn, account.tenant_id, account.id)
     if account.state is not AccountState.PAUSED:
         await store.set_state(conn, account.tenant_id, account.id, AccountState.PAUSED)
-        await _tell(conn, account, "accounts.paused")
+        await tell(conn, account, "accounts.paused")
 
 
 async def resume(conn: Connection, account: Account) -> None:
@@ -22,7 +22,7 @@ async def resume(conn: Connection, account: Account) -> None:
     account = await store.lock(conn, account.tenant_id, account.id)
     if account.state is AccountState.PAUSED:
         await store.set_state(conn, account.tenant_id, account.id, AccountState.ACTIVE)
-        await _tell(conn, account, "accounts.resumed")
+        await tell(conn, account, "accounts.resumed")
 
 
 async def poll(conn: Connection, account: Account, every: timedelta | None, default: timedelta) -> None:
@@ -30,9 +30,10 @@ async def poll(conn: Connection, account: Account, every: timedelta | None, defa
     account = await store.lock(conn, account.tenant_id, account.id)
     if account.poll_every != every:
         await store.set_interval(conn, account.tenant_id, account.id, every, default)
-        await _tell(conn, account, "accounts.changed")
+        await tell(conn, account, "accounts.changed")
 
 
-async def _tell(conn: Connection, account: Account, kind: str) -> None:
-    event = Event(kind, {"account": str(account.public_id)})
+async def tell(conn: Connection, account: Account, kind: str, **more: str) -> None:
+    """An event about the account, in its own stream."""
+    event = Event(kind, {"account": str(account.public_id), **more})
     await log.append(conn, account.tenant_id, stream_of(account.id), [event])

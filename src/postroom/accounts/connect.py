@@ -11,13 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from postroom.accounts import credentials, store
+from postroom.accounts.change import tell
 from postroom.accounts.guess import guess, normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.scope import wants
 from postroom.db.pool import Connection, Database
 from postroom.errors import Invalid, NeedsOwner
-from postroom.events import log
-from postroom.events.model import Event, stream_of
 from postroom.ids import TenantId, new_public_id
 from postroom.providers.model import (
     Estimate,
@@ -86,11 +85,9 @@ async def connect(
             account = await _add(conn, vault, tenant, address, wish, found)
         else:
             account = await _mend(conn, vault, known, wish, found)
-        kinds = ["accounts.connected" if known is None else "accounts.changed"]
+        await tell(conn, account, "accounts.connected" if known is None else "accounts.changed")
         if known is not None and known.needs_owner:
-            kinds.append("accounts.recovered")
-        events = [Event(kind, {"account": str(account.public_id)}) for kind in kinds]
-        await log.append(conn, tenant, stream_of(account.id), events)
+            await tell(conn, account, "accounts.recovered")
     return Connected(account, found.estimate)
 
 

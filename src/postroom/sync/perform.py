@@ -16,14 +16,12 @@ from typing import Any, Literal
 
 import structlog
 
-from postroom.accounts import credentials, due
+from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.model import LeaseHeld, LeaseLost
-from postroom.db.pool import Connection, Database
+from postroom.db.pool import Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
-from postroom.events import log
-from postroom.events.model import Event, stream_of
 from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.seal import Vault
 
@@ -141,7 +139,7 @@ async def _finished(
                 next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
             )
             if account.needs_owner:
-                await _tell(conn, account, "accounts.recovered")
+                await change.tell(conn, account, "accounts.recovered")
             return
         needs_owner = isinstance(error, NeedsOwner)
         state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
@@ -157,12 +155,7 @@ async def _finished(
             needs_owner=needs_owner or account.needs_owner,
         )
         if needs_owner and not account.needs_owner:
-            await _tell(conn, account, "accounts.reauth_required", code=error.code)
-
-
-async def _tell(conn: Connection, account: Account, kind: str, **more: str) -> None:
-    event = Event(kind, {"account": str(account.public_id), **more})
-    await log.append(conn, account.tenant_id, stream_of(account.id), [event])
+            await change.tell(conn, account, "accounts.reauth_required", code=error.code)
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:
