@@ -109,6 +109,40 @@ def test_quoted_printable_never_fails(data: bytes) -> None:
     assert len(transfer.decode(data, "quoted-printable")) <= len(data)
 
 
+QUOTED = [b"=", b"\r", b"\n", b" ", b"\t", b"A", b"4", b"=41", b"xyz", b"=\r\n", b"= \r\n"]
+UUENCODED = [
+    b"begin 644 a\n",
+    b"end",
+    b"\n",
+    b"\r",
+    b"M" + b"A" * 60,
+    b"#86)C",
+    b"`",
+    b" ",
+    b"x" * 1500,
+    b"%",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.tuples(st.just("quoted-printable"), st.lists(st.sampled_from(QUOTED)).map(b"".join)),
+        st.tuples(st.just("x-uuencode"), st.lists(st.sampled_from(UUENCODED)).map(b"".join)),
+    ),
+    st.integers(1, 20),
+)
+def test_where_a_file_is_cut_into_pieces_changes_nothing(encoded: tuple[str, bytes], step: int) -> None:
+    encoding, data = encoded
+    pieces = (data[at : at + step] for at in range(0, len(data), step))
+
+    assert b"".join(transfer.stream(pieces, encoding)) == transfer.decode(data, encoding)
+
+
+def test_a_soft_break_that_lost_its_line_feed_hides_nothing_behind_it() -> None:
+    assert transfer.decode(b"one =\rtwo\rthree\n", "quoted-printable") == b"one two\rthree\n"
+
+
 @pytest.mark.parametrize(
     ("header", "name"),
     [

@@ -10,9 +10,9 @@ BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
 NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
 WHITE = b" \t\r\n"
-LOOK_AT = 4_000  # bytes: a gateway that pads lines pads them all
-LOOSE_END = re.compile(rb"=[ \t]")
 SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
+BARE_CR = re.compile(rb"=\r(?!\n)")
+LONGEST_LINE = 1_000  # bytes of a line of uuencode that are looked at; 61 hold data
 LINE = re.compile(rb"[^\r\n]+")
 LEFT_OVER = (0, 0, 1, 2)  # bytes that 0 to 3 digits beyond a multiple of four hold
 
@@ -123,7 +123,7 @@ def stream(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     if encoding == "base64":
         return _base64_stream(chunks)
     if encoding == "quoted-printable":
-        return map(quoted_printable, _at_lines(chunks))
+        return map(quoted_printable, _at_escapes(chunks))
     if encoding == "x-uuencode":
         return _uu_stream(chunks)
     return iter(chunks)
@@ -142,15 +142,16 @@ def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield _run(held)
 
 
-def _at_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _at_escapes(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes, cut behind line ends; in a line without end, before what might be an escape."""
     held = b""
     for chunk in chunks:
         held += chunk
         cut = held.rfind(b"\n") + 1
         if not cut:
-            escape = held.rfind(b"=", max(len(held) - 3, 0))
-            cut = escape if escape >= 0 else len(held)
+            text = len(held.rstrip(WHITE))  # a soft break may have white space behind it
+            escape = held.find(b"=", max(text - 2, 0), text)
+            cut = len(held[:escape].rstrip(b"=")) if escape >= 0 else text
         yield held[:cut]
         held = held[cut:]
     yield held
@@ -158,8 +159,10 @@ def _at_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def quoted_printable(data: bytes) -> bytes:
     """Soft breaks that a gateway put white space behind are mended (RFC 2045, 6.7)."""
-    if LOOSE_END.search(data, 0, LOOK_AT):
+    if b"= " in data or b"=\t" in data:
         data = SOFT_BREAK.sub(b"=", data)
+    if data.count(b"=\r") != data.count(b"=\r\n"):  # up to the next LF all would be lost
+        data = BARE_CR.sub(b"=\n", data)
     return binascii.a2b_qp(data)
 
 
@@ -174,6 +177,17 @@ def _uu_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield data
         if ended:
             return
+
+
+def _at_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines; of a long one that has not ended yet, the beginning alone."""
+    held = b""
+    for chunk in chunks:
+        data = held + chunk
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        yield data[:cut]
+        held = data[cut : cut + LONGEST_LINE]
+    yield held
 
 
 def _uu_lines(data: bytes) -> tuple[bytes, bool]:
