@@ -17,7 +17,6 @@ from postroom.cli import screen
 from postroom.cli.installation import Installation, account_named, all_accounts, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
-from postroom.db.listen import open_hints
 from postroom.errors import Conflict
 from postroom.events import feed, seal
 from postroom.events.check import UNREADABLE, Fault, Sealing, read_seal
@@ -147,14 +146,14 @@ async def _show(
     follow: bool,
     as_json: bool,
 ) -> None:
-    async with opened(settings) as house, open_hints(house.database) as hints:
+    async with opened(settings) as house:
         stream = await _stream(house, address)
         place = await _place(house, after)
         names = await _names(house)
         left = limit
         pages = _pages(house, place, stream)
         if follow:
-            pages = feed.follow(house.database, hints, house.tenant, place, stream=stream)
+            pages = feed.follow(house.database, house.hints, house.tenant, place, stream=stream)
         async with aclosing(pages):
             async for page in pages:
                 shown = page[:left]

@@ -24,6 +24,7 @@ from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, NoSuchAccount
 from postroom.db.embedded import running
 from postroom.db.embedded.folder import MARKER, claim
+from postroom.db.listen import Hints, open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.errors import Invalid
@@ -57,6 +58,7 @@ class Installation:
     settings: Settings
     data: Path
     database: Database
+    hints: Hints
     vault: Vault
     providers: Registry
     tenant: TenantId
@@ -98,7 +100,8 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         providers = Registry(Egress(private_allowed=True))
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
-        yield Installation(settings, settings.data, database, vault, providers, tenant, key)
+        hints = await stack.enter_async_context(open_hints(database))
+        yield Installation(settings, settings.data, database, hints, vault, providers, tenant, key)
 
 
 def log_file(data: Path | None) -> Path | None:

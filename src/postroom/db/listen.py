@@ -1,9 +1,9 @@
 """Hints between processes over NOTIFY: "something happened there, look now rather than later".
 
 A hint may be lost, doubled or late, so polling stays the truth. Hints are told after a commit, never
-inside a transaction (there they serialise all commits), and gathered for a moment, so that a thousand
-mails make one. Everybody in this process hears through one connection, which must not go through a
-pooler such as pgbouncer.
+inside a transaction (there they serialise all commits): see `pool.hint`. The first goes at once, and what
+comes in the moment after it is gathered, so that a thousand mails make two. Everybody in this process hears
+through one connection, which must not go through a pooler such as pgbouncer.
 
     tell ─▶ gathered ─▶ pg_notify ─▶ PostgreSQL ─▶ one connection ─▶ each Hearing that wants the topic
 """
@@ -102,8 +102,8 @@ class Hints:
     async def _send(self) -> None:
         while True:
             await self._tell.wait()
-            await asyncio.sleep(GATHER_SECONDS)
             await self.flush()
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def _receive(self) -> None:
         await self._wanted.wait()
@@ -146,9 +146,11 @@ class Hints:
 @asynccontextmanager
 async def open_hints(db: Database) -> AsyncIterator[Hints]:
     """Tell and hear hints for as long as the block runs; what was told at its end is still sent."""
-    hints = Hints(db)
+    hints, before = Hints(db), db.tell
+    db.tell = hints.tell
     try:
         async with beside(hints._send(), hints._receive()):
             yield hints
     finally:
+        db.tell = before
         await hints.flush()

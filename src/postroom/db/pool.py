@@ -8,9 +8,10 @@ state outlives a transaction, and asyncpg's reset (a round trip each time) is no
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -35,6 +36,9 @@ SESSION = {
     "client_connection_check_interval": "2s",
 }
 
+# What is to be told once a connection's transaction is committed.
+_hinted: WeakKeyDictionary[Connection, dict[tuple[str, str], None]] = WeakKeyDictionary()
+
 LASTING_PLANS = "; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = off"
 
 
@@ -47,6 +51,7 @@ class Database:
         self._places = asyncio.Semaphore(size)
         self._idle: deque[Connection] = deque()
         self._lent: set[Connection] = set()
+        self.tell: Callable[[str, str], None] | None = None  # who hears the hints; see `listen`
 
     @asynccontextmanager
     async def transaction(
@@ -87,7 +92,11 @@ class Database:
                     async with _Ending(conn):
                         await conn.execute(begin)
                         yield conn
+                for topic, subject in _hinted.get(conn, ()):
+                    if self.tell is not None:
+                        self.tell(topic, subject)
             finally:
+                _hinted.pop(conn, None)
                 self._take_back(conn)
 
     async def _borrow(self) -> Connection:
@@ -143,6 +152,11 @@ async def connect(dsn: str, settings: dict[str, str] | None = None) -> Connectio
         await codecs.register(conn)
         stack.pop_all()
     return conn
+
+
+def hint(conn: Connection, topic: str, subject: str = "") -> None:
+    """Have it told that something happened, once this connection's transaction is committed. See `listen`."""
+    _hinted.setdefault(conn, {})[topic, subject] = None
 
 
 class _Ending:

@@ -73,6 +73,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "accounts.recovered": Kind("An account that needed its owner is in order again.", ACCOUNT),
     "accounts.removed": Kind("An account and its copy were deleted. Stands in the tenant's stream.", ACCOUNT),
+    "jobs.failed": Kind(
+        "A job failed for good: it waits for somebody to look at it. Stands in the tenant's stream.",
+        {"job": Type.ID, "kind": Type.CODE, "code": Type.CODE},
+    ),
     "sync.parked": Kind("A message is set aside, because it keeps failing.", {**MAIL, "code": Type.CODE}),
     "sync.released": Kind("A message that was set aside is so no more.", MAIL),
     "sync.folder_parked": Kind(

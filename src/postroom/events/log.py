@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 import orjson
 from asyncpg import Connection
 
+from postroom.db.pool import hint
 from postroom.ids import TenantId
 
 from .chain import link, moment, origin
 from .kinds import checked
-from .model import Entry, Event, Stream
+from .model import APPENDED, Entry, Event, Stream
 
 ALLOCATE = """
     INSERT INTO events_head AS head (tenant_id, stream, seq, hash, position)
@@ -44,8 +45,8 @@ READ = """
 async def append(conn: Connection, tenant: TenantId, stream: Stream, events: Sequence[Event]) -> int | None:
     """Record `events` in the caller's transaction; return the last number given, None for none.
 
-    Do it late in the transaction: the stream's other writers wait from here to the commit. Tell the hint
-    `APPENDED` after it. Raises `ValueError` for a kind or payload that `kinds` does not know.
+    Do it late in the transaction: the stream's other writers wait from here to the commit. The hint
+    `APPENDED` is told after that. Raises `ValueError` for a kind or payload that `kinds` does not know.
     """
     if not events:
         return None
@@ -62,6 +63,7 @@ async def append(conn: Connection, tenant: TenantId, stream: Stream, events: Seq
         hashes.append(previous)
     kinds = [event.kind for event in events]
     await conn.execute(WRITE, tenant, stream, position, now, numbers, kinds, bodies, previous, hashes)
+    hint(conn, APPENDED)
     return int(last)
 
 

@@ -1,0 +1,89 @@
+"""Duties: what recurs for the whole installation, by whichever process comes first when its time has come.
+
+A duty is done by one process at a time, which holds it by a lease; one whose process is gone is another's.
+It may be cut off anywhere, and is done anew then: so it must be harmless to do twice.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+import structlog
+
+from postroom.db import process
+from postroom.db.beside import beside
+from postroom.db.model import Busy, Unreachable
+from postroom.db.pool import Database
+from postroom.errors import PostroomError
+
+from .store import duties as store
+
+LEASE = timedelta(seconds=30)
+LOOK_EVERY = timedelta(seconds=1)
+JITTER = 0.1  # of the interval, so that installations that started together part
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """`name` begins with its room. `work` is what is done `every` so often."""
+
+    name: str
+    every: timedelta
+    work: Callable[[], Awaitable[None]]
+
+
+async def attend(db: Database, duties: Sequence[Duty]) -> None:
+    """Do these whenever they are due, one after another, until cancelled. A new one begins at once."""
+    holder, by_name = process.identity(), {duty.name: duty for duty in duties}
+    is_planned = False
+    while True:
+        try:
+            if not is_planned:
+                await _plan(db, duties)
+                is_planned = True
+            while (name := await _claim(db, holder, list(by_name))) is not None:
+                await _do(db, by_name[name], holder)
+        except (Unreachable, Busy) as error:
+            logger.warning("jobs.database_away", code=error.code)
+        await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
+
+
+async def _plan(db: Database, duties: Sequence[Duty]) -> None:
+    async with db.unbound() as conn:
+        every = [duty.every for duty in duties]
+        await store.plan(conn, [duty.name for duty in duties], every, [timedelta()] * len(duties))
+
+
+async def _claim(db: Database, holder: str, names: Sequence[str]) -> str | None:
+    async with db.unbound() as conn:
+        dead = [other for other in await store.holders(conn) if process.is_dead(other)]
+        return await store.claim(conn, holder, names, LEASE, dead)
+
+
+async def _do(db: Database, duty: Duty, holder: str) -> None:
+    began, error = monotonic(), None
+    try:
+        async with beside(_holding(db, duty.name, holder)):
+            await duty.work()
+    except PostroomError as failure:
+        error = f"{failure.message} [{failure.code}]"
+        logger.warning("jobs.duty_failed", duty=duty.name, code=failure.code)
+    seconds, jitter = monotonic() - began, 1 + random.uniform(-JITTER, JITTER)
+    async with db.unbound() as conn:
+        await store.done(conn, duty.name, holder, seconds=seconds, error=error, jitter=jitter)
+
+
+async def _holding(db: Database, name: str, holder: str) -> None:
+    """What cannot be held any more goes on nevertheless: doing it twice is harmless."""
+    while True:
+        await asyncio.sleep(LEASE.total_seconds() / 3)
+        try:
+            async with db.unbound() as conn:
+                await store.hold(conn, name, holder, LEASE)
+        except (Unreachable, Busy):
+            continue

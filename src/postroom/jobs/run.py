@@ -1,0 +1,251 @@
+"""The executor's loop: take jobs, run them, say what became of them.
+
+         hint, or a second has passed        a try ends
+                     │                           │
+    ┌────────────────v───────────────────────────v──────────────┐
+    │ one transaction: record ends, claim for what room there is │ ──> a task for each job
+    └────────────────────────────────────────────────────────────┘
+    beat   every third of a lease: hold them; stop what was cancelled or is another's now
+    reap   let wait again what executors held that are gone
+
+A job whose lease was lost is stopped and nothing of it recorded: its fence would refuse that anyway.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+import asyncpg
+import structlog
+
+from postroom.db import process
+from postroom.db.beside import beside
+from postroom.db.listen import Hearing, Hints
+from postroom.db.model import Busy, Unreachable
+from postroom.db.pool import Database
+from postroom.events import log
+from postroom.events.model import TENANT, Event
+
+from .attempt import Attempt, Handler
+from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
+from .rules import CRASHED, LOST, reason, retry_after
+from .store import queue
+from .store.queue import End
+
+LEASE = timedelta(seconds=10)
+BEATS = 3  # in a lease, so that two may fail
+LOOK_EVERY = timedelta(seconds=1)
+REAP_EVERY = timedelta(seconds=2)
+HAND_BACK = timedelta(seconds=5)  # how long that may take
+AWAY = timedelta(seconds=0.5)  # before the database is asked again
+SELDOM = (CRASHED, LOST)  # errors that somebody must see, whatever became of the row otherwise
+
+logger = structlog.get_logger()
+
+
+class Stopped(Enum):
+    """Why a job was stopped from outside."""
+
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    LEAVING = "leaving"
+
+
+@dataclass(slots=True)
+class Running:
+    job: Job
+    task: asyncio.Task[None]
+    stopped: Stopped | None = None
+
+    def stop(self, why: Stopped) -> None:
+        """Once; what was stopped may take its time to end."""
+        if self.stopped is None:
+            self.stopped = why
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class Executor:
+    """Runs jobs of these kinds, `workers` at a time."""
+
+    db: Database
+    hints: Hints
+    handlers: Mapping[str, Handler]
+    workers: int = 3
+    lease: timedelta = LEASE
+    holder: str = field(default_factory=process.identity)
+    _running: dict[JobId, Running] = field(default_factory=dict)
+    _ended: list[End] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _turn: int = 0
+    _leaves: bool = False
+
+    @asynccontextmanager
+    async def working(self, patience: timedelta) -> AsyncIterator[None]:
+        """Take and run jobs for as long as the block runs.
+
+        At its end no more are taken. What runs may end within `patience`; the rest is handed back.
+        """
+        with self.hints.hear(READY) as ready, self.hints.hear(STOP) as stop:
+            async with beside(self._taking(), self._hearing(ready), self._beating(stop), self._reaping()):
+                try:
+                    yield
+                finally:
+                    await asyncio.shield(self._leave(patience))
+
+    async def _leave(self, patience: timedelta) -> None:
+        self._leaves = True
+        if self._running:
+            await asyncio.wait([one.task for one in self._running.values()], timeout=patience.total_seconds())
+        for one in list(self._running.values()):
+            one.stop(Stopped.LEAVING)
+        self._wake.set()
+        with suppress(TimeoutError):  # whose end cannot be recorded is taken over by another
+            async with asyncio.timeout(HAND_BACK.total_seconds()):
+                await self._over.wait()
+
+    async def _hearing(self, ready: Hearing) -> None:
+        async for _ in ready:
+            self._wake.set()
+
+    async def _taking(self) -> None:
+        try:
+            while not self._leaves or self._running or self._ended:
+                await self._take()
+        finally:
+            self._over.set()
+
+    async def _take(self) -> None:
+        self._wake.clear()
+        try:
+            taken = await self._turn_over()
+        except (Unreachable, Busy) as error:
+            logger.warning("jobs.database_away", code=error.code)
+            await asyncio.sleep(AWAY.total_seconds())
+            return
+        if not taken and not self._ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                    await self._wake.wait()
+
+    async def _turn_over(self) -> int:
+        """Record what has ended and take what there is room for; how many jobs were taken."""
+        ends = self._ended[:]
+        for end in ends:
+            if end.state is State.FAILED and end.kept:
+                await self._bury(end)
+        room = 0 if self._leaves else self.workers - len(self._running) + len(ends)
+        jobs = []
+        try:
+            if ends or room:
+                async with self.db.unbound() as conn:
+                    if ends:
+                        await queue.finish(conn, ends)
+                    if room:
+                        kinds = list(self.handlers)
+                        jobs = await queue.claim(conn, self.holder, kinds, room, self.lease, self._turn)
+        except asyncpg.UniqueViolationError:  # one like it came to wait in this moment: it is seen next time
+            return 1
+        del self._ended[: len(ends)]
+        for end in ends:
+            del self._running[end.job.id]
+        for job in jobs:
+            self._turn = job.tenant_id
+            task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.id}")
+            self._running[job.id] = Running(job, task)
+        return len(jobs)
+
+    async def _bury(self, end: End) -> None:
+        """A job that has failed for good is told of, once, in the transaction that says so."""
+        job, error = end.job, end.error or CRASHED
+        event = Event("jobs.failed", {"job": str(job.public_id), "kind": job.kind, "code": error.code})
+        async with self.db.transaction(job.tenant_id) as conn:
+            if await queue.finish(conn, [end]):
+                await log.append(conn, job.tenant_id, TENANT, [event])
+
+    async def _run(self, job: Job) -> None:
+        """One try, from its beginning to its end, which is recorded later."""
+        attempt = Attempt(self.db, job)
+        try:
+            async with asyncio.timeout(job.limit.total_seconds()) as limit:
+                async with beside(attempt.report()):
+                    result = await self.handlers[job.kind](attempt)
+                await attempt.flush()
+            end = End(job, State.COMPLETED, result=result)
+        except asyncio.CancelledError as cancelled:
+            end = self._end(job, cancelled)
+        except TimeoutError as error:
+            message = f"It took longer than {job.limit}."
+            end = self._end(job, TookTooLong(message) if limit.expired() else error)
+        except Exception as error:  # noqa: BLE001  around one job: a bug in it must not stop the others
+            end = self._end(job, error)
+        kept = job.is_kept or attempt.has_found or end.error in SELDOM
+        self._ended.append(replace(end, kept=kept))
+        self._wake.set()
+
+    def _end(self, job: Job, error: BaseException) -> End:
+        """What a try that did not come through means."""
+        stopped = self._running[job.id].stopped
+        if stopped is Stopped.CANCELLED:
+            return End(job, State.CANCELLED)
+        if stopped is not None or isinstance(error, asyncio.CancelledError | JobLost):
+            return End(job, State.PENDING, run_at=datetime.now(UTC))
+        if isinstance(error, NotNow):
+            return End(job, State.PENDING, run_at=datetime.now(UTC) + error.wait)
+        said = reason(error)
+        logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=error)
+        wait = retry_after(job, error, random.random())
+        if wait is None:
+            return End(job, State.FAILED, counts=True, error=said)
+        return End(job, State.PENDING, counts=True, run_at=datetime.now(UTC) + wait, error=said)
+
+    async def _beating(self, stop: Hearing) -> None:
+        """Hold what runs. Without a word from the database for a whole lease nothing is ours any more."""
+        now = asyncio.get_running_loop().time
+        held = now()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.lease.total_seconds() / BEATS):
+                    await anext(stop)
+            jobs = [one.job for one in self._running.values()]
+            asked = now()
+            try:
+                async with asyncio.timeout_at(max(held, asked - 1) + self.lease.total_seconds()):
+                    async with self.db.unbound() as conn:
+                        ours = await queue.beat(conn, self.holder, jobs, self.lease) if jobs else {}
+                held = asked
+            except (Unreachable, Busy, TimeoutError):
+                if now() - held < self.lease.total_seconds():
+                    continue
+                ours = {}
+            self._stop(jobs, ours)
+
+    def _stop(self, jobs: list[Job], ours: Mapping[JobId, bool]) -> None:
+        for job in jobs:
+            one = self._running.get(job.id)
+            if one is None or one.job.attempts != job.attempts or one.task.done():
+                continue
+            if job.id not in ours:
+                one.stop(Stopped.LOST)
+            elif ours[job.id]:
+                one.stop(Stopped.CANCELLED)
+
+    async def _reaping(self) -> None:
+        while True:
+            try:
+                async with self.db.unbound() as conn:
+                    dead = [holder for holder in await queue.holders(conn) if process.is_dead(holder)]
+                    if gone := await queue.reap(conn, dead):
+                        logger.warning("jobs.taken_over", jobs=gone)
+                    lost = await queue.lost(conn, dead)
+                    await queue.sweep(conn)
+                for job in lost:
+                    await self._bury(End(job, State.FAILED, counts=True, error=LOST))
+            except (Unreachable, Busy) as error:
+                logger.warning("jobs.database_away", code=error.code)
+            await asyncio.sleep(REAP_EVERY.total_seconds() * random.uniform(0.8, 1.2))

@@ -1,0 +1,117 @@
+"""All SQL of executors, over jobs of all tenants, by the functions of the migration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from asyncpg import Connection
+
+from postroom.db.pool import hint
+from postroom.jobs.model import CHANGED, READY, Job, JobId, Reason, State
+
+from . import job_of
+
+CLAIM = "SELECT * FROM jobs_claim($1, $2, $3, $4, $5)"
+
+
+async def claim(
+    conn: Connection, holder: str, kinds: Sequence[str], room: int, lease: timedelta, turn: int
+) -> list[Job]:
+    """At most `room` jobs of these kinds, the holder's for a `lease`; the tenants behind `turn` first."""
+    return [job_of(row) for row in await conn.fetch(CLAIM, holder, kinds, room, lease, turn)]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What a try of a job came to."""
+
+    job: Job
+    state: State  # pending: it waits again
+    counts: bool = False  # as a failure
+    kept: bool = True  # the row stays
+    run_at: datetime | None = None  # of what waits again
+    error: Reason | None = None
+    result: Mapping[str, Any] | None = None
+
+
+FINISH = "SELECT jobs_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+
+
+async def finish(conn: Connection, ends: Sequence[End]) -> set[JobId]:
+    """Record these; the jobs that were still ours. A key that is free now is the next one's.
+
+    Raises `asyncpg.UniqueViolationError` when one that waits again is overtaken by one like it in this very
+    moment; then the same call works.
+    """
+    rows = [
+        (
+            end.job.tenant_id,
+            end.job.id,
+            end.job.attempts,
+            end.state,
+            end.counts,
+            end.kept or end.state is State.PENDING,
+            end.run_at,
+            end.error.code if end.error else None,
+            end.error.message if end.error else None,
+            None if end.result is None else dict(end.result),
+        )
+        for end in ends
+    ]
+    done = {JobId(row[0]) for row in await conn.fetch(FINISH, *zip(*rows, strict=True))}
+    for job in done:
+        hint(conn, CHANGED, str(job))
+    if any(end.job.key is not None or end.state is State.PENDING for end in ends):
+        hint(conn, READY)
+    return done
+
+
+BEAT = "SELECT id, cancel_requested FROM jobs_beat($1, $2, $3, $4, $5)"
+
+
+async def beat(conn: Connection, holder: str, jobs: Sequence[Job], lease: timedelta) -> dict[JobId, bool]:
+    """Hold these for another `lease`: which of them are still ours, and whether each is asked to stop."""
+    columns = [job.tenant_id for job in jobs], [job.id for job in jobs], [job.attempts for job in jobs]
+    rows = await conn.fetch(BEAT, holder, *columns, lease)
+    return {JobId(row["id"]): row["cancel_requested"] for row in rows}
+
+
+HOLDERS = "SELECT jobs_holders()"
+REAP = "SELECT jobs_reap($1)"
+LOST = "SELECT * FROM jobs_lost($1)"
+
+
+async def holders(conn: Connection) -> list[str]:
+    """Who runs jobs, as far as leases tell."""
+    return [row[0] for row in await conn.fetch(HOLDERS)]
+
+
+async def reap(conn: Connection, dead: Sequence[str]) -> int:
+    """Let jobs wait again whose holders are `dead` or have let their leases run out; how many.
+
+    Those without another try are left to `lost`.
+    """
+    found: int = await conn.fetchval(REAP, dead)
+    if found:
+        hint(conn, READY)
+    return found
+
+
+async def lost(conn: Connection, dead: Sequence[str]) -> list[Job]:
+    """Jobs whose holders are gone, and that were tried too often."""
+    return [job_of(row) for row in await conn.fetch(LOST, dead)]
+
+
+SWEEP = "SELECT jobs_sweep()"
+CLEAN = "SELECT jobs_clean($1, $2)"
+
+
+async def sweep(conn: Connection) -> int:
+    """Free what waits behind nothing; how many. There is nothing to free unless something went wrong."""
+    return int(await conn.fetchval(SWEEP))
+
+
+async def clean(conn: Connection, age: timedelta, most: int) -> int:
+    """Delete jobs that ended so long ago, `most` at once; how many."""
+    return int(await conn.fetchval(CLEAN, age, most))
