@@ -10,7 +10,7 @@ import time
 
 from servers.dovecot import running
 
-from bench import first_sync, large_folder, log, mime, protocol
+from bench import first_sync, large_folder, log, mime, protocol, schedule
 from bench.mailbox import fill
 from bench.report import machine
 
@@ -20,7 +20,7 @@ SEED = 1
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument(
-        "only", nargs="*", help="mime, protocol, first_sync (by default these), large_folder, log, log_cost"
+        "only", nargs="*", help="mime, protocol, first_sync (by default these), large_folder, log, log_cost, schedule"
     )
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -33,6 +33,8 @@ def main() -> None:
         print(large_folder.run(chosen.messages), flush=True)
     if "log" in only:
         print(log.run(chosen.messages), flush=True)
+    if "schedule" in only:
+        print(schedule.run(chosen.messages), flush=True)
     if not {"protocol", "first_sync", "log_cost"} & set(only):
         return
     with running() as server:

@@ -38,13 +38,19 @@ class Settings(BaseSettings):
     """The port that the API listens on."""
 
     email_sync_enabled: bool = True
-    """Whether `up` polls mailboxes by itself."""
+    """Whether `up` and `executor` poll mailboxes by themselves. What is asked for is always done."""
 
     email_sync_interval_minutes: float = 15
     """How often a mailbox is polled unless its account says otherwise."""
 
+    workers: int = Field(3, ge=1, le=1000)
+    """How many jobs one process runs at a time."""
+
+    stop_patience_seconds: float = Field(10, ge=0)
+    """How long `postroom executor` lets jobs end by themselves when it is stopped; the rest is handed back."""
+
     sync_parallel: int = 4
-    """How many accounts one process syncs at a time."""
+    """How many accounts `postroom sync` syncs at a time."""
 
     sync_grace_seconds: float = 60
     """How long a message that has vanished from its folder may turn up in another one and be the same."""
@@ -58,6 +64,10 @@ class Settings(BaseSettings):
     @property
     def sync_interval(self) -> timedelta:
         return timedelta(minutes=self.email_sync_interval_minutes)
+
+    @property
+    def stop_patience(self) -> timedelta:
+        return timedelta(seconds=self.stop_patience_seconds)
 
     @property
     def sync_grace(self) -> timedelta:

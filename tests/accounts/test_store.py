@@ -132,24 +132,6 @@ async def test_a_shorter_interval_takes_effect_now(db: Database) -> None:
     assert account.next_sync_at < NOW + HOUR
 
 
-async def test_due_accounts_of_all_tenants_are_handed_out_once(db: Database) -> None:
-    async def claim() -> list[tuple[int, int]]:
-        async with db.unbound() as conn:
-            return list(await store.claim_due(conn, 10, HOUR))
-
-    claimed = await asyncio.gather(claim(), claim(), claim())
-
-    assert sorted(pair for some in claimed for pair in some) == [(ONE, ANNS), (TWO, BOBS)]
-    assert await claim() == []
-
-
-async def test_paused_accounts_are_not_due(db: Database) -> None:
-    async with db.transaction(ONE) as conn:
-        await store.set_state(conn, ONE, ANNS, AccountState.PAUSED)
-    async with db.unbound() as conn:
-        assert await store.claim_due(conn, 10, HOUR) == [(TWO, BOBS)]
-
-
 async def test_a_removed_account_is_gone(db: Database) -> None:
     async with db.transaction(ONE) as conn:
         await store.remove(conn, ONE, ANNS)

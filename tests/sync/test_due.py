@@ -1,79 +1,103 @@
+"""Due accounts become jobs, each one job, and come again after their own interval."""
+
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from servers.dovecot import Dovecot
-from servers.mailbox import other_client
 from servers.tenants import ONE, TWO
-from sync.mailboxes import connected, copied, means
 
 from postroom.accounts import store as accounts
+from postroom.accounts.model import Account, AccountState
 from postroom.db.pool import Database
-from postroom.sync.due import sync_due
-from postroom.sync.perform import Outcome
+from postroom.ids import AccountId, TenantId
+from postroom.jobs import store as jobs
+from postroom.jobs.model import Job
+from postroom.sync import due
+from postroom.sync.due import enqueue_due
+from postroom.sync.jobs import request
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
-
-async def rounds(db: Database, wanted: int) -> list[Outcome]:
-    """Poll until so many syncs have ended."""
-    heard: list[Outcome] = []
-    enough = asyncio.Event()
-
-    def told(outcome: Outcome) -> None:
-        heard.append(outcome)
-        if len(heard) == wanted:
-            enough.set()
-
-    async with asyncio.timeout(60):
-        polling = asyncio.create_task(sync_due(means(db), every=timedelta(minutes=15), parallel=4, told=told))
-        await enough.wait()
-        polling.cancel()
-        await asyncio.wait([polling])
-    return heard
+EVERY = timedelta(minutes=15)
 
 
-@pytest.fixture(autouse=True)
-async def others(db: Database) -> None:
-    """The tenants' first accounts lead to no server."""
+async def only(db: Database, tenant: TenantId) -> Account:
+    async with db.transaction(tenant) as conn:
+        (account,) = await accounts.list_after(conn, tenant)
+    return account
+
+
+async def waiting(db: Database, tenant: TenantId) -> list[Job]:
+    async with db.transaction(tenant) as conn:
+        return await jobs.page(conn, tenant, limit=10)
+
+
+async def set_due(db: Database, tenant: TenantId) -> None:
+    async with db.transaction(tenant) as conn:
+        await conn.execute("UPDATE accounts_account SET next_sync_at = now() - interval '1 s'")
+
+
+async def test_each_due_account_becomes_one_job_however_many_processes_look(db: Database) -> None:
+    found = await asyncio.gather(*(enqueue_due(db, EVERY) for _ in range(5)))
+
+    assert sum(found) == 2
     for tenant in (ONE, TWO):
-        async with db.transaction(tenant) as conn:
-            await conn.execute("UPDATE accounts_account SET state = 'paused'")
+        account = await only(db, tenant)
+        (job,) = await waiting(db, tenant)
+        assert (job.kind, job.account_id, job.is_kept) == ("sync.account", account.id, False)
+        wait = account.next_sync_at - datetime.now(UTC)
+        assert EVERY * 0.89 < wait < EVERY * 1.11
 
 
-async def test_what_is_due_is_synced_and_one_broken_account_is_its_own_trouble(
-    db: Database, dovecot: Dovecot
+async def test_an_account_with_its_own_interval_comes_again_after_that(db: Database) -> None:
+    account = await only(db, ONE)
+    async with db.transaction(ONE) as conn:
+        await accounts.set_interval(conn, ONE, account.id, timedelta(hours=5), EVERY)
+    await set_due(db, ONE)
+
+    await enqueue_due(db, EVERY)
+
+    wait = (await only(db, ONE)).next_sync_at - datetime.now(UTC)
+    assert timedelta(hours=4) < wait < timedelta(hours=6)
+
+
+async def test_a_job_that_waits_or_runs_will_do(db: Database) -> None:
+    await enqueue_due(db, EVERY)
+    await set_due(db, ONE)
+    await enqueue_due(db, EVERY)
+    assert len(await waiting(db, ONE)) == 1
+
+    async with db.unbound() as conn:
+        await jobs.queue.claim(conn, "me", ["sync.account"], 10, timedelta(minutes=1), 0)
+    await set_due(db, ONE)
+    await enqueue_due(db, EVERY)
+    assert len(await waiting(db, ONE)) == 1
+
+
+async def test_a_sync_now_is_merged_with_the_poll_that_waits_and_keeps_its_row(db: Database) -> None:
+    await enqueue_due(db, EVERY)
+    async with db.transaction(ONE) as conn:
+        made = await request(conn, await accounts.get_by_id(conn, ONE, (await only(db, ONE)).id))
+
+    (job,) = await waiting(db, ONE)
+    assert (made.is_merged, job.id, job.is_kept, job.priority) == (True, made.id, True, 10)
+
+
+@pytest.mark.parametrize("state", [AccountState.PAUSED, AccountState.REAUTH_REQUIRED])
+async def test_accounts_that_wait_for_somebody_are_not_due(db: Database, state: AccountState) -> None:
+    async with db.transaction(ONE) as conn:
+        await accounts.set_state(conn, ONE, AccountId((await only(db, ONE)).id), state)
+    await set_due(db, ONE)
+
+    assert await enqueue_due(db, EVERY) == 1
+    assert await waiting(db, ONE) == []
+
+
+async def test_nothing_falls_due_while_there_is_enough_to_do(
+    db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [dovecot.user("due") for _ in range(3)]
-    for user in users:
-        with other_client(dovecot, user) as client:
-            client.append("INBOX", b"Subject: hello\r\n\r\nhi " + user.encode())
-    good = [await connected(db, dovecot, user) for user in users]
-    broken = await connected(db, dovecot, dovecot.user("broken"))
-    async with db.transaction(ONE) as conn:
-        await conn.execute(
-            "UPDATE accounts_account SET settings = settings || '{\"port\": 1}' WHERE id = $1", broken.id
-        )
+    monkeypatch.setattr(due, "ENOUGH", 1)
+    await enqueue_due(db, EVERY)
+    await set_due(db, ONE)
 
-    outcomes = {outcome.account.id: outcome for outcome in await rounds(db, 4)}
-
-    assert [outcomes[account.id].status for account in good] == ["success"] * 3
-    error = outcomes[broken.id].error
-    assert error is not None
-    assert error.code == "providers.port_closed"
-    for account in good:
-        assert len(await copied(db, account)) == 1
-    async with db.transaction(ONE) as conn:
-        row = await accounts.get_by_id(conn, ONE, broken.id)
-    assert (row.state, row.failures, row.sync_started_at) == ("error", 1, None)
-    assert row.next_sync_at > row.created_at
-
-
-async def test_an_account_with_its_own_interval_comes_again(db: Database, dovecot: Dovecot) -> None:
-    account = await connected(db, dovecot, dovecot.user("often"))
-    async with db.transaction(ONE) as conn:
-        await accounts.set_interval(
-            conn, ONE, account.id, timedelta(milliseconds=100), default=timedelta(minutes=15)
-        )
-
-    assert [outcome.status for outcome in await rounds(db, 2)] == ["success", "success"]
+    assert await enqueue_due(db, EVERY) == 0

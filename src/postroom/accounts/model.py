@@ -49,6 +49,7 @@ class Account:
     verified_fresh_at: datetime | None  # when the copy was last proven equal to the server
     compared_at: datetime | None  # when every message and flag was last compared
     created_at: datetime
+    stale_at: datetime | None = None  # when that was told; None: its copy is as new as it should be
     needs_owner: bool = False  # it did, and no sync has succeeded since
 
 

@@ -13,7 +13,7 @@ from postroom.ids import AccountId, TenantId
 COLUMNS = """
     tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
     sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
-    compared_at, created_at
+    compared_at, stale_at, created_at
 """
 
 ADD = f"""
@@ -176,7 +176,8 @@ async def mark_sync_started(conn: Connection, tenant: TenantId, account: Account
 SUCCEEDED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
-           sync_count = sync_count + 1, failures = 0, failing_since = NULL, next_sync_at = $4,
+           sync_count = sync_count + 1, failures = 0, failing_since = NULL, stale_at = NULL,
+           next_sync_at = $4,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -289,16 +290,35 @@ async def remove(conn: Connection, tenant: TenantId, account: AccountId) -> None
     _found(await conn.fetchrow(REMOVE, tenant, account))
 
 
-CLAIM_DUE = "SELECT tenant_id, account_id FROM accounts_claim_due($1, $2)"
+GONE_STALE = "SELECT tenant_id, account_id FROM accounts_gone_stale($1, $2, $3)"
+MARK_STALE = """
+    UPDATE accounts_account SET stale_at = now()
+     WHERE tenant_id = $1 AND id = $2 AND stale_at IS NULL AND state IN ('active', 'error') RETURNING id
+"""
 
 
-async def claim_due(conn: Connection, most: int, hold: timedelta) -> Sequence[tuple[TenantId, AccountId]]:
-    """Accounts of all tenants whose poll is due, each given to one caller; the longest waiting first chosen.
+async def gone_stale(
+    conn: Connection, age: timedelta, every: timedelta, most: int
+) -> list[tuple[TenantId, AccountId]]:
+    """Accounts of all tenants that were not brought up to date for `age` or three intervals, and not told of.
 
-    A caller that dies delays its accounts by `hold`. The transaction is bound to no tenant.
+    The transaction is bound to no tenant.
     """
-    rows = await conn.fetch(CLAIM_DUE, most, hold)
+    rows = await conn.fetch(GONE_STALE, age, every, most)
     return [(TenantId(row["tenant_id"]), AccountId(row["account_id"])) for row in rows]
+
+
+async def mark_stale(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
+    """Whether that is news."""
+    return await conn.fetchval(MARK_STALE, tenant, account) is not None
+
+
+COMPARE_AGAIN = "SELECT accounts_compare_again($1)"
+
+
+async def compare_again(conn: Connection, age: timedelta) -> int:
+    """Let accounts that were not compared in full for so long be due at once; how many."""
+    return int(await conn.fetchval(COMPARE_AGAIN, age))
 
 
 def _found(row: Record | None) -> Record:

@@ -10,7 +10,7 @@ folder, which runs for as long as any command or `up` needs it. Either way the f
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +29,13 @@ from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.errors import Invalid
 from postroom.events import feed
+from postroom.executor.handlers import Work
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
 from postroom.settings import Settings
-from postroom.sync.perform import Means
+from postroom.sync.perform import Means, Outcome
 from postroom.sync.run import Manner
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
@@ -68,6 +69,10 @@ class Installation:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
         manner = Manner(grace=self.settings.sync_grace, pause=self.settings.login_pause)
         return Means(self.database, self.vault, self.providers, shop or Workshop(), manner)
+
+    def work(self, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
+        """What it takes to run jobs; `told` hears of each sync that ended in this process."""
+        return Work(self.means(shop), self.settings.sync_interval, told)
 
 
 def read_settings(data: Path | None, database_url: str | None, **more: Any) -> Settings:

@@ -10,6 +10,8 @@ from postroom import __version__
 
 COMMANDS = {
     "up": "Start everything in one process: the API and the polling of mailboxes.",
+    "serve": "Start the API alone; executors run its jobs.",
+    "executor": "Run jobs and poll mailboxes, beside `serve` or other executors.",
     "connect": "Connect a mailbox.",
     "sync": "Bring the copies of mailboxes up to date, in the foreground.",
     "search": "Search the mail of all accounts.",

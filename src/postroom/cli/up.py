@@ -3,34 +3,37 @@
 import asyncio
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from postroom import __version__
+from postroom.accounts.model import Account
 from postroom.api.app import create_app
 from postroom.cli import screen
 from postroom.cli.announcing import Announcer
 from postroom.cli.demo import ADDRESS, ARRIVE_EVERY, demonstration
+from postroom.cli.following import follow
 from postroom.cli.installation import Installation, all_accounts, opened
 from postroom.cli.options import Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.serving import listening, serving
-from postroom.cli.sync import report, sync_accounts
+from postroom.cli.stopping import until_stopped
 from postroom.db.beside import beside
+from postroom.executor.run import executing
 from postroom.settings import Settings, default_data
-from postroom.sync.due import sync_due
+from postroom.sync import jobs as sync
 from postroom.sync.workshop import workshop
 
 app = command()
 
 WORD = "invoice"
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = timedelta(seconds=1)  # somebody waits for Ctrl-C; what is cut off goes on at the next start
 
 
 @app.command()
@@ -51,58 +54,43 @@ def main(
 
 async def up(settings: Settings, *, demo: bool) -> None:
     """Run until SIGINT or SIGTERM. The port comes first: where it is taken, nothing has been started."""
-    async with _until_stopped():
+    async with until_stopped():
         with listening(settings.host, settings.port) as listener:
             async with opened(settings) as house, AsyncExitStack() as stack:
-                if demo:
-                    account = await stack.enter_async_context(demonstration(house))
-                    for outcome in await sync_accounts(house, [account], quiet=False):
-                        report(outcome)
+                account = await stack.enter_async_context(demonstration(house)) if demo else None
                 application = create_app(house.database, settings, house.vault, house.providers)
                 await stack.enter_async_context(serving(application, listener))
-                if settings.email_sync_enabled:
-                    await stack.enter_async_context(beside(_polling(house)))
+                await stack.enter_async_context(_working(house))
+                if account is not None:
+                    await _first_sync(house, account)
                 await _welcome(house, listener.getsockname()[1], demo=demo)
                 await asyncio.Event().wait()
     screen.say("Stopped.")
 
 
 @asynccontextmanager
-async def _until_stopped() -> AsyncIterator[None]:
-    """SIGINT and SIGTERM end the block, whatever it is waiting for; that is no error."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    is_stopping = False
-
-    def stop() -> None:
-        nonlocal is_stopping
-        is_stopping = True
-        task.cancel()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not is_stopping:
-            raise
-        task.uncancel()
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-async def _polling(house: Installation) -> None:
-    """Sync accounts as they fall due, and say what arrives."""
+async def _working(house: Installation) -> AsyncIterator[None]:
+    """Run jobs and poll mailboxes while the block runs, and say what arrives."""
     announcer = Announcer(house)
     with workshop() as shop:
-        async with beside(announcer.run()):
-            await sync_due(
-                house.means(shop),
-                every=house.settings.sync_interval,
-                parallel=house.settings.sync_parallel,
-                told=announcer.hear,
-            )
+        async with (
+            beside(announcer.run()),
+            executing(
+                house.work(shop, announcer.hear),
+                house.hints,
+                workers=house.settings.workers,
+                patience=PATIENCE,
+                polls=house.settings.email_sync_enabled,
+            ),
+        ):
+            yield
+
+
+async def _first_sync(house: Installation, account: Account) -> None:
+    """As a job like any other, shown while it runs."""
+    async with house.database.transaction(house.tenant) as conn:
+        made = await sync.request(conn, account)
+    await follow(house, made.id, called=account.address)
 
 
 async def _welcome(house: Installation, port: int, *, demo: bool) -> None:

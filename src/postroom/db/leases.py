@@ -21,7 +21,7 @@ from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.ids import TenantId
 
-TTL = timedelta(seconds=30)
+TTL = timedelta(seconds=12)
 RENEWALS = 3  # in each period, so that two may fail
 
 # The tokens of leases that could not be given back.

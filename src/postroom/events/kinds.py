@@ -71,7 +71,10 @@ KINDS: Mapping[str, Kind] = {
     "accounts.reauth_required": Kind(
         "The server refuses an account; its owner must act.", {**ACCOUNT, "code": Type.CODE}
     ),
-    "accounts.recovered": Kind("An account that needed its owner is in order again.", ACCOUNT),
+    "accounts.stale": Kind(
+        "An account has not been brought up to date for an hour, or for three of its intervals.", ACCOUNT
+    ),
+    "accounts.recovered": Kind("An account that needed its owner, or was stale, is in order again.", ACCOUNT),
     "accounts.removed": Kind("An account and its copy were deleted. Stands in the tenant's stream.", ACCOUNT),
     "jobs.failed": Kind(
         "A job failed for good: it waits for somebody to look at it. Stands in the tenant's stream.",

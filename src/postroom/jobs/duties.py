@@ -17,8 +17,9 @@ from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database
-from postroom.errors import PostroomError
 
+from .guard import failure_of
+from .rules import reason
 from .store import duties as store
 
 LEASE = timedelta(seconds=30)
@@ -38,19 +39,29 @@ class Duty:
 
 
 async def attend(db: Database, duties: Sequence[Duty]) -> None:
-    """Do these whenever they are due, one after another, until cancelled. A new one begins at once."""
-    holder, by_name = process.identity(), {duty.name: duty for duty in duties}
+    """Do these whenever they are due, until cancelled. A new one begins at once."""
+    holder, idle = process.identity(), {duty.name: duty for duty in duties}
     is_planned = False
-    while True:
+
+    async def one(duty: Duty) -> None:
         try:
-            if not is_planned:
-                await _plan(db, duties)
-                is_planned = True
-            while (name := await _claim(db, holder, list(by_name))) is not None:
-                await _do(db, by_name[name], holder)
+            await _do(db, duty, holder)
         except (Unreachable, Busy) as error:
             logger.warning("jobs.database_away", code=error.code)
-        await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
+        finally:
+            idle[duty.name] = duty
+
+    async with asyncio.TaskGroup() as group:
+        while True:
+            try:
+                if not is_planned:
+                    await _plan(db, duties)
+                    is_planned = True
+                while idle and (name := await _claim(db, holder, list(idle))) is not None:
+                    group.create_task(one(idle.pop(name)), name=name)
+            except (Unreachable, Busy) as error:
+                logger.warning("jobs.database_away", code=error.code)
+            await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
 
 async def _plan(db: Database, duties: Sequence[Duty]) -> None:
@@ -66,15 +77,15 @@ async def _claim(db: Database, holder: str, names: Sequence[str]) -> str | None:
 
 
 async def _do(db: Database, duty: Duty, holder: str) -> None:
-    began, error = monotonic(), None
-    try:
-        async with beside(_holding(db, duty.name, holder)):
-            await duty.work()
-    except PostroomError as failure:
-        error = f"{failure.message} [{failure.code}]"
-        logger.warning("jobs.duty_failed", duty=duty.name, code=failure.code)
+    began = monotonic()
+    async with beside(_holding(db, duty.name, holder)):
+        failure = await failure_of(duty.work())
+    if failure is not None:
+        logger.warning("jobs.duty_failed", duty=duty.name, exc_info=failure)
+    why = reason(failure) if failure else None
     seconds, jitter = monotonic() - began, 1 + random.uniform(-JITTER, JITTER)
     async with db.unbound() as conn:
+        error = f"{why.message} [{why.code}]" if why else None
         await store.done(conn, duty.name, holder, seconds=seconds, error=error, jitter=jitter)
 
 

@@ -198,7 +198,8 @@ class Executor:
         if isinstance(error, NotNow):
             return End(job, State.PENDING, run_at=datetime.now(UTC) + error.wait)
         said = reason(error)
-        logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=error)
+        bug = error if said is CRASHED else None
+        logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=bug)
         wait = retry_after(job, error, random.random())
         if wait is None:
             return End(job, State.FAILED, counts=True, error=said)

@@ -47,6 +47,14 @@ async def tenant_named(conn: Connection, name: str) -> TenantId:
     return TenantId(await conn.fetchval(TENANT_NAMED, name, new_public_id()))
 
 
+TENANTS = "SELECT people_tenants($1, $2)"
+
+
+async def tenants(conn: Connection, after: int, most: int) -> list[TenantId]:
+    """Every tenant in order, from the one behind `after`. The transaction is bound to none."""
+    return [TenantId(row[0]) for row in await conn.fetch(TENANTS, after, most)]
+
+
 async def find_key(conn: Connection, digest: bytes) -> Holder | None:
     """Who holds the key with this SHA-256, unless it is revoked or expired. Unbound."""
     row = await conn.fetchrow(FIND_KEY, digest)

@@ -1,86 +1,43 @@
-"""Sync accounts when their time has come, several at a time, until told to stop.
+"""The schedule: accounts whose time has come become jobs.
 
-Any number of processes may run this over one database: claiming hands each due account to one of them, and
-the account's lease keeps out whoever else syncs it. One account's trouble is its own.
+Any number of processes may run this over one database: each due account becomes one job. When an account is
+due stands in its row and nowhere else, so a hundred thousand of them cost a process no memory, and a
+changed interval takes effect at once.
 """
 
 import asyncio
-from collections.abc import Callable
+import random
 from datetime import timedelta
 
 import structlog
 
-from postroom.accounts import store as accounts
-from postroom.accounts.model import NoSuchAccount
 from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database
-from postroom.ids import AccountId, TenantId
-from postroom.search import store as search
 
-from .perform import Means, Outcome, perform
+from .jobs import LIMIT
+from .store import due as store
 
-HOLD = timedelta(minutes=10)  # how late an account is when whoever claimed it dies
 LOOK_EVERY = timedelta(seconds=1)
-SETTLED = 500  # mails whose words move in one transaction, so that a poll that falls due does not wait long
+STEP = 200  # accounts in one transaction
+ENOUGH = 1000  # jobs that are ready: more would only wait, and the longest waiting account could not go first
 
 logger = structlog.get_logger()
 
 
-async def sync_due(
-    means: Means,
-    *,
-    every: timedelta,
-    parallel: int,
-    told: Callable[[Outcome], None] = lambda _outcome: None,
-) -> None:
-    """Run until cancelled. `told` hears of each sync that ended."""
-    free = asyncio.Semaphore(parallel)
-
-    async def one(tenant: TenantId, number: AccountId) -> None:
+async def schedule(db: Database, every: timedelta) -> None:
+    """Run until cancelled. `every`: the interval of accounts without their own."""
+    while True:
         try:
-            async with means.db.transaction(tenant) as conn:
-                account = await accounts.get_by_id(conn, tenant, number)
-            told(await perform(means, account, every=every))
-        except (NoSuchAccount, Unreachable, Busy) as error:  # removed meanwhile; or the database is away
-            logger.warning("sync.not_begun", account=number, code=error.code)
-        except Exception:  # a bug of ours, around one job: it must not stop the other accounts' mail
-            logger.exception("sync.crashed", account=number)
-        finally:
-            free.release()
-
-    async with asyncio.TaskGroup() as group:
-        running: set[asyncio.Task[None]] = set()
-        while True:
-            await free.acquire()
-            if (claimed := await _claim(means.db)) is not None:
-                task = group.create_task(one(*claimed))
-                running.add(task)
-                task.add_done_callback(running.discard)
-                continue
-            free.release()
-            if running or not await _settle(means.db):
-                await asyncio.sleep(LOOK_EVERY.total_seconds())
+            while await enqueue_due(db, every) == STEP:
+                pass
+        except (Unreachable, Busy) as error:
+            logger.warning("sync.database_away", code=error.code)
+        await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
 
-async def _settle(db: Database) -> bool:
-    """Use a quiet moment to move words into the index; whether there was something to move."""
-    try:
-        async with db.unbound() as conn:
-            tenants = await search.unsettled(conn, 1)
-        for tenant in tenants:
-            async with db.transaction(tenant) as conn:
-                await search.settle(conn, tenant, SETTLED)
-    except (Unreachable, Busy) as error:
-        logger.warning("sync.not_settled", code=error.code)
-        return False
-    return bool(tenants)
-
-
-async def _claim(db: Database) -> tuple[TenantId, AccountId] | None:
-    try:
-        async with db.unbound() as conn:
-            claimed = await accounts.claim_due(conn, 1, HOLD)
-    except (Unreachable, Busy) as error:
-        logger.warning("sync.database_away", code=error.code)
-        return None
-    return claimed[0] if claimed else None
+async def enqueue_due(db: Database, every: timedelta) -> int:
+    """Let accounts that are due wait as jobs; how many there were, `STEP` at most."""
+    async with db.unbound() as conn:
+        if await store.ready(conn, ENOUGH) == ENOUGH:
+            return 0
+        return await store.enqueue_due(conn, STEP, every, LIMIT)

@@ -138,7 +138,7 @@ async def _finished(
                 at=now,
                 next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
             )
-            if account.needs_owner:
+            if account.needs_owner or account.stale_at is not None:
                 await change.tell(conn, account, "accounts.recovered")
             return
         needs_owner = isinstance(error, NeedsOwner)

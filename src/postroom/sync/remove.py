@@ -1,5 +1,7 @@
 """Forget an account: its mail, its content, its secret. The tenant's log remembers that it was."""
 
+from datetime import UTC, datetime, timedelta
+
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.blobs import store as blobs
@@ -7,16 +9,22 @@ from postroom.db import leases
 from postroom.db.pool import Database
 from postroom.events import log
 from postroom.events.model import TENANT, Event
+from postroom.ids import AccountId
+from postroom.jobs import store as jobs
+from postroom.jobs.model import Wish
 from postroom.mail.store import write
 
 from . import store
 
 STEP = 1000  # messages in one transaction
-CUT_OFF = "Its removal was cut off; remove it once more, or resume it to copy its mail anew."
+REMOVE = "sync.remove"
+SOON = timedelta(minutes=1)  # until then whoever began it is at it
+LIMIT = timedelta(hours=6)
+CUT_OFF = "It is being removed; resume it to copy its mail anew."
 
 
 async def remove_account(db: Database, account: Account) -> None:
-    """Delete everything of an account. Interrupted, it is finished by the next call.
+    """Delete everything of an account. Interrupted, it is finished by the next call, or by a job.
 
     Raises `LeaseHeld` while the account is being synced, and `NoSuchAccount`.
     """
@@ -25,6 +33,7 @@ async def remove_account(db: Database, account: Account) -> None:
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await accounts.begin_removal(conn, tenant, account.id, CUT_OFF)
+            await jobs.enqueue(conn, tenant, [_in_case(account.id)])
         digests = None
         while digests is None or digests:
             async with db.transaction(tenant) as conn:
@@ -34,7 +43,22 @@ async def remove_account(db: Database, account: Account) -> None:
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await blobs.release(conn, tenant, await store.forget(conn, tenant, account.id))
+            await jobs.forget(conn, tenant, account.id)
             await accounts.remove(conn, tenant, account.id)
             await log.append(
                 conn, tenant, TENANT, [Event("accounts.removed", {"account": str(account.public_id)})]
             )
+
+
+def key(account: AccountId) -> str:
+    """Of the jobs that change an account's copy only one runs at a time."""
+    return f"sync.account:{account}"
+
+
+def _in_case(account: AccountId) -> Wish:
+    """Should what follows be cut off, this finishes it; else it goes with the account."""
+    again = datetime.now(UTC) + SOON
+    name = f"{key(account)}:remove"
+    return Wish(
+        REMOVE, account=account, key=key(account), dedupe=name, run_at=again, limit=LIMIT, is_kept=False
+    )

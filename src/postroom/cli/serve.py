@@ -1,0 +1,46 @@
+"""`postroom serve`: the API alone; executors run what it asks for."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from postroom import __version__
+from postroom.api.app import create_app
+from postroom.cli import screen
+from postroom.cli.installation import opened
+from postroom.cli.options import Data, DatabaseUrl, command
+from postroom.cli.run import carry_out
+from postroom.cli.serving import listening, serving
+from postroom.cli.stopping import until_stopped
+from postroom.settings import Settings
+
+app = command()
+
+
+@app.command()
+def main(
+    host: Annotated[str | None, typer.Option(help="The address of the API.  [env: POSTROOM_HOST]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port of the API.  [env: POSTROOM_PORT]")
+    ] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Answer requests, and leave jobs to `postroom executor`. Ctrl-C stops it."""
+    carry_out(_serve, data, database_url, host=host, port=port)
+
+
+async def _serve(settings: Settings) -> None:
+    async with until_stopped():
+        with listening(settings.host, settings.port) as listener:
+            async with opened(settings) as house:
+                application = create_app(house.database, settings, house.vault, house.providers)
+                async with serving(application, listener):
+                    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
+                    screen.say(
+                        f"Postroom {__version__} answers at {url}/v1; jobs wait for `postroom executor`."
+                    )
+                    await asyncio.Event().wait()
+    screen.say("Stopped.")

@@ -1,0 +1,1 @@
+"""Runs jobs, the schedule and duties: in `up`, in `postroom executor`, or under Celery."""

@@ -1,0 +1,30 @@
+"""What an executor can do: one line a room."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from postroom.jobs.attempt import Handler
+from postroom.sync import jobs as sync
+from postroom.sync.perform import Means, Outcome
+from postroom.vault.seal import Vault
+
+
+def _nobody(_outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the rooms' jobs and duties need."""
+
+    means: Means
+    every: timedelta  # the poll interval of accounts without their own
+    told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
+
+    @property
+    def vault(self) -> Vault:
+        return self.means.vault
+
+
+def handlers(work: Work) -> Mapping[str, Handler]:
+    return {**sync.handlers(work.means, work.every, work.told)}

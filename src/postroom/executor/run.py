@@ -1,0 +1,31 @@
+"""One executor with all that belongs to it: jobs, the schedule, duties."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from postroom.db.beside import beside
+from postroom.db.listen import Hints
+from postroom.jobs import duties as jobs_duties
+from postroom.jobs.run import Executor
+from postroom.sync.due import schedule
+
+from .duties import duties
+from .handlers import Work, handlers
+
+
+@asynccontextmanager
+async def executing(
+    work: Work, hints: Hints, *, workers: int, patience: timedelta, polls: bool
+) -> AsyncIterator[None]:
+    """Run jobs, `workers` at a time, and do duties while the block runs; with `polls` accounts fall due, too.
+
+    At its end what runs may end within `patience`; the rest is handed back to whoever comes next.
+    """
+    db = work.means.db
+    executor = Executor(db, hints, handlers(work), workers=workers)
+    recurring = [jobs_duties.attend(db, duties(work))]
+    if polls:
+        recurring.append(schedule(db, work.every))
+    async with executor.working(patience), beside(*recurring):
+        yield

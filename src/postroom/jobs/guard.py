@@ -1,0 +1,12 @@
+"""The wall around one job or duty: a bug in it must not stop the others."""
+
+from collections.abc import Awaitable
+
+
+async def failure_of(work: Awaitable[object]) -> Exception | None:
+    """What it fails with, whatever that is; None: it came through."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001  see above
+        return error
+    return None

@@ -1,0 +1,106 @@
+"""What recurs is done by one process at a time, again and again, and says how it went."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from postroom.db.pool import Database
+from postroom.errors import Broken
+from postroom.jobs import duties
+from postroom.jobs.duties import Duty, attend
+from postroom.jobs.store import duties as store
+from postroom.jobs.store.duties import DutyRow
+
+HOUR = timedelta(hours=1)
+
+
+async def row(db: Database, name: str) -> DutyRow:
+    async with db.unbound() as conn:
+        return next(row for row in await store.listed(conn) if row.name == name)
+
+
+async def until_done(db: Database, name: str) -> DutyRow:
+    while True:
+        async with db.unbound() as conn:
+            found = [row for row in await store.listed(conn) if row.name == name and row.last_at]
+        if found and found[0].holder is None:
+            return found[0]
+        await asyncio.sleep(0.01)
+
+
+async def attended(db: Database, name: str, *duties: Duty, processes: int = 1) -> DutyRow:
+    """As it stands after it was done once."""
+    tasks = [asyncio.create_task(attend(db, duties)) for _ in range(processes)]
+    try:
+        async with asyncio.timeout(30):
+            return await until_done(db, name)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_a_new_duty_is_done_at_once_by_one_process_and_comes_again_after_its_interval(
+    db: Database,
+) -> None:
+    done = []
+
+    async def work() -> None:
+        done.append(datetime.now(UTC))
+        await asyncio.sleep(0.05)
+
+    found = await attended(db, "test.duty", Duty("test.duty", HOUR, work), processes=5)
+
+    assert len(done) == 1
+    assert found.last_at is not None
+    assert (found.last_error, found.every) == (None, HOUR)
+    assert HOUR * 0.89 < found.next_at - found.last_at < HOUR * 1.11
+
+
+@pytest.mark.parametrize("error", [Broken("The disk is full."), RuntimeError("a bug")])
+async def test_a_duty_that_fails_says_why_and_comes_again_and_others_go_on(
+    db: Database, error: Exception
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    async def work() -> None:
+        return
+
+    found = await attended(
+        db, "test.bad", Duty("test.bad", timedelta(0), fail), Duty("test.good", timedelta(0), work)
+    )
+
+    assert found.last_error is not None
+    assert found.last_error.endswith("[postroom.broken]" if isinstance(error, Broken) else "[jobs.crashed]")
+    assert (await attended(db, "test.good", Duty("test.good", timedelta(0), work))).last_error is None
+
+
+async def test_a_duty_whose_process_is_gone_is_anothers(db: Database) -> None:
+    async def work() -> None:
+        return
+
+    async with db.unbound() as conn:
+        await store.plan(conn, ["test.duty"], [HOUR], [timedelta(0)])
+        assert await store.claim(conn, "gone", ["test.duty"], timedelta(0), []) == "test.duty"
+
+    assert (await attended(db, "test.duty", Duty("test.duty", HOUR, work))).last_error is None
+
+
+async def test_nobody_else_does_what_somebody_does(db: Database) -> None:
+    async with db.unbound() as conn:
+        await store.plan(conn, ["test.duty"], [HOUR], [timedelta(0)])
+        assert await store.claim(conn, "me", ["test.duty"], duties.LEASE, []) == "test.duty"
+        assert await store.claim(conn, "you", ["test.duty"], duties.LEASE, []) is None
+        assert await store.hold(conn, "test.duty", "me", duties.LEASE)
+        assert not await store.hold(conn, "test.duty", "you", duties.LEASE)
+        assert await store.claim(conn, "you", ["test.duty"], duties.LEASE, ["me"]) == "test.duty"
+
+
+async def test_a_shorter_interval_takes_effect_now(db: Database) -> None:
+    async with db.unbound() as conn:
+        await store.plan(conn, ["test.duty"], [HOUR], [HOUR])
+        await store.plan(conn, ["test.duty"], [HOUR / 60], [timedelta(0)])
+
+    assert (await row(db, "test.duty")).next_at < datetime.now(UTC) + HOUR / 50

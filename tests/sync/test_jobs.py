@@ -1,0 +1,221 @@
+"""Syncs as jobs: asked for or due, with progress, cancelled, cut off and gone on with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from servers.dovecot import Dovecot
+from servers.mailbox import other_client
+from servers.tenants import ONE, TWO
+from sync.mailboxes import connected, copied, means
+
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.db.listen import open_hints
+from postroom.db.pool import Database
+from postroom.executor.handlers import Work
+from postroom.executor.run import executing
+from postroom.jobs import store
+from postroom.jobs.model import Enqueued, Job, State
+from postroom.sync.jobs import IsPaused, request
+from postroom.sync.remove import remove_account
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+EVERY = timedelta(minutes=15)
+
+
+@pytest.fixture(autouse=True)
+async def others(db: Database, tenants: None) -> None:
+    """The tenants' first accounts lead to no server."""
+    for tenant in (ONE, TWO):
+        async with db.transaction(tenant) as conn:
+            await conn.execute("UPDATE accounts_account SET state = 'paused'")
+
+
+@asynccontextmanager
+async def running(db: Database, *, polls: bool = False) -> AsyncIterator[None]:
+    async with (
+        open_hints(db) as hints,
+        executing(Work(means(db), EVERY), hints, workers=3, patience=timedelta(0), polls=polls),
+    ):
+        yield
+
+
+async def wanted(db: Database, account: Account) -> Enqueued:
+    async with db.transaction(ONE) as conn:
+        return await request(conn, await accounts.get_by_id(conn, ONE, account.id))
+
+
+async def until(db: Database, one: Enqueued, is_so: Callable[[Job], bool]) -> Job:
+    async with asyncio.timeout(60):
+        while True:
+            async with db.transaction(ONE) as conn:
+                found = await store.get_by_id(conn, ONE, one.id)
+            if is_so(found):
+                return found
+            await asyncio.sleep(0.01)
+
+
+def is_over(job: Job) -> bool:
+    return job.finished_at is not None
+
+
+async def filled(db: Database, dovecot: Dovecot, messages: int) -> Account:
+    user = dovecot.user("jobs")
+    with other_client(dovecot, user) as client:
+        for number in range(messages):
+            client.append("INBOX", b"Subject: mail %d\r\n\r\nhello %d" % (number, number))
+    return await connected(db, dovecot, user)
+
+
+async def all_jobs(db: Database) -> list[Job]:
+    async with db.transaction(ONE) as conn:
+        return await store.page(conn, ONE, limit=100)
+
+
+async def test_a_sync_that_is_asked_for_is_a_job_with_counters_and_a_result(
+    db: Database, dovecot: Dovecot
+) -> None:
+    account = await filled(db, dovecot, 12)
+    async with running(db):
+        one = await wanted(db, account)
+        job = await until(db, one, is_over)
+
+    assert job.state is State.COMPLETED
+    assert (job.progress.processed, job.progress.total_estimate, job.progress.items_found) == (12, 12, 12)
+    assert job.result is not None
+    assert (job.result["added"], job.result["skipped"]) == (12, [])
+    assert len(await copied(db, account)) == 12
+
+
+async def test_a_poll_that_finds_nothing_leaves_no_row_and_one_that_finds_something_does(
+    db: Database, dovecot: Dovecot
+) -> None:
+    account = await filled(db, dovecot, 3)
+
+    async with running(db, polls=True):
+        async with asyncio.timeout(60):
+            while not [job for job in await all_jobs(db) if job.state is State.COMPLETED]:
+                await asyncio.sleep(0.01)
+            (first,) = await all_jobs(db)
+            async with db.transaction(ONE) as conn:
+                await accounts.set_interval(conn, ONE, account.id, timedelta(milliseconds=50), EVERY)
+            while True:
+                async with db.transaction(ONE) as conn:
+                    if (await accounts.get_by_id(conn, ONE, account.id)).sync_count > 3:
+                        break
+                await asyncio.sleep(0.01)
+
+    assert first.progress.items_found == 3
+    assert [job.id for job in await all_jobs(db) if job.state is not State.PENDING] == [first.id]
+
+
+async def test_a_broken_account_is_its_own_trouble_and_its_polls_leave_no_rows(
+    db: Database, dovecot: Dovecot
+) -> None:
+    good, broken = await filled(db, dovecot, 2), await filled(db, dovecot, 1)
+    async with db.transaction(ONE) as conn:
+        await conn.execute(
+            "UPDATE accounts_account SET settings = settings || '{\"port\": 1}' WHERE id = $1", broken.id
+        )
+
+    async with running(db, polls=True), asyncio.timeout(60):
+        while True:
+            async with db.transaction(ONE) as conn:
+                row = await accounts.get_by_id(conn, ONE, broken.id)
+            if row.failures and len(await copied(db, good)) == 2:
+                break
+            await asyncio.sleep(0.01)
+
+    assert (row.state, row.failures, row.sync_started_at) == ("error", 1, None)
+    assert [job.account_id for job in await all_jobs(db)] == [good.id]
+
+
+async def test_a_sync_that_is_asked_for_of_a_broken_account_is_tried_again_and_says_why(
+    db: Database, dovecot: Dovecot
+) -> None:
+    account = await filled(db, dovecot, 1)
+    async with db.transaction(ONE) as conn:
+        await conn.execute(
+            "UPDATE accounts_account SET settings = settings || '{\"port\": 1}' WHERE id = $1", account.id
+        )
+    async with running(db):
+        job = await until(db, await wanted(db, account), lambda job: job.failures == 1)
+
+    assert job.error is not None
+    assert (job.state, job.error.code) == (State.PENDING, "providers.port_closed")
+
+
+async def test_a_cancelled_sync_stops_within_a_second_and_the_next_one_finishes_it(
+    db: Database, dovecot: Dovecot
+) -> None:
+    account = await filled(db, dovecot, 400)
+    async with running(db):
+        one = await wanted(db, account)
+        await until(db, one, lambda job: job.progress.total_estimate == 400)
+        async with db.transaction(ONE) as conn:
+            await store.cancel(conn, ONE, one.public_id)
+        job = await until(db, one, is_over)
+        assert job.state in {State.CANCELLED, State.COMPLETED}
+        again = await until(db, await wanted(db, account), is_over)
+
+    assert again.state is State.COMPLETED
+    assert len(await copied(db, account)) == 400
+
+
+async def test_what_one_executor_hands_back_another_completes(db: Database, dovecot: Dovecot) -> None:
+    account = await filled(db, dovecot, 300)
+    async with running(db):
+        one = await wanted(db, account)
+        await until(db, one, lambda job: job.state is not State.PENDING)
+    async with running(db):
+        job = await until(db, one, is_over)
+
+    assert (job.state, job.failures) == (State.COMPLETED, 0)
+    assert len(await copied(db, account)) == 300
+
+
+async def test_a_paused_account_is_not_synced(db: Database, dovecot: Dovecot) -> None:
+    account = await connected(db, dovecot, dovecot.user("paused"))
+    async with db.transaction(ONE) as conn:
+        await accounts.set_state(conn, ONE, account.id, AccountState.PAUSED)
+    with pytest.raises(IsPaused):
+        await wanted(db, account)
+
+
+async def test_a_removal_that_was_cut_off_is_finished_by_a_job(
+    db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await filled(db, dovecot, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("postroom.sync.remove.store.forget", refused)
+        with pytest.raises(RuntimeError):
+            await remove_account(db, account)
+    (job,) = await all_jobs(db)
+    assert job.kind == "sync.remove"
+    async with db.transaction(ONE) as conn:
+        await conn.execute("UPDATE jobs_job SET run_at = now()")
+
+    async with running(db), asyncio.timeout(60):
+        while await all_jobs(db):
+            await asyncio.sleep(0.01)
+
+    async with db.transaction(ONE) as conn:
+        with pytest.raises(NoSuchAccount):
+            await accounts.get_by_id(conn, ONE, account.id)
+
+
+async def test_a_removal_takes_the_accounts_jobs_along(db: Database, dovecot: Dovecot) -> None:
+    account = await filled(db, dovecot, 1)
+    await wanted(db, account)
+
+    await remove_account(db, account)
+
+    assert await all_jobs(db) == []
+
+
+async def refused(*_: object) -> None:
+    raise RuntimeError("cut off")
