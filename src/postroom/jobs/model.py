@@ -92,7 +92,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands. `attempts` is its fence: it grows each time that somebody takes it."""
+    """A job as it stands. `attempts` is its fence: it grows each time that somebody takes it.
+
+    `is_behind`: it waits because another one of its key runs.
+    """
 
     id: JobId
     public_id: UUID
@@ -106,6 +109,7 @@ class Job:
     limit: timedelta
     state: State
     run_at: datetime
+    is_behind: bool
     attempts: int
     failures: int
     holder: str | None
@@ -132,6 +136,12 @@ class JobEvent:
 
 class NoSuchJob(errors.NotFound):
     code = "jobs.not_found"
+
+
+class Ambiguous(errors.Invalid):
+    """More than one job's id begins like this."""
+
+    code = "jobs.ambiguous"
 
 
 class IsOver(errors.Conflict):

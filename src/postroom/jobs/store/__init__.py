@@ -31,10 +31,11 @@ from postroom.jobs.model import (
     Wish,
 )
 
+BEHIND = 2  # the `place` of what waits for its key
 COLUMNS = """
     id, public_id, tenant_id, kind, account_id, key, args, priority, tries, limit_seconds, state, run_at,
-    attempts, failures, holder, cancel_requested, is_kept, processed, total_estimate, items_found, error_code,
-    error_reason, result, created_at, started_at, finished_at
+    place, attempts, failures, holder, cancel_requested, is_kept, processed, total_estimate, items_found,
+    error_code, error_reason, result, created_at, started_at, finished_at
 """
 # A row that an upsert has changed, and not made, was locked by this transaction.
 ENQUEUE = """
@@ -281,6 +282,7 @@ def job_of(row: Record) -> Job:
         limit=timedelta(seconds=row["limit_seconds"]),
         state=State(row["state"]),
         run_at=row["run_at"],
+        is_behind=row["state"] == State.PENDING and row["place"] == BEHIND,
         attempts=row["attempts"],
         failures=row["failures"],
         holder=row["holder"],
