@@ -20,7 +20,9 @@ SEED = 1
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument(
-        "only", nargs="*", help="mime, protocol, first_sync (by default these), large_folder, log, log_cost, schedule"
+        "only",
+        nargs="*",
+        help="mime, protocol, first_sync (by default these), large_folder, log, log_cost, schedule",
     )
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)

@@ -48,7 +48,9 @@ async def _run(accounts: int) -> Table:
                 before = _memory()
                 await conn.execute(MAKE.replace("$1", str(accounts)))
                 await conn.execute(FILL.replace("$1", str(accounts)))
-                idle, some, full = [], [], []
+                idle: list[float] = []
+                some: list[float] = []
+                full: list[float] = []
                 for _ in range(RUNS):
                     idle.append(await _timed(db))
                 for count, times in ((9, some), (STEP, full)):

@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,11 +44,11 @@ class Settings(BaseSettings):
     email_sync_interval_minutes: float = 15
     """How often a mailbox is polled unless its account says otherwise."""
 
-    workers: int = Field(3, ge=1, le=1000)
+    workers: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many jobs one process runs at a time."""
 
-    stop_patience_seconds: float = Field(10, ge=0)
-    """How long `postroom executor` lets jobs end by themselves when it is stopped; the rest is handed back."""
+    stop_patience_seconds: Annotated[float, Field(ge=0)] = 10
+    """How long `postroom executor` lets jobs end when it is stopped; the rest is handed back."""
 
     sync_parallel: int = 4
     """How many accounts `postroom sync` syncs at a time."""

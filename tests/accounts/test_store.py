@@ -1,6 +1,5 @@
 """Accounts in PostgreSQL: every tenant sees its own, due ones are handed out once."""
 
-import asyncio
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 

@@ -22,13 +22,13 @@ from postroom.jobs.model import Enqueued, Job, State
 from postroom.sync.jobs import IsPaused, request
 from postroom.sync.remove import remove_account
 
-pytestmark = pytest.mark.usefixtures("tenants")
+pytestmark = pytest.mark.usefixtures("tenants", "others")
 
 EVERY = timedelta(minutes=15)
 
 
-@pytest.fixture(autouse=True)
-async def others(db: Database, tenants: None) -> None:
+@pytest.fixture
+async def others(db: Database) -> None:
     """The tenants' first accounts lead to no server."""
     for tenant in (ONE, TWO):
         async with db.transaction(tenant) as conn:
@@ -71,6 +71,13 @@ async def filled(db: Database, dovecot: Dovecot, messages: int) -> Account:
     return await connected(db, dovecot, user)
 
 
+async def until_jobs(db: Database, is_so: Callable[[list[Job]], bool]) -> list[Job]:
+    async with asyncio.timeout(60):
+        while not is_so(found := await all_jobs(db)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found
+
+
 async def all_jobs(db: Database) -> list[Job]:
     async with db.transaction(ONE) as conn:
         return await store.page(conn, ONE, limit=100)
@@ -97,10 +104,8 @@ async def test_a_poll_that_finds_nothing_leaves_no_row_and_one_that_finds_someth
     account = await filled(db, dovecot, 3)
 
     async with running(db, polls=True):
+        (first,) = await until_jobs(db, lambda jobs: any(job.state is State.COMPLETED for job in jobs))
         async with asyncio.timeout(60):
-            while not [job for job in await all_jobs(db) if job.state is State.COMPLETED]:
-                await asyncio.sleep(0.01)
-            (first,) = await all_jobs(db)
             async with db.transaction(ONE) as conn:
                 await accounts.set_interval(conn, ONE, account.id, timedelta(milliseconds=50), EVERY)
             while True:
@@ -199,9 +204,8 @@ async def test_a_removal_that_was_cut_off_is_finished_by_a_job(
     async with db.transaction(ONE) as conn:
         await conn.execute("UPDATE jobs_job SET run_at = now()")
 
-    async with running(db), asyncio.timeout(60):
-        while await all_jobs(db):
-            await asyncio.sleep(0.01)
+    async with running(db):
+        await until_jobs(db, lambda jobs: not jobs)
 
     async with db.transaction(ONE) as conn:
         with pytest.raises(NoSuchAccount):

@@ -5,6 +5,7 @@ import asyncio
 from postroom.accounts.model import Account
 from postroom.cli import screen
 from postroom.cli.installation import Installation
+from postroom.cli.sync import report
 from postroom.ids import AccountId
 from postroom.mail.reading import Filters, Order, Row, Sort
 from postroom.mail.store import read
@@ -32,7 +33,9 @@ class Announcer:
             outcome = await self._heard.get()
             if outcome.status != "busy":
                 self._troubled(outcome)
-            if outcome.counts.added:
+            if outcome.counts.added and outcome.account.last_sync_at is None:
+                report(outcome)  # the first copy is no news
+            elif outcome.counts.added:
                 await self._arrived(outcome.account, outcome.counts.added)
 
     def _troubled(self, outcome: Outcome) -> None:

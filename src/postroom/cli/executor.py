@@ -27,7 +27,7 @@ def main(
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Run jobs and poll mailboxes, beside `postroom serve` or other executors. SIGTERM ends or hands back all."""
+    """Run jobs and poll mailboxes, beside `postroom serve` or other executors. Ctrl-C stops it."""
     carry_out(_execute, data, database_url, workers=workers)
 
 

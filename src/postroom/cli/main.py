@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "Tell how accounts are doing.",
     "verify": "Compare a copy with its server, folder by folder.",
     "events": "Read the log of everything that happened; seal, verify and export it.",
+    "jobs": "List, follow, cancel and requeue jobs: what runs, what waits, what failed.",
     "parked": "Tell what could not be copied and why, and try it again.",
     "reread": "Read stored mail again after a change of the parser.",
     "import": "Copy mail from a Maildir or mbox.",

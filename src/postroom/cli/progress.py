@@ -39,11 +39,14 @@ class Pace:
 def told(counts: Counts, rate: float) -> str:
     """`1,200/20,000 messages  33.1 MB  250/s  1:15 left`."""
     parts = [f"{counts.done:,}/{counts.total:,} messages", screen.amount(counts.bytes)]
-    if rate >= 1:
-        parts.append(f"{rate:,.0f}/s")
-        if left := counts.total - counts.done:
-            parts.append(f"{screen.duration(left / rate)} left")
-    return "  ".join(parts)
+    return "  ".join(parts + paced(counts.total - counts.done, rate))
+
+
+def paced(left: int, rate: float) -> list[str]:
+    """`250/s` and `1:15 left`, as far as there is anything to say of them."""
+    if rate < 1:
+        return []
+    return [f"{rate:,.0f}/s", *([f"{screen.duration(left / rate)} left"] if left > 0 else [])]
 
 
 class _Told(ProgressColumn):

@@ -68,13 +68,14 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
     if moment is None:
         return "never"
     distance = (now or datetime.now(UTC)) - moment
-    text = _span(abs(distance))
+    text = span(abs(distance))
     if text == "0 s":
         return "now"
     return f"{text} ago" if distance > timedelta() else f"in {text}"
 
 
-def _span(distance: timedelta) -> str:
+def span(distance: timedelta) -> str:
+    """A time that passed, in the largest unit that says something: `90 s`, `59 min`, `5 h`, `3 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if distance.total_seconds() >= 2 * size:
             return f"{distance.total_seconds() / size:.0f} {unit}"

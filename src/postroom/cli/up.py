@@ -26,6 +26,7 @@ from postroom.cli.serving import listening, serving
 from postroom.cli.stopping import until_stopped
 from postroom.db.beside import beside
 from postroom.executor.run import executing
+from postroom.jobs.store import names
 from postroom.settings import Settings, default_data
 from postroom.sync import jobs as sync
 from postroom.sync.workshop import workshop
@@ -90,6 +91,9 @@ async def _first_sync(house: Installation, account: Account) -> None:
     """As a job like any other, shown while it runs."""
     async with house.database.transaction(house.tenant) as conn:
         made = await sync.request(conn, account)
+        short = (await names.short(conn, house.tenant, [made.public_id]))[made.public_id]
+    watch = _called(house.settings).format("jobs watch")
+    screen.say(f"Job {short} copies {account.address}; in another terminal: {watch} {short}")
     await follow(house, made.id, called=account.address)
 
 
@@ -97,7 +101,7 @@ async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
     settings = house.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    command = f"{_program()}{_where(settings)}"
+    command = _called(settings)
     key, question = f"-H 'Authorization: Bearer {house.key.text}'", f"'{url}/v1/search?q={WORD}&limit=3'"
     screen.say(f"Postroom {__version__} is running{f' with the mailbox {ADDRESS}' if demo else ''}.")
     screen.say()
@@ -113,8 +117,12 @@ async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
     screen.say(f"{arriving}Ctrl-C stops everything.")
 
 
+def _called(settings: Settings) -> str:
+    """How another terminal in this folder calls a command of this installation, which stands for `{}`."""
+    return f"{_program()}{_where(settings)}"
+
+
 def _program() -> str:
-    """How another terminal in this folder calls us."""
     here = Path(sys.argv[0])
     if here.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m postroom.cli {{}}"
