@@ -9,7 +9,7 @@ import pytest
 from servers.tenants import ANNS, ONE, TWO
 
 from postroom.cli.following import PAGE, News, follow
-from postroom.cli.installation import Installation
+from postroom.cli.installation import Installation, read_settings
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.errors import NeedsOwner
@@ -20,7 +20,6 @@ from postroom.jobs.run import Executor
 from postroom.net.egress import Egress
 from postroom.people.keys import FirstKey
 from postroom.providers.registry import Registry
-from postroom.settings import Settings
 from postroom.vault import keys
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -32,7 +31,16 @@ MANY = PAGE + 5
 async def house(db: Database, tmp_path: Path) -> AsyncIterator[Installation]:
     async with open_hints(db) as hints:
         vault, providers = keys.load(tmp_path), Registry(Egress(private_allowed=True))
-        yield Installation(Settings(), tmp_path, db, hints, vault, providers, ONE, FirstKey("", is_new=False))
+        yield Installation(
+            read_settings(tmp_path, None),
+            tmp_path,
+            db,
+            hints,
+            vault,
+            providers,
+            ONE,
+            FirstKey("", is_new=False),
+        )
 
 
 async def wanted(house: Installation, wish: Wish) -> JobId:

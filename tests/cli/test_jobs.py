@@ -279,7 +279,7 @@ async def test_one_job_is_followed_to_its_end(cli: Cli, queue: Queue) -> None:
         await queue.say(job, "second", n=2)
         assert [(await told(process))["event"]["message"] for _ in range(2)] == ["first", "second"]
         await queue.progress(job, 5, 10, 2)
-        assert (await told(process))["job"]["processed"] == 5
+        assert (await told(process))["job"]["progress"]["processed"] == 5
         await queue.end(job, State.COMPLETED, result={"ok": True})
         last = (await told(process))["job"]
         rest, _ = await asyncio.to_thread(process.communicate)

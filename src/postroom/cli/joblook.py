@@ -1,7 +1,7 @@
 """How jobs look: in a few words, as rows of a table, and as JSON."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -182,16 +182,14 @@ def described(job: Job, account: Account | None) -> dict[str, Any]:
         "priority": job.priority,
         "key": job.key,
         "args": job.args,
-        "processed": job.progress.processed,
-        "total_estimate": job.progress.total_estimate,
-        "items_found": job.progress.items_found,
+        "progress": asdict(job.progress),
         "tries": job.tries,
         "failures": job.failures,
         "attempts": job.attempts,
         "limit_seconds": job.limit.total_seconds(),
-        "error": {"code": job.error.code, "message": job.error.message} if job.error else None,
+        "error": asdict(job.error) if job.error else None,
         "result": job.result,
-        "holder": job.holder,
+        "worker": job.holder,
         "run_at": job.run_at,
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -201,13 +199,7 @@ def described(job: Job, account: Account | None) -> dict[str, Any]:
 
 def event_described(event: JobEvent) -> dict[str, Any]:
     """An event of a job as JSON."""
-    return {
-        "id": event.id,
-        "at": event.at,
-        "level": event.level,
-        "message": event.message,
-        "data": event.data,
-    }
+    return asdict(event)
 
 
 def event_line(event: JobEvent) -> str:
