@@ -5,18 +5,22 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 from servers.tenants import ANNS, ONE, TWO
 
-from postroom.cli.following import PAGE, News, follow
+from postroom.cli.following import PAGE, News, follow, patient
 from postroom.cli.installation import Installation, read_settings
 from postroom.db.listen import open_hints
-from postroom.db.pool import Database
-from postroom.errors import NeedsOwner
+from postroom.db.model import Busy, Unreachable
+from postroom.db.pool import Database, open_pool
+from postroom.errors import NeedsOwner, PostroomError
 from postroom.jobs import store
 from postroom.jobs.attempt import Attempt, Handler
 from postroom.jobs.model import Job, JobEvent, JobId, NoSuchJob, State, Wish
 from postroom.jobs.run import Executor
+from postroom.jobs.store import queue as executors
+from postroom.jobs.store.queue import End
 from postroom.net.egress import Egress
 from postroom.people.keys import FirstKey
 from postroom.providers.registry import Registry
@@ -25,6 +29,10 @@ from postroom.vault import keys
 pytestmark = pytest.mark.usefixtures("tenants")
 
 MANY = PAGE + 5
+DROP = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -110,6 +118,54 @@ async def test_a_job_that_leaves_no_row_has_ended(house: Installation) -> None:
 
     assert ended is None
     assert isinstance(heard[0], Job)
+
+
+async def test_a_database_that_drops_every_connection_costs_nothing_of_the_news(
+    house: Installation, dsn: str
+) -> None:
+    number, heard, said = await wanted(house, Wish("test.a")), list[str](), ["0", "1", "2"]
+
+    def hear(news: News) -> None:
+        if isinstance(news, JobEvent):
+            heard.append(news.message)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        following = group.create_task(follow(house, number, told=hear))
+        async with open_pool(dsn) as db, db.unbound() as conn:
+            [job] = await executors.claim(conn, "somebody", ["test.a"], 1, timedelta(minutes=5), 0)
+        for message in said:
+            async with open_pool(dsn) as db, db.transaction(ONE) as conn:
+                await store.say(conn, job, message)
+            while heard[-1:] != [message]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await drop_all(dsn)
+        async with open_pool(dsn) as db, db.unbound() as conn:
+            await executors.finish(conn, [End(job, State.COMPLETED)])
+
+    ended = following.result()
+    assert ended is not None
+    assert ended.state is State.COMPLETED
+    assert heard == said
+
+
+async def test_a_look_is_repeated_while_the_database_is_away_and_for_no_other_reason() -> None:
+    looks: list[PostroomError] = [Unreachable("It is away."), Busy("It is busy.")]
+
+    async def look() -> str:
+        if looks:
+            raise looks.pop()
+        return "seen"
+
+    assert await patient(look) == "seen"
+    looks.append(NoSuchJob("It is gone."))
+    with pytest.raises(NoSuchJob):
+        await patient(look)
+
+
+async def drop_all(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(DROP)
+    await conn.close()
 
 
 async def test_a_job_of_another_tenant_is_none(house: Installation) -> None:

@@ -5,11 +5,12 @@ The bar goes to standard error, as every progress does; what the job has to say 
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -18,12 +19,17 @@ from postroom.cli.installation import Installation
 from postroom.cli.progress import LINE_SECONDS, REFRESH_SECONDS, Pace, paced
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hint
+from postroom.db.model import Busy, Unreachable
 from postroom.jobs import store
 from postroom.jobs.model import CHANGED, OVER, Job, JobEvent, JobId, NoSuchJob, State
 
 LOOK_SECONDS = 1.0
 GATHER_SECONDS = 0.1
+PATIENCE_SECONDS = 60.0
+AGAIN_SECONDS = 0.5
 PAGE = 1000
+
+T = TypeVar("T")
 
 News: TypeAlias = Job | JobEvent
 """A job as it stands after a change, or something that it had to say."""
@@ -56,10 +62,7 @@ async def news(house: Installation, job: JobId) -> AsyncGenerator[News, None]:
     with house.hints.hear(CHANGED) as hearing:
         while True:
             try:
-                async with house.database.transaction(house.tenant) as conn:
-                    # In this order: what is over has said everything.
-                    now = await store.get_by_id(conn, house.tenant, job)
-                    events = await store.events(conn, house.tenant, job, after=after, limit=PAGE)
+                now, events = await patient(partial(_look, house, job, after))
             except NoSuchJob:
                 if seen is None:
                     raise
@@ -75,6 +78,25 @@ async def news(house: Installation, job: JobId) -> AsyncGenerator[News, None]:
             if now.state in OVER:
                 return
             await hints(hearing)
+
+
+async def _look(house: Installation, job: JobId, after: int) -> tuple[Job, list[JobEvent]]:
+    """In this order: what is over has said everything."""
+    async with house.database.transaction(house.tenant) as conn:
+        now = await store.get_by_id(conn, house.tenant, job)
+        return now, await store.events(conn, house.tenant, job, after=after, limit=PAGE)
+
+
+async def patient(look: Callable[[], Awaitable[T]]) -> T:
+    """What is seen, once the database is there: jobs outlive its restart, and so do those who follow."""
+    until = monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await look()
+        except (Unreachable, Busy):
+            if monotonic() > until:
+                raise
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def hints(hearing: Hearing) -> set[Hint]:

@@ -79,9 +79,9 @@ def standing(job: Job, now: datetime | None = None) -> str:
 
 
 def progress(job: Job) -> str:
-    """`1,200/20,000`, without the total where nobody knows it."""
+    """`1,200/20,000`, without the total where nobody knows it, empty at the beginning."""
     so_far = job.progress
-    total = "" if so_far.total_estimate is None else f"/{so_far.total_estimate:,}"
+    total = f"/{so_far.total_estimate:,}" if so_far.total_estimate else ""
     return f"{so_far.processed:,}{total}" if so_far.processed or total else ""
 
 

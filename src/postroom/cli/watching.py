@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from postroom.cli import joblook, screen
-from postroom.cli.following import hints
+from postroom.cli.following import hints, patient
 from postroom.cli.installation import Installation
 from postroom.cli.joblook import Names
 from postroom.db.listen import Hint
@@ -46,11 +47,11 @@ class Watch:
 
     async def looks(self) -> AsyncIterator[None]:
         """Each time that there may be something new to be seen, until cancelled."""
-        await self._look(set())
+        await patient(partial(self._look, set()))
         yield
         with self.house.hints.hear(CHANGED, READY) as hearing:
             while True:
-                await self._look(await hints(hearing))
+                await patient(partial(self._look, await hints(hearing)))
                 yield
 
     async def _look(self, heard: set[Hint]) -> None:
@@ -97,7 +98,7 @@ async def live(seen: Watch) -> None:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as shown:
         async for _ in seen.looks():
             rows = list(seen.jobs.values())[: min(seen.which.limit, max(console.height - HEADING, 1))]
-            await called.learn(rows)
+            await patient(partial(called.learn, rows))
             shown.update(Group(joblook.table(rows, called), Text(_summary(seen.jobs))), refresh=True)
 
 
@@ -107,7 +108,7 @@ async def changes(seen: Watch, tell: Callable[[Job, Names], None]) -> None:
     async for _ in seen.looks():
         news = [job for job in seen.changed if not (is_first and job.state in OVER)]
         is_first = False
-        await called.learn([*seen.jobs.values(), *news])
+        await patient(partial(called.learn, [*seen.jobs.values(), *news]))
         for job in news:
             tell(job, called)
 
