@@ -81,8 +81,8 @@ CREATE FUNCTION postroom.jobs_lock(tenant bigint, key text) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN hashtextextended(key, tenant);
 
--- Up to so many tenants with ready jobs, in a circle from the one behind `turn`.
-CREATE FUNCTION postroom.jobs_tenants(turn bigint, most int) RETURNS bigint[]
+-- Up to so many tenants with ready jobs of these kinds, in a circle from the one behind `turn`.
+CREATE FUNCTION postroom.jobs_tenants(wanted text[], turn bigint, most int) RETURNS bigint[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found   bigint[] := '{}';
@@ -92,7 +92,7 @@ DECLARE
 BEGIN
     WHILE cardinality(found) < most LOOP
         SELECT j.tenant_id INTO another FROM jobs_job j
-         WHERE j.state = 'pending' AND j.place = 0 AND j.tenant_id > last
+         WHERE j.state = 'pending' AND j.place = 0 AND j.tenant_id > last AND j.kind = ANY(wanted)
          ORDER BY j.tenant_id LIMIT 1;
         IF another IS NULL AND NOT is_over THEN
             is_over := true;
@@ -124,68 +124,72 @@ CREATE FUNCTION postroom.jobs_claim(by text, wanted text[], room int, lease inte
 RETURNS SETOF jobs_job
 LANGUAGE plpgsql AS $$
 DECLARE
+    beyond  int := 0; -- how much further to look than there is room, for what stands in the way
     tenants bigint[];
     each    int;
-    whose   bigint[]; -- tenant and number of what is looked at
+    whose   bigint[]; -- tenant, number and turn of what may be taken
     seen    bigint[];
-    owners  bigint[]; -- and of what is taken
-    taken   bigint[];
+    turns   int[];
+    looked  int;
+    taken   int;
 BEGIN
     UPDATE jobs_job j SET place = 0
       FROM (SELECT l.tenant_id, l.id FROM jobs_job l
              WHERE l.state = 'pending' AND l.place = 1 AND l.run_at <= clock_timestamp()
              ORDER BY l.run_at LIMIT 1000 FOR UPDATE SKIP LOCKED) AS due
      WHERE j.tenant_id = due.tenant_id AND j.id = due.id;
-    WHILE room > 0 LOOP
-        tenants := jobs_tenants(turn, room);
+    WHILE room > 0 AND beyond < 10000 LOOP
+        tenants := jobs_tenants(wanted, turn, room);
         EXIT WHEN cardinality(tenants) = 0;
-        each := (room - 1) / cardinality(tenants) + 1;
+        each := (room - 1) / cardinality(tenants) + 1 + beyond;
         -- Passed over: rows that somebody else looks at, and keys that somebody else has in hand.
         WITH candidate AS MATERIALIZED (
-            SELECT c.tenant_id, c.id, c.key
-              FROM unnest(tenants) AS t (tenant_id)
+            SELECT c.tenant_id, c.id, c.key, t.nr
+              FROM unnest(tenants) WITH ORDINALITY AS t (tenant_id, nr)
              CROSS JOIN LATERAL (
                    SELECT j.tenant_id, j.id, j.key FROM jobs_job j
                     WHERE j.tenant_id = t.tenant_id AND j.state = 'pending' AND j.place = 0
                       AND j.kind = ANY(wanted)
-                    ORDER BY j.priority DESC, j.id LIMIT each + 100
+                    ORDER BY j.priority DESC, j.id LIMIT each
                       FOR UPDATE SKIP LOCKED) AS c
+        ), ours AS (
+            SELECT c.*, CASE WHEN c.key IS NULL THEN true
+                             ELSE pg_try_advisory_xact_lock(jobs_lock(c.tenant_id, c.key)) END AS is_ours
+              FROM candidate c
         )
-        SELECT array_agg(tenant_id), array_agg(id) INTO whose, seen FROM candidate
-         WHERE CASE WHEN key IS NULL THEN true ELSE pg_try_advisory_xact_lock(jobs_lock(tenant_id, key)) END;
-        EXIT WHEN seen IS NULL;
+        SELECT count(*), array_agg(tenant_id) FILTER (WHERE is_ours), array_agg(id) FILTER (WHERE is_ours),
+               array_agg(nr) FILTER (WHERE is_ours)
+          INTO looked, whose, seen, turns FROM ours;
+        EXIT WHEN looked = 0;
         -- A new snapshot: whoever had one of these keys before has committed what it did.
-        WITH looked AS (
-            SELECT j.tenant_id, j.id, j.priority,
+        RETURN QUERY
+        WITH known AS MATERIALIZED (
+            SELECT j.tenant_id, j.id, j.priority, s.turn,
                    j.key IS NULL OR (
                        row_number() OVER (PARTITION BY j.tenant_id, j.key ORDER BY j.priority DESC, j.id) = 1
                        AND NOT EXISTS (SELECT FROM jobs_job r WHERE r.tenant_id = j.tenant_id AND r.key = j.key
                                                                 AND r.state = 'running')) AS is_free
-              FROM unnest(whose, seen) AS s (tenant_id, id)
+              FROM unnest(whose, seen, turns) AS s (tenant_id, id, turn)
               JOIN jobs_job j ON j.tenant_id = s.tenant_id AND j.id = s.id
-        ), turned AS (
-            SELECT l.tenant_id, l.id,
-                   row_number() OVER (PARTITION BY l.tenant_id ORDER BY l.priority DESC, l.id) AS round
-              FROM looked l WHERE l.is_free
+        ), behind AS (
+            UPDATE jobs_job j SET place = 2
+              FROM known k WHERE NOT k.is_free AND j.tenant_id = k.tenant_id AND j.id = k.id
         ), chosen AS (
-            SELECT t.tenant_id, t.id FROM turned t
-             ORDER BY t.round, array_position(tenants, t.tenant_id) LIMIT room
+            SELECT k.tenant_id, k.id FROM known k WHERE k.is_free
+             ORDER BY row_number() OVER (PARTITION BY k.tenant_id ORDER BY k.priority DESC, k.id), k.turn
+             LIMIT room
         )
-        SELECT array_agg(tenant_id), array_agg(id) INTO owners, taken FROM chosen;
-        RETURN QUERY
         UPDATE jobs_job j
            SET state = 'running', attempts = j.attempts + 1, holder = by,
                lease_until = clock_timestamp() + lease, started_at = coalesce(j.started_at, clock_timestamp())
-          FROM unnest(owners, taken) AS t (tenant_id, id)
-         WHERE j.tenant_id = t.tenant_id AND j.id = t.id
+          FROM chosen c
+         WHERE j.tenant_id = c.tenant_id AND j.id = c.id
         RETURNING j.*;
-        room := room - coalesce(cardinality(taken), 0);
-        UPDATE jobs_job j SET place = 2
-          FROM unnest(whose, seen) AS s (tenant_id, id)
-         WHERE j.tenant_id = s.tenant_id AND j.id = s.id AND j.state = 'pending' AND j.key IS NOT NULL
-           AND EXISTS (SELECT FROM jobs_job r WHERE r.tenant_id = j.tenant_id AND r.key = j.key
-                                                AND r.state = 'running');
-        EXIT WHEN NOT FOUND; -- nothing stands in the way of what may lie behind it
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        room := room - taken;
+        IF taken < looked THEN
+            beyond := 2 * beyond + 100;
+        END IF;
     END LOOP;
 END
 $$;
@@ -345,7 +349,7 @@ BEGIN
 END
 $$;
 
-CALL postroom.across_tenants('jobs_tenants(bigint, int)', 'jobs_job');
+CALL postroom.across_tenants('jobs_tenants(text[], bigint, int)', 'jobs_job');
 CALL postroom.across_tenants('jobs_claim(text, text[], int, interval, bigint)', 'jobs_job');
 CALL postroom.across_tenants(
     'jobs_finish(bigint[], bigint[], int[], text[], boolean[], boolean[], timestamptz[], text[], text[], jsonb[])',
@@ -359,7 +363,13 @@ CALL postroom.across_tenants('jobs_clean(interval, int)', 'jobs_job', 'jobs_even
 GRANT UPDATE, DELETE ON postroom.jobs_job TO postroom_system;
 GRANT INSERT ON postroom.jobs_event TO postroom_system;
 
--- Their statements are prepared once in a session, and a plan made while the table was small must not scan it all.
+-- Their statements are planned once in a session, and a plan made while the table was small must not scan it all.
 ALTER FUNCTION postroom.jobs_claim(text, text[], int, interval, bigint)
     SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION postroom.jobs_claim(text, text[], int, interval, bigint) SET enable_seqscan = off;
+ALTER FUNCTION postroom.jobs_finish(
+    bigint[], bigint[], int[], text[], boolean[], boolean[], timestamptz[], text[], text[], jsonb[])
+    SET plan_cache_mode = force_generic_plan;
+ALTER FUNCTION postroom.jobs_finish(
+    bigint[], bigint[], int[], text[], boolean[], boolean[], timestamptz[], text[], text[], jsonb[])
+    SET enable_seqscan = off;
