@@ -3,13 +3,13 @@
 A hint may be lost, doubled or late, so polling stays the truth. Hints are told after a commit, never
 inside a transaction (there they serialise all commits): see `pool.hint`. The first goes at once, and what
 comes in the moment after it is gathered, so that a thousand mails make two. Everybody in this process hears
-through one connection, which must not go through a pooler such as pgbouncer.
+through one connection, which must not go through a pooler such as pgbouncer, and tells through it as well.
 
     tell ─▶ gathered ─▶ pg_notify ─▶ PostgreSQL ─▶ one connection ─▶ each Hearing that wants the topic
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from postroom.db.beside import beside
@@ -18,7 +18,8 @@ from postroom.db.pool import Connection, Database
 from postroom.errors import PostroomError
 
 CHANNEL = "postroom"
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.001, 0.02  # for each hint that was told since the last time; at most
+LONGEST = 7000  # characters in one NOTIFY, which has room for 8,000 bytes
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.1, 5.0)
 BOUND = 1000
@@ -66,7 +67,10 @@ class Hints:
         self._hearings: set[Hearing] = set()
         self._wanted = asyncio.Event()
         self._untold: dict[tuple[str, str], None] = {}
+        self._told = 0
         self._tell = asyncio.Event()
+        self._line: Connection | None = None  # the one connection, while it stands
+        self._turn = asyncio.Lock()  # whose statement it is
 
     def tell(self, topic: str, subject: str = "") -> None:
         """Say that something happened. Call it after the commit; it never waits and never fails.
@@ -76,6 +80,7 @@ class Hints:
         if len(self._untold) >= BOUND:
             self._untold = {(known, ""): None for known, _ in self._untold}
         self._untold[topic, subject] = None
+        self._told += 1
         self._tell.set()
 
     @contextmanager
@@ -92,18 +97,34 @@ class Hints:
     async def flush(self) -> None:
         """Send what was told and not yet sent. A database that is away loses hints, and nothing else."""
         self._tell.clear()
-        hints = [f"{topic} {subject}" for topic, subject in self._untold]
-        self._untold = {}
-        if hints:
-            with suppress(PostroomError):
-                async with self._db.unbound() as conn:
-                    await conn.execute(NOTIFY, CHANNEL, hints)
+        hints, self._untold = self._untold, {}
+        if not hints:
+            return
+        payloads = _packed(f"{topic} {subject}" for topic, subject in hints)
+        try:
+            if self._line is None or not await self._said(self._line, payloads):
+                with suppress(PostroomError):
+                    async with self._db.unbound() as conn:
+                        await conn.execute(NOTIFY, CHANNEL, payloads)
+        except asyncio.CancelledError:
+            self._untold = {**hints, **self._untold}
+            raise
+
+    async def _said(self, line: Connection, payloads: list[str]) -> bool:
+        """Whether the connection that listens sent these: one round trip, no transaction around it."""
+        with suppress(*DRIVER):
+            async with self._turn:
+                await line.execute(NOTIFY, CHANNEL, payloads)
+                return True
+        return False
 
     async def _send(self) -> None:
+        each, longest = GATHER_SECONDS
         while True:
             await self._tell.wait()
+            told, self._told = self._told, 0
             await self.flush()
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(min(each * told, longest))
 
     async def _receive(self) -> None:
         await self._wanted.wait()
@@ -119,6 +140,7 @@ class Hints:
             try:
                 await self._attend(conn)
             finally:
+                self._line = None
                 conn.terminate()
 
     async def _attend(self, conn: Connection) -> None:
@@ -129,18 +151,31 @@ class Hints:
             await conn.add_listener(CHANNEL, self._hand_out)
             for hearing in self._hearings:
                 hearing.put(None)  # what was told before we listened
+            self._line = conn
             while not lost.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_SECONDS):
                         await lost.wait()
-                async with asyncio.timeout(CHECK_SECONDS):
+                async with asyncio.timeout(CHECK_SECONDS), self._turn:
                     await conn.execute(ALIVE)
 
     def _hand_out(self, _conn: object, _pid: int, _channel: str, payload: object) -> None:
-        topic, _, subject = str(payload).partition(" ")
-        for hearing in self._hearings:
-            if topic in hearing.topics:
-                hearing.put(subject or None)
+        for told in str(payload).split("\n"):
+            topic, _, subject = told.partition(" ")
+            for hearing in self._hearings:
+                if topic in hearing.topics:
+                    hearing.put(subject or None)
+
+
+def _packed(hints: Iterable[str]) -> list[str]:
+    """As few payloads as hold them, a hint a line: each NOTIFY costs whoever tells and whoever hears."""
+    payloads: list[str] = []
+    for hint in hints:
+        if payloads and len(payloads[-1]) + len(hint) < LONGEST:
+            payloads[-1] += f"\n{hint}"
+        else:
+            payloads.append(hint)
+    return payloads
 
 
 @asynccontextmanager

@@ -51,13 +51,6 @@ class Attempt:
         async with self.db.transaction(self.job.tenant_id) as conn:
             await store.say(conn, self.job, message, level=level, data=data)
 
-    async def report(self) -> None:
-        """Write progress as it comes, until cancelled."""
-        while True:
-            await self._changed.wait()
-            await self.flush()
-            await asyncio.sleep(SAY_EVERY)
-
     async def flush(self) -> None:
         """Write what was not written yet."""
         if self._changed.is_set():

@@ -5,6 +5,7 @@
     ┌────────────────v───────────────────────────v──────────────┐
     │ one transaction: record ends, claim for what room there is │ ──> a task for each job
     └────────────────────────────────────────────────────────────┘
+           two of these may be under way: jobs run here while PostgreSQL is busy with others
     beat   every third of a lease: hold them; stop what was cancelled or is another's now
     reap   let wait again what executors held that are gone
 
@@ -26,11 +27,11 @@ from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
 from postroom.db.model import Busy, Unreachable
-from postroom.db.pool import Database
+from postroom.db.pool import Database, hint
 from postroom.events import log
 from postroom.events.model import TENANT, Event
 
-from .attempt import Attempt, Handler
+from .attempt import SAY_EVERY, Attempt, Handler
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
 from .rules import CRASHED, LOST, reason, retry_after
 from .store import queue
@@ -41,6 +42,7 @@ BEATS = 3  # in a lease, so that two may fail
 LOOK_EVERY = timedelta(seconds=1)
 REAP_EVERY = timedelta(seconds=2)
 HAND_BACK = timedelta(seconds=5)  # how long that may take
+LANES = 2  # turns that may be under way at once
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
 SELDOM = (CRASHED, LOST)  # errors that somebody must see, whatever became of the row otherwise
 
@@ -57,15 +59,25 @@ class Stopped(Enum):
 
 @dataclass(slots=True)
 class Running:
-    job: Job
-    task: asyncio.Task[None]
+    attempt: Attempt
+    task: asyncio.Task[None] = field(init=False)
     stopped: Stopped | None = None
+    reports: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def job(self) -> Job:
+        return self.attempt.job
 
     def stop(self, why: Stopped) -> None:
         """Once; what was stopped may take its time to end."""
         if self.stopped is None:
             self.stopped = why
             self.task.cancel()
+
+    async def report(self) -> None:
+        """Write how far it is, where that is news. Raises `JobLost`."""
+        async with self.reports:
+            await self.attempt.flush()
 
 
 @dataclass(slots=True)
@@ -80,9 +92,13 @@ class Executor:
     holder: str = field(default_factory=process.identity)
     _running: dict[JobId, Running] = field(default_factory=dict)
     _ended: list[End] = field(default_factory=list)
+    _recording: int = 0  # ends that are on their way
+    _asked: int = 0  # jobs that are on theirs
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _door: asyncio.Lock = field(default_factory=asyncio.Lock)  # one waits there to be woken
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: int = 0
+    _is_more: bool = True
     _leaves: bool = False
 
     @asynccontextmanager
@@ -92,7 +108,9 @@ class Executor:
         At its end no more are taken. What runs may end within `patience`; the rest is handed back.
         """
         with self.hints.hear(READY) as ready, self.hints.hear(STOP) as stop:
-            async with beside(self._taking(), self._hearing(ready), self._beating(stop), self._reaping()):
+            takes = [self._taking() for _ in range(LANES)]
+            background = self._hearing(ready), self._reporting(), self._beating(stop), self._reaping()
+            async with beside(*takes, *background):
                 try:
                     yield
                 finally:
@@ -115,50 +133,62 @@ class Executor:
 
     async def _taking(self) -> None:
         try:
-            while not self._leaves or self._running or self._ended:
+            while not self._leaves or self._running:
+                async with self._door:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                            await self._wake.wait()
+                    self._wake.clear()
                 await self._take()
         finally:
             self._over.set()
 
     async def _take(self) -> None:
-        self._wake.clear()
+        """Record what has ended, and take what there is room for."""
+        ends, self._ended = self._ended, []
+        free = self.workers - len(self._running) + self._recording + len(ends) - self._asked
+        room = 0 if self._leaves else min(free, (self.workers + 1) // 2)
+        if self._is_more and room < free:
+            self._wake.set()  # for the other lane
+        self._recording += len(ends)
+        self._asked += room
         try:
-            taken = await self._turn_over()
+            if ends or room:
+                await self._turn_over(ends, room)
         except (Unreachable, Busy) as error:
+            self._ended = ends + self._ended
             logger.warning("jobs.database_away", code=error.code)
             await asyncio.sleep(AWAY.total_seconds())
-            return
-        if not taken and not self._ended:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
-                    await self._wake.wait()
+            self._wake.set()
+        except asyncpg.UniqueViolationError:  # one like it came to wait in this moment: it is seen next time
+            self._ended = ends + self._ended
+            self._wake.set()
+        finally:
+            self._recording -= len(ends)
+            self._asked -= room
 
-    async def _turn_over(self) -> int:
-        """Record what has ended and take what there is room for; how many jobs were taken."""
-        ends = self._ended[:]
+    async def _turn_over(self, ends: list[End], room: int) -> None:
         for end in ends:
             if end.state is State.FAILED and end.kept:
                 await self._bury(end)
-        room = 0 if self._leaves else self.workers - len(self._running) + len(ends)
         jobs = []
-        try:
-            if ends or room:
-                async with self.db.unbound() as conn:
-                    if ends:
-                        await queue.finish(conn, ends)
-                    if room:
-                        kinds = list(self.handlers)
-                        jobs = await queue.claim(conn, self.holder, kinds, room, self.lease, self._turn)
-        except asyncpg.UniqueViolationError:  # one like it came to wait in this moment: it is seen next time
-            return 1
-        del self._ended[: len(ends)]
+        async with self.db.unbound() as conn:
+            if ends:
+                await queue.record(conn, ends)
+            if room:
+                jobs = await queue.claim(conn, self.holder, list(self.handlers), room, self.lease, self._turn)
+            self._is_more = len(jobs) == room
+            if self._is_more and any(queue.frees(end) for end in ends):
+                hint(conn, READY)  # otherwise we have just seen that nothing is left
         for end in ends:
-            del self._running[end.job.id]
+            if self._running[end.job.id].job is end.job:  # and not a later try of it
+                del self._running[end.job.id]
         for job in jobs:
             self._turn = job.tenant_id
-            task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.id}")
-            self._running[job.id] = Running(job, task)
-        return len(jobs)
+            self._running[job.id] = one = Running(Attempt(self.db, job))
+            one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
+        if jobs:
+            self._wake.set()
 
     async def _bury(self, end: End) -> None:
         """A job that has failed for good is told of, once, in the transaction that says so."""
@@ -168,29 +198,28 @@ class Executor:
             if await queue.finish(conn, [end]):
                 await log.append(conn, job.tenant_id, TENANT, [event])
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, one: Running) -> None:
         """One try, from its beginning to its end, which is recorded later."""
-        attempt = Attempt(self.db, job)
+        job = one.job
         try:
             async with asyncio.timeout(job.limit.total_seconds()) as limit:
-                async with beside(attempt.report()):
-                    result = await self.handlers[job.kind](attempt)
-                await attempt.flush()
+                result = await self.handlers[job.kind](one.attempt)
+                await one.report()
             end = End(job, State.COMPLETED, result=result)
         except asyncio.CancelledError as cancelled:
-            end = self._end(job, cancelled)
+            end = self._end(one, cancelled)
         except TimeoutError as error:
             message = f"It took longer than {job.limit}."
-            end = self._end(job, TookTooLong(message) if limit.expired() else error)
+            end = self._end(one, TookTooLong(message) if limit.expired() else error)
         except Exception as error:  # noqa: BLE001  around one job: a bug in it must not stop the others
-            end = self._end(job, error)
-        kept = job.is_kept or attempt.has_found or end.error in SELDOM
-        self._ended.append(replace(end, kept=kept))
+            end = self._end(one, error)
+        kept = job.is_kept or one.attempt.has_found or end.error in SELDOM
+        self._ended.append(end if kept else replace(end, kept=False))
         self._wake.set()
 
-    def _end(self, job: Job, error: BaseException) -> End:
+    def _end(self, one: Running, error: BaseException) -> End:
         """What a try that did not come through means."""
-        stopped = self._running[job.id].stopped
+        job, stopped = one.job, one.stopped
         if stopped is Stopped.CANCELLED:
             return End(job, State.CANCELLED)
         if stopped is not None or isinstance(error, asyncio.CancelledError | JobLost):
@@ -204,6 +233,19 @@ class Executor:
         if wait is None:
             return End(job, State.FAILED, counts=True, error=said)
         return End(job, State.PENDING, counts=True, run_at=datetime.now(UTC) + wait, error=said)
+
+    async def _reporting(self) -> None:
+        """Write how far jobs are, of each what has changed since the last time."""
+        while True:
+            await asyncio.sleep(SAY_EVERY)
+            for one in list(self._running.values()):
+                try:
+                    await one.report()
+                except JobLost:
+                    one.stop(Stopped.LOST)
+                except (Unreachable, Busy) as error:
+                    logger.warning("jobs.database_away", code=error.code)
+                    break
 
     async def _beating(self, stop: Hearing) -> None:
         """Hold what runs. Without a word from the database for a whole lease nothing is ours any more."""

@@ -39,11 +39,23 @@ FINISH = "SELECT jobs_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 async def finish(conn: Connection, ends: Sequence[End]) -> set[JobId]:
-    """Record these; the jobs that were still ours. A key that is free now is the next one's.
+    """Record these; the jobs that were still ours. A key that is free now is the next one's; executors hear.
 
     Raises `asyncpg.UniqueViolationError` when one that waits again is overtaken by one like it in this very
     moment; then the same call works.
     """
+    if any(frees(end) for end in ends):
+        hint(conn, READY)
+    return await record(conn, ends)
+
+
+def frees(end: End) -> bool:
+    """Whether something may be ready because of it."""
+    return end.job.key is not None or end.state is State.PENDING
+
+
+async def record(conn: Connection, ends: Sequence[End]) -> set[JobId]:
+    """The same, but no executor is told: for one that claims next in the same transaction."""
     rows = [
         (
             end.job.tenant_id,
@@ -62,8 +74,6 @@ async def finish(conn: Connection, ends: Sequence[End]) -> set[JobId]:
     done = {JobId(row[0]) for row in await conn.fetch(FINISH, *zip(*rows, strict=True))}
     for job in done:
         hint(conn, CHANGED, str(job))
-    if any(end.job.key is not None or end.state is State.PENDING for end in ends):
-        hint(conn, READY)
     return done
 
 
