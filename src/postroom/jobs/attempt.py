@@ -43,7 +43,11 @@ class Attempt:
 
         So that happens exactly once, whatever becomes of this process. Return soon after the commit.
         """
-        if not await queue.finish(conn, [End(self.job, State.COMPLETED, result=result)]):
+        await store.lock_key(conn, self.job.tenant_id, self.job.public_id)
+        await store.progress(conn, self.job, self._now)
+        self._changed.clear()
+        kept = self.job.is_kept or self.has_found
+        if not await queue.finish(conn, [End(self.job, State.COMPLETED, kept=kept, result=result)]):
             raise JobLost("This try is over: another executor has taken the job.")
 
     async def say(self, message: str, *, level: Level = Level.INFO, **data: Any) -> None:

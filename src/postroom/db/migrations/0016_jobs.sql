@@ -133,6 +133,7 @@ DECLARE
     looked  int;
     taken   int;
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true); -- others wait for its locks
     UPDATE jobs_job j SET place = 0
       FROM (SELECT l.tenant_id, l.id FROM jobs_job l
              WHERE l.state = 'pending' AND l.place = 1 AND l.run_at <= clock_timestamp()
@@ -205,7 +206,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
     owners bigint[];
     keys   text[];
+    twins  bigint[]; -- what waits again together with an earlier one of the same dedupe
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true); -- others wait for its locks
     SELECT array_agg(j.tenant_id), array_agg(j.key) INTO owners, keys
       FROM unnest(tenants, ids) AS e (tenant_id, id)
       JOIN jobs_job j ON j.tenant_id = e.tenant_id AND j.id = e.id
@@ -214,6 +217,14 @@ BEGIN
         PERFORM pg_advisory_xact_lock(k.number)
            FROM (SELECT DISTINCT jobs_lock(u.tenant_id, u.key) AS number
                    FROM unnest(owners, keys) AS u (tenant_id, key) ORDER BY 1) AS k;
+    END IF;
+    IF 'pending' = ANY(states) THEN
+        SELECT array_agg(d.id) INTO twins
+          FROM (SELECT j.id, row_number() OVER (PARTITION BY j.tenant_id, j.dedupe ORDER BY j.id) AS nr
+                  FROM unnest(tenants, ids, states) AS e (tenant_id, id, state)
+                  JOIN jobs_job j ON j.tenant_id = e.tenant_id AND j.id = e.id
+                 WHERE e.state = 'pending' AND j.dedupe IS NOT NULL) AS d
+         WHERE d.nr > 1;
     END IF;
     IF false = ANY(kept) THEN
         RETURN QUERY
@@ -226,16 +237,18 @@ BEGIN
     RETURN QUERY
     WITH ended AS (
         UPDATE jobs_job j
-           SET state = e.state, holder = NULL, lease_until = NULL,
+           SET state = CASE WHEN e.state = 'pending' AND j.cancel_requested THEN 'cancelled' ELSE e.state END,
+               holder = NULL, lease_until = NULL,
                failures = j.failures + e.counts::int,
                place = CASE WHEN e.state = 'pending' AND e.run_at > clock_timestamp() THEN 1 ELSE 0 END,
                run_at = coalesce(e.run_at, j.run_at),
                -- One with the same may have come to wait meanwhile; then this one is merged with nothing any more.
-               dedupe = CASE WHEN j.dedupe IS NULL OR NOT EXISTS (
+               dedupe = CASE WHEN j.id = ANY(twins) THEN NULL
+                             WHEN j.dedupe IS NULL OR NOT EXISTS (
                             SELECT FROM jobs_job o WHERE o.tenant_id = j.tenant_id AND o.dedupe = j.dedupe
                                                      AND o.state = 'pending') THEN j.dedupe END,
                error_code = e.code, error_reason = e.reason, result = e.result,
-               finished_at = CASE WHEN e.state <> 'pending' THEN clock_timestamp() END
+               finished_at = CASE WHEN e.state <> 'pending' OR j.cancel_requested THEN clock_timestamp() END
           FROM unnest(tenants, ids, fences, states, counts, kept, runs_at, codes, reasons, results)
             AS e (tenant_id, id, fence, state, counts, is_kept, run_at, code, reason, result)
          WHERE j.tenant_id = e.tenant_id AND j.id = e.id AND j.attempts = e.fence AND j.state = 'running'
@@ -276,12 +289,14 @@ LANGUAGE plpgsql AS $$
 DECLARE
     found int;
 BEGIN
+    -- Passed over, rather than waited for: what a process that stands still has in hand, or can still write under.
     WITH gone AS MATERIALIZED (
         SELECT j.tenant_id, j.id, j.attempts, j.cancel_requested AS is_cancelled
           FROM jobs_job j
          WHERE j.state = 'running' AND (j.lease_until < clock_timestamp() OR j.holder = ANY(dead))
            AND (j.cancel_requested OR j.failures + 1 < j.tries)
-         LIMIT 1000
+           AND CASE WHEN j.key IS NULL THEN true ELSE pg_try_advisory_xact_lock(jobs_lock(j.tenant_id, j.key)) END
+         LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
     SELECT count(*) INTO found
       FROM (SELECT array_agg(g.tenant_id) AS tenants, array_agg(g.id) AS ids, array_agg(g.attempts) AS fences,
@@ -302,11 +317,11 @@ $$;
 
 -- Jobs whose holder is gone and that have no try left; they still count as running, until somebody ends them.
 CREATE FUNCTION postroom.jobs_lost(dead text[]) RETURNS SETOF jobs_job
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql AS $$
     SELECT j.* FROM jobs_job j
      WHERE j.state = 'running' AND (j.lease_until < clock_timestamp() OR j.holder = ANY(dead))
        AND NOT j.cancel_requested AND j.failures + 1 >= j.tries
-     LIMIT 100
+     LIMIT 100 FOR UPDATE SKIP LOCKED
 $$;
 
 -- Who runs jobs.

@@ -127,6 +127,13 @@ LOCK_KEY = """
     SELECT pg_advisory_xact_lock(jobs_lock(tenant_id, key)) FROM jobs_job
      WHERE tenant_id = $1 AND public_id = $2 AND key IS NOT NULL
 """
+
+
+async def lock_key(conn: Connection, tenant: TenantId, public_id: UUID) -> None:
+    """Before the first lock of a row, in a transaction that may free the key of this job."""
+    await conn.execute(LOCK_KEY, tenant, public_id)
+
+
 CANCEL = """
     UPDATE jobs_job SET state = 'cancelled', finished_at = clock_timestamp() WHERE tenant_id = $1 AND id = $2
 """
@@ -136,7 +143,7 @@ PROMOTE = "SELECT jobs_promote(ARRAY[$1::bigint], ARRAY[$2::text])"
 
 async def cancel(conn: Connection, tenant: TenantId, public_id: UUID) -> Job:
     """A job that waits is cancelled, one that runs is asked to stop. Raises `NoSuchJob`, `IsOver`."""
-    await conn.execute(LOCK_KEY, tenant, public_id)
+    await lock_key(conn, tenant, public_id)
     job = _found(await conn.fetchrow(LOCK, tenant, public_id))
     if job.state in OVER:
         raise IsOver(f"The job is {job.state}.")

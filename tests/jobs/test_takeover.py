@@ -1,0 +1,158 @@
+"""What is wanted, cancelled, taken over and ended at one moment: nothing is lost, stuck or done twice."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from jobs.executing import claim, executing, job, until_state, want
+from servers.tenants import ONE, TWO
+
+from postroom.db.pool import Database
+from postroom.errors import NeedsOwner
+from postroom.ids import TenantId
+from postroom.jobs import store
+from postroom.jobs.attempt import Attempt
+from postroom.jobs.model import JobLost, State, Wish
+from postroom.jobs.rules import CRASHED
+from postroom.jobs.store import queue
+from postroom.jobs.store.queue import End
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+SHORT = timedelta(seconds=0.5)
+
+
+async def nothing(_attempt: Attempt) -> None: ...
+
+
+async def test_two_of_one_dedupe_that_wait_again_together_part_their_ways(db: Database) -> None:
+    wish = Wish("test.forever", dedupe="d")
+
+    async def forever(_attempt: Attempt) -> None:
+        await asyncio.Event().wait()
+
+    async with executing(db, forever=forever):
+        made = []
+        for _ in range(3):
+            made += await want(db, wish)
+            await until_state(db, made[-1], State.RUNNING)
+
+    assert {(await job(db, one)).state for one in made} == {State.PENDING}
+    assert (await want(db, wish))[0].is_merged
+
+
+async def test_two_of_one_dedupe_can_be_taken_over_together(db: Database) -> None:
+    for _ in range(3):
+        await want(db, Wish("test.a", dedupe="d"))
+        await claim(db, lease=timedelta(0))
+
+    async with db.unbound() as conn:
+        assert await queue.reap(conn, []) == 3
+    assert len(await claim(db)) == 3
+
+
+async def test_kinds_that_nobody_here_knows_do_not_keep_other_tenants_from_theirs(db: Database) -> None:
+    strangers = [TenantId(number) for number in range(10, 20)]
+    for tenant in strangers:
+        await want(db, *(Wish("later.kind") for _ in range(3)), tenant=tenant)
+    (one,) = await want(db, Wish("test.nothing"), tenant=TenantId(20))
+
+    async with executing(db, nothing=nothing):
+        await until_state(db, one, State.COMPLETED, TenantId(20))
+
+
+async def test_whoever_cancelled_a_job_need_not_fear_its_next_try(db: Database) -> None:
+    (one,) = await want(db, Wish("test.a", key="k"))
+    (running,) = await claim(db)
+    async with db.transaction(ONE) as conn:
+        await store.cancel(conn, ONE, one.public_id)
+    async with db.unbound() as conn:
+        await queue.finish(conn, [End(running, State.PENDING, counts=True, error=CRASHED)])
+
+    found = await job(db, one)
+    assert (found.state, found.finished_at is None) == (State.CANCELLED, False)
+
+
+async def test_a_job_that_completes_itself_and_finds_nothing_leaves_no_row(db: Database) -> None:
+    async def complete(attempt: Attempt) -> None:
+        attempt.progress(processed=5, items_found=attempt.job.args["found"])
+        async with db.transaction(ONE) as conn:
+            await attempt.complete(conn, {"done": True})
+
+    async with executing(db, complete=complete):
+        await want(db, Wish("test.complete", {"found": 0}, is_kept=False))
+        (found,) = await want(db, Wish("test.complete", {"found": 2}, is_kept=False))
+        one = await until_state(db, found, State.COMPLETED)
+
+    assert (one.progress.processed, one.progress.items_found) == (5, 2)
+    async with db.transaction(ONE) as conn:
+        assert [job.id for job in await store.page(conn, ONE, limit=10)] == [found.id]
+
+
+async def test_a_wish_that_was_rolled_back_leaves_nothing_and_tells_nobody(db: Database) -> None:
+    told: list[str] = []
+    db.tell = lambda topic, _subject: told.append(topic)
+
+    async def regret() -> None:
+        async with db.transaction(ONE) as conn:
+            await store.enqueue(conn, ONE, [Wish("test.a")])
+            raise NeedsOwner("changed their mind")
+
+    with pytest.raises(NeedsOwner):
+        await regret()
+    assert (told, await claim(db)) == ([], [])
+
+    await want(db, Wish("test.a"))
+    assert told == ["jobs"]
+    assert len(await claim(db)) == 1
+
+
+@pytest.mark.parametrize(
+    "wish", [{"priority": 40_000}, {"tries": 1 << 20}, {"limit": timedelta(days=99_999)}]
+)
+async def test_numbers_out_of_range_are_refused_before_anything_is_written(
+    db: Database, wish: dict[str, Any]
+) -> None:
+    with pytest.raises(asyncpg.DataError, match="out of int"):
+        await want(db, Wish("test.a", **wish))
+    assert await claim(db) == []
+
+
+async def test_a_key_stays_taken_while_a_try_that_was_lost_can_still_write(db: Database) -> None:
+    await want(db, Wish("test.a", key="k"), Wish("test.b", key="k"))
+    (stale,) = await claim(db, lease=timedelta(0))
+    async with db.transaction(ONE) as writing:
+        await store.fence(writing, stale)
+        async with asyncio.timeout(10):
+            async with db.unbound() as conn:
+                await queue.reap(conn, [])
+            assert await claim(db) == []
+    async with db.unbound() as conn:
+        assert await queue.reap(conn, []) == 1
+    assert len(await claim(db)) == 1
+
+
+async def test_nobody_waits_for_a_process_that_stands_still_while_it_ends_a_job(db: Database) -> None:
+    await want(db, Wish("test.a", key="k"), Wish("test.b", key="other"))
+    stale, other = await claim(db, lease=timedelta(0))
+    async with db.transaction(ONE) as writing:
+        await Attempt(db, stale).complete(writing)
+        async with asyncio.timeout(10):
+            async with db.unbound() as conn:
+                assert await queue.reap(conn, []) == 1
+            assert [job.id for job in await claim(db)] == [other.id]
+
+
+async def test_what_is_said_by_who_lost_the_job_is_refused(db: Database) -> None:
+    await want(db, Wish("test.a"), tenant=TWO)
+    (stale,) = await claim(db, lease=timedelta(0))
+    async with db.unbound() as conn:
+        await queue.reap(conn, [])
+    await claim(db)
+    attempt = Attempt(db, stale)
+    attempt.progress(processed=7)
+    for writing in (attempt.say("hello"), attempt.flush()):
+        with pytest.raises(JobLost):
+            await writing
