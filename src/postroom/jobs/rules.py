@@ -10,13 +10,20 @@ A job that leaves no row where it finds nothing is not tried again for an error 
 schedules it does that.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
+
+import orjson
 
 from postroom.errors import Broken, PostroomError, TryLater
 
 from .model import Job, Reason
 
 FIRST_RETRY = timedelta(seconds=60)
+LONGEST_WAIT = timedelta(days=1)  # whatever a server says
+LONGEST_MESSAGE = 2000  # characters
+LARGEST_RESULT = 16 << 20  # bytes of JSON
 LOST = Reason("jobs.executor_lost", "The process that ran it is gone.")
 CRASHED = Reason("jobs.crashed", "A fault of postroom ended it; the log of the executor tells more.")
 
@@ -30,9 +37,28 @@ def retry_after(job: Job, error: BaseException, roll: float) -> timedelta | None
         return None
     doubled = FIRST_RETRY * (1 << min(job.failures, 20))
     wait = error.wait if isinstance(error, TryLater) else timedelta()
-    return max(doubled, wait) * (1 + roll / 10)
+    return bounded(max(doubled, wait)) * (1 + roll / 10)
+
+
+def bounded(wait: timedelta) -> timedelta:
+    return min(wait, LONGEST_WAIT)
 
 
 def reason(error: BaseException) -> Reason:
-    """What its owner is told."""
-    return Reason(error.code, error.message) if isinstance(error, PostroomError) else CRASHED
+    """What its owner is told, in characters that PostgreSQL can store."""
+    if not isinstance(error, PostroomError):
+        return CRASHED
+    message = error.message[:LONGEST_MESSAGE].replace("\0", "\ufffd")
+    return Reason(error.code, message.encode("utf-8", "replace").decode())
+
+
+def storable(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The result, when PostgreSQL can hold it. Raises `TypeError` or `ValueError`: a fault of who gave it."""
+    if result is None:
+        return None
+    written = orjson.dumps(dict(result))
+    if len(written) > LARGEST_RESULT:
+        raise ValueError("the result is too large")
+    if b"\\u0000" in written.replace(rb"\\", b""):  # what is left of backslashes escapes something
+        raise ValueError("the result holds a NUL character")
+    return result

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Any, TypeAlias
 
 import asyncpg
 import structlog
@@ -26,14 +27,16 @@ import structlog
 from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
-from postroom.db.model import Busy, Unreachable
+from postroom.db.model import Busy, DiskFull, Refused, Unreachable
 from postroom.db.pool import Database, hint
+from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import TENANT, Event
 
 from .attempt import SAY_EVERY, Attempt, Handler
+from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
-from .rules import CRASHED, LOST, reason, retry_after
+from .rules import CRASHED, LOST, bounded, reason, retry_after, storable
 from .store import queue
 from .store.queue import End
 
@@ -44,6 +47,7 @@ REAP_EVERY = timedelta(seconds=2)
 HAND_BACK = timedelta(seconds=5)  # how long that may take
 LANES = 2  # turns that may be under way at once
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
+DATABASE_AWAY = (Unreachable, Refused, DiskFull, Busy)  # until its operator has mended it
 SELDOM = (CRASHED, LOST)  # errors that somebody must see, whatever became of the row otherwise
 
 logger = structlog.get_logger()
@@ -57,11 +61,16 @@ class Stopped(Enum):
     LEAVING = "leaving"
 
 
+Try: TypeAlias = tuple[JobId, int]
+"""Of which job and which: one that was lost may still be ending while the next has begun beside it."""
+
+
 @dataclass(slots=True)
 class Running:
     attempt: Attempt
     task: asyncio.Task[None] = field(init=False)
     stopped: Stopped | None = None
+    result: Mapping[str, Any] | None = None
     reports: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -90,7 +99,7 @@ class Executor:
     workers: int = 3
     lease: timedelta = LEASE
     holder: str = field(default_factory=process.identity)
-    _running: dict[JobId, Running] = field(default_factory=dict)
+    _running: dict[Try, Running] = field(default_factory=dict)
     _ended: list[End] = field(default_factory=list)
     _recording: int = 0  # ends that are on their way
     _asked: int = 0  # jobs that are on theirs
@@ -147,7 +156,8 @@ class Executor:
         """Record what has ended, and take what there is room for."""
         ends, self._ended = self._ended, []
         free = self.workers - len(self._running) + self._recording + len(ends) - self._asked
-        room = 0 if self._leaves else min(free, (self.workers + 1) // 2)
+        free = 0 if self._leaves else max(0, free)
+        room = min(free, (self.workers + 1) // 2)
         if self._is_more and room < free:
             self._wake.set()  # for the other lane
         self._recording += len(ends)
@@ -155,7 +165,7 @@ class Executor:
         try:
             if ends or room:
                 await self._turn_over(ends, room)
-        except (Unreachable, Busy) as error:
+        except DATABASE_AWAY as error:
             self._ended = ends + self._ended
             logger.warning("jobs.database_away", code=error.code)
             await asyncio.sleep(AWAY.total_seconds())
@@ -181,14 +191,20 @@ class Executor:
             if self._is_more and any(queue.frees(end) for end in ends):
                 hint(conn, READY)  # otherwise we have just seen that nothing is left
         for end in ends:
-            if self._running[end.job.id].job is end.job:  # and not a later try of it
-                del self._running[end.job.id]
+            del self._running[end.job.id, end.job.attempts]
         for job in jobs:
-            self._turn = job.tenant_id
-            self._running[job.id] = one = Running(Attempt(self.db, job))
-            one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
+            self._begin(job)
         if jobs:
             self._wake.set()
+
+    def _begin(self, job: Job) -> None:
+        self._turn = job.tenant_id
+        if job.attempts > 1:
+            for other in self._running.values():
+                if other.job.id == job.id:
+                    other.stop(Stopped.LOST)
+        self._running[job.id, job.attempts] = one = Running(Attempt(self.db, job))
+        one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
 
     async def _bury(self, end: End) -> None:
         """A job that has failed for good is told of, once, in the transaction that says so."""
@@ -200,32 +216,42 @@ class Executor:
 
     async def _run(self, one: Running) -> None:
         """One try, from its beginning to its end, which is recorded later."""
-        job = one.job
+        failure: BaseException | None
         try:
-            async with asyncio.timeout(job.limit.total_seconds()) as limit:
-                result = await self.handlers[job.kind](one.attempt)
-                await one.report()
-            end = End(job, State.COMPLETED, result=result)
+            failure = await failure_of(self._work(one))
         except asyncio.CancelledError as cancelled:
-            end = self._end(one, cancelled)
-        except TimeoutError as error:
-            message = f"It took longer than {job.limit}."
-            end = self._end(one, TookTooLong(message) if limit.expired() else error)
-        except Exception as error:  # noqa: BLE001  around one job: a bug in it must not stop the others
-            end = self._end(one, error)
+            failure = cancelled
+            with suppress(PostroomError):
+                await one.report()
+        job = one.job
+        end = self._end(one, failure) if failure else End(job, State.COMPLETED, result=one.result)
         kept = job.is_kept or one.attempt.has_found or end.error in SELDOM
         self._ended.append(end if kept else replace(end, kept=False))
         self._wake.set()
+
+    async def _work(self, one: Running) -> None:
+        """What the job is for. A handler that keeps to itself that it was stopped has not come through."""
+        try:
+            async with asyncio.timeout(one.job.limit.total_seconds()) as limit:
+                one.result = storable(await self.handlers[one.job.kind](one.attempt))
+                await one.report()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if limit.expired():
+            raise TookTooLong(f"It took longer than {one.job.limit}.")
+        if one.stopped:
+            raise JobLost("It was stopped.")
 
     def _end(self, one: Running, error: BaseException) -> End:
         """What a try that did not come through means."""
         job, stopped = one.job, one.stopped
         if stopped is Stopped.CANCELLED:
             return End(job, State.CANCELLED)
-        if stopped is not None or isinstance(error, asyncio.CancelledError | JobLost):
-            return End(job, State.PENDING, run_at=datetime.now(UTC))
+        if stopped is not None or isinstance(error, JobLost):
+            return End(job, State.PENDING)
         if isinstance(error, NotNow):
-            return End(job, State.PENDING, run_at=datetime.now(UTC) + error.wait)
+            return End(job, State.PENDING, run_at=datetime.now(UTC) + bounded(error.wait))
         said = reason(error)
         bug = error if said is CRASHED else None
         logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=bug)
@@ -243,35 +269,35 @@ class Executor:
                     await one.report()
                 except JobLost:
                     one.stop(Stopped.LOST)
-                except (Unreachable, Busy) as error:
+                except DATABASE_AWAY as error:
                     logger.warning("jobs.database_away", code=error.code)
                     break
 
     async def _beating(self, stop: Hearing) -> None:
         """Hold what runs. Without a word from the database for a whole lease nothing is ours any more."""
         now = asyncio.get_running_loop().time
-        held = now()
+        held, lease = now(), self.lease.total_seconds()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.lease.total_seconds() / BEATS):
+                async with asyncio.timeout(lease / BEATS):
                     await anext(stop)
             jobs = [one.job for one in self._running.values()]
             asked = now()
             try:
-                async with asyncio.timeout_at(max(held, asked - 1) + self.lease.total_seconds()):
+                async with asyncio.timeout_at(max(held + lease, asked + lease / BEATS)):
                     async with self.db.unbound() as conn:
                         ours = await queue.beat(conn, self.holder, jobs, self.lease) if jobs else {}
                 held = asked
-            except (Unreachable, Busy, TimeoutError):
-                if now() - held < self.lease.total_seconds():
+            except (*DATABASE_AWAY, TimeoutError):
+                if now() - held < lease:
                     continue
                 ours = {}
             self._stop(jobs, ours)
 
     def _stop(self, jobs: list[Job], ours: Mapping[JobId, bool]) -> None:
         for job in jobs:
-            one = self._running.get(job.id)
-            if one is None or one.job.attempts != job.attempts or one.task.done():
+            one = self._running.get((job.id, job.attempts))
+            if one is None or one.task.done():
                 continue
             if job.id not in ours:
                 one.stop(Stopped.LOST)
@@ -289,6 +315,8 @@ class Executor:
                     await queue.sweep(conn)
                 for job in lost:
                     await self._bury(End(job, State.FAILED, counts=True, error=LOST))
-            except (Unreachable, Busy) as error:
+            except asyncpg.UniqueViolationError:  # one like it came to wait in this moment
+                continue
+            except DATABASE_AWAY as error:
                 logger.warning("jobs.database_away", code=error.code)
             await asyncio.sleep(REAP_EVERY.total_seconds() * random.uniform(0.8, 1.2))
