@@ -16,7 +16,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 MASK = "[masked]"
@@ -41,6 +41,7 @@ HTTP_SECONDS = Histogram(
 HTTP_UNEXPECTED = Counter(
     "postroom_http_unexpected_errors", "Requests that ended in an error nobody foresaw."
 )
+HTTP_STREAMS = Gauge("postroom_http_streams", "Answers that go on, now open in this process.")
 
 
 def logger() -> FilteringBoundLogger:

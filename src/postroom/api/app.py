@@ -20,6 +20,7 @@ from postroom.http.limits import BodyLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
 from postroom.http.requests import Requests
+from postroom.http.sse import Streams
 from postroom.ids import AccountId, TenantId
 from postroom.mail.routes import router as mail
 from postroom.people import keys
@@ -54,7 +55,7 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )
-    app.state.door = Door(database, partial(keys.find, database), Cursors(vault))
+    app.state.door = Door(database, partial(keys.find, database), Cursors(vault), Streams())
     app.state.desk = Desk(vault, providers, settings.sync_interval, remove_account, _is_syncing)
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
@@ -66,7 +67,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", "ETag", "Content-Disposition"],
         )
     app.add_middleware(Requests)

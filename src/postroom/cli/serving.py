@@ -14,6 +14,9 @@ from postroom.errors import Broken
 
 GRACE_SECONDS = 1
 BACKLOG = 512
+UNREAD = 30_000
+"""Milliseconds that a client may leave untaken what was sent, before the kernel cuts it off. An answer that
+was given up still lies in its connection's buffer, and a client that never reads would keep it for ever."""
 REASONS = {
     errno.EADDRINUSE: "is taken, perhaps by another `postroom up`; stop that one, or choose another port "
     "with --port or POSTROOM_PORT",
@@ -41,12 +44,15 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         raise PortNotFree(f"There is no address {host} to listen on; choose another with --host.") from error
     except OSError as error:
         why = REASONS.get(error.errno or 0, f"cannot be used: {error.strerror}")
         raise PortNotFree(f"Port {port} of {host} {why}.", host=host, port=port) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # what is accepted inherits it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
+    return listener
 
 
 @asynccontextmanager
@@ -73,5 +79,6 @@ async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            app.state.door.streams.end()  # nobody else does, and the server would wait for them
             server.should_exit = True
             await ended.wait()

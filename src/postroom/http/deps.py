@@ -11,9 +11,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from postroom.db.pool import Connection, Database
-from postroom.errors import Unauthenticated
+from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http.caller import Caller, Scope
 from postroom.http.pages import Cursors
+from postroom.http.sse import Streams
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `pr_...`")
 
@@ -33,6 +34,7 @@ class Door:
     database: Database
     find_caller: Callable[[str], Awaitable[Caller | None]]
     cursors: Cursors
+    streams: Streams
 
 
 def _door(request: Request) -> Door:
@@ -43,9 +45,10 @@ def _door(request: Request) -> Door:
 AtDoor = Annotated[Door, Depends(_door)]
 
 
-async def _caller(
-    door: AtDoor, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def _caller(door: AtDoor, credentials: Credentials) -> Caller:
     if credentials is None:
         raise NoKey("Send an API key: `Authorization: Bearer pr_...`.")
     caller = await door.find_caller(credentials.credentials)
@@ -68,6 +71,24 @@ def _holder_of(scope: Scope) -> Callable[[Caller], Caller]:
 Reader = Annotated[Caller, Depends(_holder_of(Scope.READ))]
 Syncer = Annotated[Caller, Depends(_holder_of(Scope.SYNC))]
 Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
+
+
+def _still_reader(door: AtDoor, caller: Reader, credentials: Credentials) -> Callable[[], Awaitable[bool]]:
+    async def is_welcome() -> bool:
+        assert credentials is not None  # there is a caller
+        try:
+            now = await door.streams.recalled(credentials.credentials, door.find_caller)
+        except (Broken, TryLater):  # nobody can say, and nothing can be read either
+            return True
+        return (
+            now is not None and now.tenant == caller.tenant and bool({Scope.READ, Scope.ADMIN} & now.scopes)
+        )
+
+    return is_welcome
+
+
+StillReader = Annotated[Callable[[], Awaitable[bool]], Depends(_still_reader)]
+"""Asks whether the caller may still read, for answers that go on for long."""
 
 
 async def _transaction(door: AtDoor, caller: AnyCaller) -> AsyncIterator[Connection]:
