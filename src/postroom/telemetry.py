@@ -42,6 +42,19 @@ HTTP_UNEXPECTED = Counter(
     "postroom_http_unexpected_errors", "Requests that ended in an error nobody foresaw."
 )
 HTTP_STREAMS = Gauge("postroom_http_streams", "Answers that go on, now open in this process.")
+JOBS = Gauge(
+    "postroom_jobs",
+    "Jobs: ready to run, for later, behind another of their key, running, failed for good.",
+    ["state"],
+)
+JOBS_OLDEST_READY = Gauge(
+    "postroom_jobs_oldest_ready_seconds", "For how long the oldest job that could run has waited."
+)
+JOBS_RUNNING = Gauge("postroom_jobs_running", "Jobs that run, by the process that runs them.", ["worker"])
+JOBS_FAILED = Gauge(
+    "postroom_jobs_failed", "Jobs that failed for good and are still there, by code.", ["code"]
+)
+JOBS_ENDED = Gauge("postroom_jobs_ended_last_minute", "Jobs that ended in the last minute.", ["state"])
 
 
 def logger() -> FilteringBoundLogger:

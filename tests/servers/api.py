@@ -8,9 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from postroom.api.app import create_app
+from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.http.caller import Scope
 from postroom.ids import TenantId
+from postroom.jobs.follow import following
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
@@ -29,9 +31,10 @@ def vault() -> Vault:
 
 
 @pytest.fixture
-def app(db: Database, vault: Vault) -> FastAPI:
+async def app(db: Database, vault: Vault) -> AsyncIterator[FastAPI]:
     providers = Registry(Egress(private_allowed=True))
-    return create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers)
+    async with open_hints(db) as hints, following(db, hints) as news:
+        yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news)
 
 
 @pytest.fixture

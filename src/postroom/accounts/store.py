@@ -90,6 +90,16 @@ async def list_after(
     return [_account(row) for row in await conn.fetch(LIST, tenant, after or 0, limit)]
 
 
+PUBLIC_IDS = "SELECT id, public_id FROM accounts_account WHERE tenant_id = $1 AND id = ANY($2)"
+
+
+async def public_ids(
+    conn: Connection, tenant: TenantId, accounts: Sequence[AccountId]
+) -> dict[AccountId, UUID]:
+    """What these are called outside; without those that are gone."""
+    return {AccountId(row[0]): row[1] for row in await conn.fetch(PUBLIC_IDS, tenant, accounts)}
+
+
 SECRET = "SELECT secret FROM accounts_account WHERE tenant_id = $1 AND id = $2"
 
 

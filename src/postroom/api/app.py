@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -9,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from postroom import __version__
+from postroom.accounts import store as account_store
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
 from postroom.api import docs, health
@@ -22,6 +24,9 @@ from postroom.http.problems import Unexpected
 from postroom.http.requests import Requests
 from postroom.http.sse import Streams
 from postroom.ids import AccountId, TenantId
+from postroom.jobs import routes as jobs
+from postroom.jobs.follow import Following
+from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
@@ -32,7 +37,7 @@ from postroom.sync.remove import remove_account
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, accounts, mail, search, sync)
+ROUTERS = (people, accounts, mail, search, sync, jobs.router)
 AS_IT_IS = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "application/octet-stream",
@@ -43,9 +48,13 @@ AS_IT_IS = (
 
 
 def create_app(
-    database: Database, settings: Settings, vault: Vault, providers: Mapping[str, Provider]
+    database: Database,
+    settings: Settings,
+    vault: Vault,
+    providers: Mapping[str, Provider],
+    following: Following,
 ) -> FastAPI:
-    """The HTTP API, on a pool that the caller opens and closes."""
+    """The HTTP API, on a pool, and with news of jobs, that the caller opens and closes."""
     app = docs.Documented(
         title="Postroom",
         version=__version__,
@@ -56,6 +65,8 @@ def create_app(
         generate_unique_id_function=_name,
     )
     app.state.door = Door(database, partial(keys.find, database), Cursors(vault), Streams())
+    app.state.jobs = jobs.Desk(following, _account, account_store.public_ids)
+    app.state.gauges = Gauges()
     app.state.desk = Desk(vault, providers, settings.sync_interval, remove_account, _is_syncing)
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
@@ -80,6 +91,10 @@ def create_app(
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
     return await leases.is_held(conn, tenant, f"sync.account:{account}")
+
+
+async def _account(conn: Connection, tenant: TenantId, public_id: UUID) -> AccountId:
+    return (await account_store.get(conn, tenant, public_id)).id
 
 
 def _name(route: APIRoute) -> str:

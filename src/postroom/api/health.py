@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -44,6 +44,7 @@ async def ready(door: AtDoor) -> Health:
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics() -> Response:
+async def metrics(request: Request, door: AtDoor) -> Response:
     """For Prometheus. Holds numbers of the whole installation and nothing of any tenant."""
+    await request.app.state.gauges.refresh(door.database)
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

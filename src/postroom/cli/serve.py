@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from postroom import __version__
-from postroom.api.app import create_app
 from postroom.cli import screen
 from postroom.cli.installation import opened
 from postroom.cli.options import Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
-from postroom.cli.serving import listening, serving
+from postroom.cli.serving import address, answering, listening
 from postroom.cli.stopping import until_stopped
 from postroom.settings import Settings
 
@@ -34,13 +33,8 @@ def main(
 async def _serve(settings: Settings) -> None:
     async with until_stopped():
         with listening(settings.host, settings.port) as listener:
-            async with opened(settings) as house:
-                application = create_app(house.database, settings, house.vault, house.providers)
-                async with serving(application, listener):
-                    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-                    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
-                    screen.say(
-                        f"Postroom {__version__} answers at {url}/v1; jobs wait for `postroom executor`."
-                    )
-                    await asyncio.Event().wait()
+            async with opened(settings) as house, answering(house, listener):
+                url = address(settings.host, listener)
+                screen.say(f"Postroom {__version__} answers at {url}/v1; jobs wait for `postroom executor`.")
+                await asyncio.Event().wait()
     screen.say("Stopped.")

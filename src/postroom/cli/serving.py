@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from postroom.api.app import create_app
+from postroom.cli.installation import Installation
 from postroom.db.beside import beside
 from postroom.errors import Broken
+from postroom.jobs.follow import following
 
 GRACE_SECONDS = 1
 BACKLOG = 512
@@ -53,6 +56,21 @@ def listening(host: str, port: int) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # what is accepted inherits it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
     return listener
+
+
+def address(host: str, listener: socket.socket) -> str:
+    """Where somebody on this machine finds what listens there."""
+    shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def answering(house: Installation, listener: socket.socket) -> AsyncIterator[None]:
+    """The API of an installation, while the block runs."""
+    async with following(house.database, house.hints) as news:
+        app = create_app(house.database, house.settings, house.vault, house.providers, news)
+        async with serving(app, listener):
+            yield
 
 
 @asynccontextmanager

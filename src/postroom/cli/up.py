@@ -14,7 +14,6 @@ import typer
 
 from postroom import __version__
 from postroom.accounts.model import Account
-from postroom.api.app import create_app
 from postroom.cli import screen
 from postroom.cli.announcing import Announcer
 from postroom.cli.demo import ADDRESS, ARRIVE_EVERY, demonstration
@@ -22,7 +21,7 @@ from postroom.cli.following import follow
 from postroom.cli.installation import Installation, all_accounts, opened
 from postroom.cli.options import Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
-from postroom.cli.serving import listening, serving
+from postroom.cli.serving import address, answering, listening
 from postroom.cli.stopping import until_stopped
 from postroom.db.beside import beside
 from postroom.executor.run import executing
@@ -59,12 +58,11 @@ async def up(settings: Settings, *, demo: bool) -> None:
         with listening(settings.host, settings.port) as listener:
             async with opened(settings) as house, AsyncExitStack() as stack:
                 account = await stack.enter_async_context(demonstration(house)) if demo else None
-                application = create_app(house.database, settings, house.vault, house.providers)
-                await stack.enter_async_context(serving(application, listener))
+                await stack.enter_async_context(answering(house, listener))
                 await stack.enter_async_context(_working(house))
                 if account is not None:
                     await _first_sync(house, account)
-                await _welcome(house, listener.getsockname()[1], demo=demo)
+                await _welcome(house, address(settings.host, listener), demo=demo)
                 await asyncio.Event().wait()
     screen.say("Stopped.")
 
@@ -97,10 +95,8 @@ async def _first_sync(house: Installation, account: Account) -> None:
     await follow(house, made.id, called=account.address)
 
 
-async def _welcome(house: Installation, port: int, *, demo: bool) -> None:
+async def _welcome(house: Installation, url: str, *, demo: bool) -> None:
     settings = house.settings
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
     command = _called(settings)
     key, question = f"-H 'Authorization: Bearer {house.key.text}'", f"'{url}/v1/search?q={WORD}&limit=3'"
     screen.say(f"Postroom {__version__} is running{f' with the mailbox {ADDRESS}' if demo else ''}.")

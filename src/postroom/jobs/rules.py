@@ -62,3 +62,11 @@ def storable(result: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if b"\\u0000" in written.replace(rb"\\", b""):  # what is left of backslashes escapes something
         raise ValueError("the result holds a NUL character")
     return result
+
+
+def worker_named(holder: str) -> str:
+    """A holder for people: enough of its machine to tell it from others, and its process."""
+    match holder.split(" "):
+        case [machine, process, _]:
+            return f"{machine[:8]}.{process}"
+    return holder

@@ -14,9 +14,11 @@ from postroom.accounts.status import status
 from postroom.db import leases
 from postroom.http.deps import AtDoor, Reader, Syncer, Tx
 from postroom.http.pieces import streamed
+from postroom.jobs import store as job_store
+from postroom.jobs.answers import JobOut, job_out
 from postroom.mail import download
 
-from . import parked
+from . import jobs, parked
 from .quarantine import Entry, Kind, advice
 from .store import quarantine
 
@@ -107,6 +109,21 @@ async def retry_parked(caller: Syncer, conn: Tx, id: UUID) -> ParkedOut:
     """Let it be tried again at once: its account is due, and a sync takes it."""
     await parked.retry(conn, caller.tenant, ids=[id])
     return _out(await parked.entry(conn, caller.tenant, id))
+
+
+@router.post("/accounts/{id}/sync", status_code=202)
+async def sync_now(
+    caller: Syncer,
+    conn: Tx,
+    id: UUID,
+    response: Response,
+    full: Annotated[bool, Query(description="Compare every message and flag.")] = False,
+) -> JobOut:
+    """Bring an account up to date as soon as may be, as a job. One that waits already is pulled forward."""
+    account = await accounts.get(conn, caller.tenant, id)
+    made = await jobs.request(conn, account, full=full)
+    response.headers["Location"] = f"/v1/jobs/{made.public_id}"
+    return job_out(await job_store.get_by_id(conn, caller.tenant, made.id), account.public_id)
 
 
 @router.get("/accounts/{id}/sync-status")
