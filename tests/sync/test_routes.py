@@ -157,3 +157,38 @@ async def test_the_status_of_syncs_tells_what_waits(api: Client, copied: Copied,
             await conn.execute("UPDATE accounts_account SET sync_started_at = now()")
         told = (await api.get(path)).json()
     assert (told["is_syncing"], told["last_sync_status"]) == (True, "in_progress")
+
+
+async def test_a_sync_is_asked_for_and_answered_with_its_job(api: Client, db: Database) -> None:
+    async with serve(messages=1) as server:
+        account = await connected(db, server)
+    path = f"/v1/accounts/{account.public_id}/sync"
+
+    asked = await api.post(path)
+    again = await api.post(path)
+
+    assert asked.status_code == 202
+    job = asked.json()
+    assert (job["kind"], job["state"], job["account"]) == ("sync.account", "pending", str(account.public_id))
+    assert again.json()["id"] == job["id"]
+    assert (await api.get(asked.headers["Location"])).json()["id"] == job["id"]
+
+
+async def test_a_paused_account_is_not_synced_on_request(api: Client, db: Database) -> None:
+    async with serve(messages=1) as server:
+        account = await connected(db, server)
+    await api.patch(f"/v1/accounts/{account.public_id}", json={"paused": True})
+
+    refused = await api.post(f"/v1/accounts/{account.public_id}/sync")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "sync.account_paused")
+
+
+async def test_a_reader_may_not_ask_for_a_sync(connect: Connect, db: Database) -> None:
+    reader = connect(await key_of(db, ONE, Scope.READ))
+    other = connect(await key_of(db, TWO, Scope.READ, Scope.SYNC))
+    async with serve(messages=1) as server:
+        account = await connected(db, server)
+
+    assert (await reader.post(f"/v1/accounts/{account.public_id}/sync")).status_code == 403
+    assert (await other.post(f"/v1/accounts/{account.public_id}/sync")).status_code == 404
