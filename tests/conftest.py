@@ -6,7 +6,14 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-SERVERS = ("servers.postgres", "servers.tenants", "servers.api", "servers.copies", "servers.dovecot")
+SERVERS = (
+    "servers.postgres",
+    "servers.tenants",
+    "servers.api",
+    "servers.copies",
+    "servers.dovecot",
+    "servers.redis",
+)
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes

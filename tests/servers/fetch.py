@@ -1,6 +1,6 @@
-"""Make other people's programs (Dovecot; mbsync and notmuch for benchmarks) available, installing nothing.
+"""Make other people's programs (Dovecot, Redis; mbsync and notmuch to measure) available, installing nothing.
 
-Run as `python -m servers.fetch` before the tests. A Dovecot on the PATH is used as it is. Otherwise Debian's
+Run as `python -m servers.fetch` before the tests. A server on the PATH is used as it is. Otherwise Debian's
 packages are downloaded and unpacked below `.servers/` of the project: no root, no conflict with what is
 installed (Debian's IMAP servers exclude each other as packages). Where that cannot be done, one line says why
 and the tests that need it skip.
@@ -57,6 +57,13 @@ def dovecot(servers: Path = SERVERS) -> Prefix:
     if installed and version(Path(installed), dict(os.environ)) >= OLDEST_DOVECOT:
         return Prefix(Path("/"))
     return fetch(["dovecot-core", "dovecot-imapd"], servers / "dovecot", _find_modules_beside_base_dir)
+
+
+def redis(servers: Path = SERVERS) -> Prefix:
+    """Redis' place; what was fetched before is found in no time. Raises CannotFetch."""
+    if shutil.which("redis-server"):
+        return Prefix(Path("/"))
+    return fetch(["redis-server", "redis-tools"], servers / "redis")
 
 
 def _find_modules_beside_base_dir(root: Path) -> None:
@@ -177,7 +184,8 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        dovecot()
-    except (CannotFetch, OSError) as error:
-        sys.stdout.write(f"No Dovecot for the tests that need one: {error}\n")
+    for name, get in (("Dovecot", dovecot), ("Redis", redis)):
+        try:
+            get()
+        except (CannotFetch, OSError) as error:
+            sys.stdout.write(f"No {name} for the tests that need one: {error}\n")
