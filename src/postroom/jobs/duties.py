@@ -55,7 +55,7 @@ async def attend(db: Database, duties: Sequence[Duty]) -> None:
         while True:
             try:
                 if not is_planned:
-                    await _plan(db, duties)
+                    await plan(db, duties)
                     is_planned = True
                 while idle and (name := await _claim(db, holder, list(idle))) is not None:
                     group.create_task(one(idle.pop(name)), name=name)
@@ -64,10 +64,20 @@ async def attend(db: Database, duties: Sequence[Duty]) -> None:
             await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
 
-async def _plan(db: Database, duties: Sequence[Duty]) -> None:
+async def plan(db: Database, duties: Sequence[Duty]) -> None:
+    """Let these recur from now on. A new one is due at once."""
     async with db.unbound() as conn:
         every = [duty.every for duty in duties]
         await store.plan(conn, [duty.name for duty in duties], every, [timedelta()] * len(duties))
+
+
+async def do_one(db: Database, duties: Sequence[Duty]) -> bool:
+    """Do one of these that is due and that nobody else does; whether there was one."""
+    holder, by_name = process.identity(), {duty.name: duty for duty in duties}
+    name = await _claim(db, holder, list(by_name))
+    if name is not None:
+        await _do(db, by_name[name], holder)
+    return name is not None
 
 
 async def _claim(db: Database, holder: str, names: Sequence[str]) -> str | None:

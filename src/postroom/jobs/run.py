@@ -32,12 +32,13 @@ from postroom.db.pool import Database, hint
 from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import TENANT, Event
+from postroom.ids import TenantId
 
 from .attempt import SAY_EVERY, Attempt, Handler
 from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
 from .rules import CRASHED, LOST, bounded, reason, retry_after, storable
-from .store import queue
+from .store import published, queue
 from .store.queue import End
 
 LEASE = timedelta(seconds=10)
@@ -72,6 +73,7 @@ class Running:
     stopped: Stopped | None = None
     result: Mapping[str, Any] | None = None
     reports: asyncio.Lock = field(default_factory=asyncio.Lock)
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)  # what became of it
 
     @property
     def job(self) -> Job:
@@ -91,7 +93,10 @@ class Running:
 
 @dataclass(slots=True)
 class Executor:
-    """Runs jobs of these kinds, `workers` at a time."""
+    """Runs jobs of these kinds, `workers` at a time.
+
+    One without workers takes what it is told to take, by `run_one`, and leaves reaping to its caller, too.
+    """
 
     db: Database
     hints: Hints
@@ -118,12 +123,37 @@ class Executor:
         """
         with self.hints.hear(READY) as ready, self.hints.hear(STOP) as stop:
             takes = [self._taking() for _ in range(LANES)]
-            background = self._hearing(ready), self._reporting(), self._beating(stop), self._reaping()
+            background = [self._hearing(ready), self._reporting(), self._beating(stop)]
+            if self.workers:
+                background.append(self._reaping())
             async with beside(*takes, *background):
                 try:
                     yield
                 finally:
                     await asyncio.shield(self._leave(patience))
+
+    async def run_one(self, tenant: TenantId, number: JobId) -> bool:
+        """Run this job until its end is recorded, if it is ready and its key free; whether that was so."""
+        if self._leaves or any(job == number for job, _ in self._running):
+            return False
+        async with self.db.unbound() as conn:
+            kinds = list(self.handlers)
+            job = await published.take(conn, self.holder, kinds, tenant, number, self.lease)
+        if job is None:
+            return False
+        await self._begin(job).recorded.wait()
+        return True
+
+    async def reap(self) -> None:
+        """Let wait again what was held by executors that are gone, and bury what had its last try there."""
+        async with self.db.unbound() as conn:
+            dead = [holder for holder in await queue.holders(conn) if process.is_dead(holder)]
+            if gone := await queue.reap(conn, dead):
+                logger.warning("jobs.taken_over", jobs=gone)
+            lost = await queue.lost(conn, dead)
+            await queue.sweep(conn)
+        for job in lost:
+            await self._bury(End(job, State.FAILED, counts=True, error=LOST))
 
     async def _leave(self, patience: timedelta) -> None:
         self._leaves = True
@@ -191,20 +221,21 @@ class Executor:
             if self._is_more and any(queue.frees(end) for end in ends):
                 hint(conn, READY)  # otherwise we have just seen that nothing is left
         for end in ends:
-            del self._running[end.job.id, end.job.attempts]
+            self._running.pop((end.job.id, end.job.attempts)).recorded.set()
         for job in jobs:
+            self._turn = job.tenant_id
             self._begin(job)
         if jobs:
             self._wake.set()
 
-    def _begin(self, job: Job) -> None:
-        self._turn = job.tenant_id
+    def _begin(self, job: Job) -> Running:
         if job.attempts > 1:
             for other in self._running.values():
                 if other.job.id == job.id:
                     other.stop(Stopped.LOST)
         self._running[job.id, job.attempts] = one = Running(Attempt(self.db, job))
         one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
+        return one
 
     async def _bury(self, end: End) -> None:
         """A job that has failed for good is told of, once, in the transaction that says so."""
@@ -307,14 +338,7 @@ class Executor:
     async def _reaping(self) -> None:
         while True:
             try:
-                async with self.db.unbound() as conn:
-                    dead = [holder for holder in await queue.holders(conn) if process.is_dead(holder)]
-                    if gone := await queue.reap(conn, dead):
-                        logger.warning("jobs.taken_over", jobs=gone)
-                    lost = await queue.lost(conn, dead)
-                    await queue.sweep(conn)
-                for job in lost:
-                    await self._bury(End(job, State.FAILED, counts=True, error=LOST))
+                await self.reap()
             except asyncpg.UniqueViolationError:  # one like it came to wait in this moment
                 continue
             except DATABASE_AWAY as error:
