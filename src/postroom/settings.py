@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     login_pause_seconds: float = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
+    celery_broker_url: str = "redis://127.0.0.1:6379/0"
+    """Where Celery's workers, and nobody else, find their Redis."""
+
     cors_origins: list[str] = []
     """Origins whose pages may call the API from a browser."""
 
