@@ -18,3 +18,4 @@ async def opening() -> AsyncIterator[House]:
 
 
 app = make_app(os.environ.get("TEST_BROKER_URL", ""), opening)
+app.conf.worker_soft_shutdown_timeout = 0.1

@@ -27,6 +27,7 @@ WORKER = [
     "--loglevel",
     "INFO",
 ]
+BEAT = [*CELERY, "beat", "--max-interval", "1"]
 PLAIN = [sys.executable, "-m", "executor.plain"]
 
 
@@ -37,16 +38,33 @@ class Runners:
     dsn: str
     home: Path
     redis: Redis | None
-    _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _runners: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _others: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
-    def start(self, command: list[str]) -> "subprocess.Popen[bytes]":
-        """One more process, which ends with the block, or with us."""
+    @property
+    def slots(self) -> int:
+        """How many jobs run at a time."""
+        return 2 * sum(process.poll() is None for process in self._runners)
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """One more that runs jobs, two at a time."""
+        name = f"runner{len(self._runners)}"
+        self._runners.append(
+            self._start(name, PLAIN if self.redis is None else [*WORKER, "--hostname", name])
+        )
+        return self._runners[-1]
+
+    def start_beat(self) -> None:
+        self._others.append(self._start("beat", BEAT))
+
+    def _start(self, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
         source = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
         environment = {**os.environ, "PYTHONPATH": source, "TEST_DATABASE_URL": self.dsn}
+        environment["REMAP_SIGTERM"] = "SIGQUIT"  # without it Celery waits for what runs, however long
         if self.redis is not None:
             environment["TEST_BROKER_URL"] = self.redis.url
-        with (self.home / f"log.{len(self._processes)}").open("wb") as log:
-            process = subprocess.Popen(
+        with (self.home / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -54,22 +72,18 @@ class Runners:
                 cwd=self.home,
                 env=environment,
             )
-        self._processes.append(process)
-        return process
 
     def kill(self, pid: int) -> None:
         """The process that runs a job, as if the machine had taken it. Celery starts another by itself."""
         os.kill(pid, signal.SIGKILL)
         if self.redis is None:
-            self.start(PLAIN)
-
-    def logs(self) -> str:
-        return "\n".join(path.read_text(errors="replace") for path in sorted(self.home.glob("log.*")))
+            self.start()
 
     def stop(self) -> None:
-        for process in self._processes:
+        processes = [*self._runners, *self._others]
+        for process in processes:
             process.terminate()
-        for process in self._processes:
+        for process in processes:
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -79,19 +93,16 @@ class Runners:
 
 @contextmanager
 def running(postgres: str, home: Path, redis: Redis | None) -> Iterator[Runners]:
-    """Two jobs at a time, over a database of their own with two tenants."""
+    """One that runs two jobs at a time, over a database of its own with two tenants."""
     database = f"executor_{'plain' if redis is None else 'celery'}"
     asyncio.run(_make(postgres, database))
     with ExitStack() as stack:
         stack.callback(lambda: asyncio.run(_drop(postgres, database)))
         runners = Runners(named(postgres, database), home, redis)
         stack.callback(runners.stop)
-        if redis is None:
-            for _ in range(2):
-                runners.start(PLAIN)
-        else:
-            runners.start(WORKER)
-            runners.start([*CELERY, "beat", "--max-interval", "1"])
+        runners.start()
+        if redis is not None:
+            runners.start_beat()
         yield runners
 
 

@@ -46,14 +46,16 @@ async def want(db: Database, *wishes: Wish) -> list[Enqueued]:
         return await store.enqueue(conn, ONE, wishes)
 
 
+async def job(db: Database, one: Enqueued) -> Job:
+    async with db.transaction(ONE) as conn:
+        return await store.get_by_id(conn, ONE, one.id)
+
+
 async def until(db: Database, one: Enqueued, is_so: Callable[[Job], bool]) -> Job:
     async with asyncio.timeout(PATIENCE):
-        while True:
-            async with db.transaction(ONE) as conn:
-                found = await store.get_by_id(conn, ONE, one.id)
-            if is_so(found):
-                return found
+        while not is_so(found := await job(db, one)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    return found
 
 
 async def until_state(db: Database, one: Enqueued, state: State) -> Job:
@@ -147,6 +149,21 @@ async def test_a_job_whose_process_is_killed_is_taken_over_and_ends_once(
     found = await until_state(db, one, State.COMPLETED)
     assert (found.attempts, found.failures) == (2, 1)
     assert [event.message for event in await said(db, one)].count("ran") == 2
+
+
+async def test_a_process_that_is_stopped_hands_back_what_it_runs(db: Database, runners: Runners) -> None:
+    another = runners.start()
+    made = await want(db, *(Wish("test.hold") for _ in range(runners.slots)))
+    for one in made:
+        await until_it_hangs(db, one)
+    another.terminate()
+    await asyncio.to_thread(another.wait, PATIENCE)
+
+    found = [await job(db, one) for one in made]
+    assert [now.failures for now in found if now.state is State.PENDING] == [0, 0]
+    for one in made:
+        await cancel(db, one)
+        await until_state(db, one, State.CANCELLED)
 
 
 async def test_a_job_whose_message_redis_lost_is_done_nevertheless(

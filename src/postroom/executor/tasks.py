@@ -113,27 +113,31 @@ class Messages:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        transport = app.connection_for_write()  # which connects to nothing yet
+        self._failures = (
+            *transport.connection_errors,
+            *transport.channel_errors,
+            OperationalError,
+            OSError,
+        )
 
     def waiting(self) -> int:
-        with _translating(self._app), self._app.connection_or_acquire() as connection:
+        with self._translating(), self._app.connection_or_acquire() as connection:
             return int(connection.default_channel.queue_declare(JOBS).message_count)
 
     def send(self, addresses: Sequence[Address]) -> None:
-        with _translating(self._app), self._app.producer_or_acquire() as producer:
+        with self._translating(), self._app.producer_or_acquire() as producer:
             for address in addresses:
                 self._app.send_task(
                     RUN, (address.tenant, address.job), queue=JOBS, producer=producer, retry=False
                 )
 
-
-@contextmanager
-def _translating(app: Celery) -> Iterator[None]:
-    with app.connection_or_acquire() as connection:
-        failures = (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
-    try:
-        yield
-    except failures as error:
-        raise BrokerAway("The broker of messages does not answer.") from error
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as error:
+            raise BrokerAway("The broker of messages does not answer.") from error
 
 
 @dataclass(frozen=True, slots=True)
