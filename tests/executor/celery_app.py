@@ -13,9 +13,9 @@ from postroom.executor.tasks import House, make_app
 
 @asynccontextmanager
 async def opening() -> AsyncIterator[House]:
-    async with open_pool(os.environ["TEST_DATABASE_URL"]) as db, open_hints(db) as hints:
+    async with open_pool(os.environ["POSTROOM_DATABASE_URL"]) as db, open_hints(db) as hints:
         yield House(db, hints, HANDLERS)
 
 
-app = make_app(os.environ.get("TEST_BROKER_URL", ""), opening)
+app = make_app(os.environ.get("POSTROOM_CELERY_BROKER_URL", ""), opening)
 app.conf.worker_soft_shutdown_timeout = 0.1

@@ -16,7 +16,7 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with (
-        open_pool(os.environ["TEST_DATABASE_URL"]) as db,
+        open_pool(os.environ["POSTROOM_DATABASE_URL"]) as db,
         open_hints(db) as hints,
         Executor(db, hints, HANDLERS, workers=2).working(timedelta()),
     ):

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,8 @@ from servers.redis import Redis
 from servers.tenants import MAKE
 
 ROOT = Path(__file__).parents[2]
-CELERY = [sys.executable, "-m", "celery", "-A", "executor.celery_app"]
+CELERY = [sys.executable, "-m", "celery", "-A"]
 WORKER = [
-    *CELERY,
     "worker",
     "--concurrency",
     "2",
@@ -26,18 +26,21 @@ WORKER = [
     "--without-mingle",
     "--loglevel",
     "INFO",
+    "--hostname",
 ]
-BEAT = [*CELERY, "beat", "--max-interval", "1"]
+BEAT = ["beat", "--max-interval", "1"]
 PLAIN = [sys.executable, "-m", "executor.plain"]
 
 
 @dataclass
 class Runners:
-    """What runs, and where: `redis` is Celery's, None for our own executor."""
+    """What runs, and where: `redis` and `app` are Celery's, None for our own executor."""
 
     dsn: str
     home: Path
     redis: Redis | None
+    app: str = "executor.celery_app"
+    settings: Mapping[str, str] = field(default_factory=dict)
     _runners: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _others: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
@@ -49,23 +52,25 @@ class Runners:
     def start(self) -> "subprocess.Popen[bytes]":
         """One more that runs jobs, two at a time."""
         name = f"runner{len(self._runners)}"
-        self._runners.append(
-            self._start(name, PLAIN if self.redis is None else [*WORKER, "--hostname", name])
-        )
+        command = PLAIN if self.redis is None else [*CELERY, self.app, *WORKER, name]
+        self._runners.append(self._start(name, command))
         return self._runners[-1]
 
     def start_beat(self) -> None:
-        self._others.append(self._start("beat", BEAT))
+        self._others.append(self._start("beat", [*CELERY, self.app, *BEAT]))
 
     def _start(self, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
         source = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
-        environment = {**os.environ, "PYTHONPATH": source, "TEST_DATABASE_URL": self.dsn}
+        environment = {**os.environ, **self.settings, "PYTHONPATH": source}
+        environment["POSTROOM_DATABASE_URL"] = self.dsn
         environment["REMAP_SIGTERM"] = "SIGQUIT"  # without it Celery waits for what runs, however long
         if self.redis is not None:
-            environment["TEST_BROKER_URL"] = self.redis.url
+            environment["POSTROOM_CELERY_BROKER_URL"] = self.redis.url
+        if shutil.which("setpriv"):  # a test run that is killed takes what it started along
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
         with (self.home / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -80,6 +85,7 @@ class Runners:
             self.start()
 
     def stop(self) -> None:
+        """All of them."""
         processes = [*self._runners, *self._others]
         for process in processes:
             process.terminate()
@@ -95,6 +101,8 @@ class Runners:
 def running(postgres: str, home: Path, redis: Redis | None) -> Iterator[Runners]:
     """One that runs two jobs at a time, over a database of its own with two tenants."""
     database = f"executor_{'plain' if redis is None else 'celery'}"
+    if redis is not None:
+        redis.ask("FLUSHALL")
     asyncio.run(_make(postgres, database))
     with ExitStack() as stack:
         stack.callback(lambda: asyncio.run(_drop(postgres, database)))
