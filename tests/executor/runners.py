@@ -24,8 +24,6 @@ WORKER = [
     "2",
     "--without-gossip",
     "--without-mingle",
-    "--loglevel",
-    "INFO",
     "--hostname",
 ]
 BEAT = ["beat", "--max-interval", "1"]

@@ -13,6 +13,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     its_key text;
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true); -- others wait for its locks
     -- The key before the row, as whoever frees a key does.
     SELECT j.key INTO its_key FROM jobs_job j
      WHERE j.tenant_id = tenant AND j.id = number AND j.state = 'pending' AND j.kind = ANY(wanted);
@@ -52,6 +53,7 @@ DECLARE
     owners  bigint[]; -- and of what is chosen
     chosen  bigint[];
 BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '10s', true); -- others wait for its locks
     UPDATE jobs_job j SET place = 0
       FROM (SELECT l.tenant_id, l.id FROM jobs_job l
              WHERE l.state = 'pending' AND l.place = 1 AND l.run_at <= clock_timestamp()
@@ -59,7 +61,7 @@ BEGIN
      WHERE j.tenant_id = due.tenant_id AND j.id = due.id;
     WHILE room > 0 LOOP
         -- More than there is room for: of some all was sent already.
-        tenants := jobs_tenants(turn, room + 1000);
+        tenants := jobs_tenants(wanted, turn, room + 1000);
         EXIT WHEN cardinality(tenants) = 0;
         each := (room - 1) / cardinality(tenants) + 1;
         WITH candidate AS MATERIALIZED (
