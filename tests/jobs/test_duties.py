@@ -68,13 +68,11 @@ async def test_a_duty_that_fails_says_why_and_comes_again_and_others_go_on(
     async def work() -> None:
         return
 
-    found = await attended(
-        db, "test.bad", Duty("test.bad", timedelta(0), fail), Duty("test.good", timedelta(0), work)
-    )
+    found = await attended(db, "test.bad", Duty("test.bad", HOUR, fail), Duty("test.good", HOUR, work))
 
     assert found.last_error is not None
     assert found.last_error.endswith("[postroom.broken]" if isinstance(error, Broken) else "[jobs.crashed]")
-    assert (await attended(db, "test.good", Duty("test.good", timedelta(0), work))).last_error is None
+    assert (await attended(db, "test.good", Duty("test.good", HOUR, work))).last_error is None
 
 
 async def test_a_duty_whose_process_is_gone_is_anothers(db: Database) -> None:

@@ -184,6 +184,7 @@ async def test_a_paused_account_is_not_synced_on_request(api: Client, db: Databa
     assert (refused.status_code, refused.json()["code"]) == (409, "sync.account_paused")
 
 
+@pytest.mark.usefixtures("tenants")
 async def test_a_reader_may_not_ask_for_a_sync(connect: Connect, db: Database) -> None:
     reader = connect(await key_of(db, ONE, Scope.READ))
     other = connect(await key_of(db, TWO, Scope.READ, Scope.SYNC))

@@ -16,10 +16,10 @@ import structlog
 
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
-from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database
 from postroom.errors import TryLater
 from postroom.jobs.model import READY
+from postroom.jobs.run import DATABASE_AWAY
 from postroom.jobs.store import published
 from postroom.jobs.store.published import Address
 
@@ -59,7 +59,7 @@ class Publisher:
     async def publish(self) -> int:
         """Send messages of jobs that are ready and not told of, or whose messages are lost; how many.
 
-        Raises `BrokerAway`, `Unreachable`, `Busy`.
+        Raises `BrokerAway`, and what `db` raises.
         """
         async with self._one:
             waiting = await asyncio.to_thread(self._broker.waiting)
@@ -80,7 +80,7 @@ class Publisher:
                     self._wake.clear()
                     try:
                         await self.publish()
-                    except (BrokerAway, Unreachable, Busy) as error:
+                    except (BrokerAway, *DATABASE_AWAY) as error:
                         logger.warning("executor.not_published", code=error.code)
                     await asyncio.sleep(GATHER.total_seconds())
 

@@ -15,11 +15,12 @@ only process of the thread pool and of the solo pool. (Not for eventlet or geven
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
@@ -153,7 +154,8 @@ class _Works:
         await self.executor.run_one(tenant, job)
 
     async def sweep(self) -> None:
-        await self.executor.reap()
+        with suppress(asyncpg.UniqueViolationError):  # one like it came to wait in this moment: the next time
+            await self.executor.reap()
         await self.publisher.publish()
 
     async def duty(self) -> None:
