@@ -20,6 +20,6 @@ LANGUAGE sql STABLE AS $$
      WHERE j.state = 'failed' GROUP BY j.error_code
     UNION ALL
     SELECT 'ended', j.state, count(*), min(j.finished_at) FROM jobs_job j
-     WHERE j.finished_at > clock_timestamp() - recent GROUP BY j.state
+     WHERE j.finished_at > now() - recent GROUP BY j.state
 $$;
 CALL postroom.across_tenants('jobs_overview(interval)', 'jobs_job');
