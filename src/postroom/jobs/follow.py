@@ -10,7 +10,7 @@ rows before the events, so whoever sees that a job is over has seen all that it 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,6 +44,9 @@ class News:
     job: Job | None
     is_last: bool = False
     is_gone: bool = False  # the row is there no more; `job` is what was last known of it
+    written: dict[Hashable, bytes] = field(
+        default_factory=dict, compare=False
+    )  # once for all who are told it
 
 
 @dataclass(eq=False, slots=True)
@@ -58,10 +61,12 @@ class Watch:
     job: Job | None = None  # None after a look: the row is gone
     looked_at: float = -inf  # when the look began that found `job`
     followers: "set[Follower]" = field(default_factory=set)
+    told: dict[tuple[int, bool], News] = field(default_factory=dict)  # to followers at one place the same
 
     def take(self, began: float, job: Job | None, events: Sequence[JobEvent]) -> bool:
         """What a look has found; whether that was all there is."""
         is_all = len(events) < PAGE
+        self.told = {}
         if events:
             self.floor, self.top, self.events = self.top, events[-1].id, events
         if is_all or (job is not None and job.state not in OVER):  # its end is told after its last event
@@ -138,24 +143,26 @@ class Follower:
     async def _look(self, watch: Watch) -> News:
         if watch.floor > self._after:
             return await self._catch_up(watch.top)
-        events = [event for event in watch.events if event.id > self._after]
-        self._after = max(self._after, watch.top)
-        if watch.looked_at < self._read_at or watch.job == self._job:
-            return News(events, None)
-        if watch.job is None:
-            return News(events, self._job, is_last=True, is_gone=True)
-        self._job = watch.job
-        return News(events, watch.job, is_last=watch.job.state in OVER)
+        after, self._after = self._after, max(self._after, watch.top)
+        has_changed = watch.looked_at >= self._read_at and watch.job != self._job
+        if (after, has_changed) in watch.told:
+            news = watch.told[after, has_changed]
+        else:
+            events = [event for event in watch.events if event.id > after]
+            job = watch.job if has_changed else None
+            news = News(events, job, is_last=job is not None and job.state in OVER)
+            watch.told[after, has_changed] = news
+        if has_changed and watch.job is None:
+            return News(news.events, self._job, is_last=True, is_gone=True)
+        self._job = news.job or self._job
+        return news
 
     async def _catch_up(self, top: int) -> News:
         """What was said since a look that it was too slow for."""
         tenant, job = self._job.tenant_id, self._job.id
         async with self._following.db.transaction(tenant) as conn:
             events = await store.events(conn, tenant, job, after=self._after, limit=PAGE)
-        if len(events) < PAGE:
-            self._after = max(self._after, top)
-        if events:
-            self._after = max(events[-1].id, top) if len(events) < PAGE else events[-1].id
+        self._after = max(events[-1].id if events else 0, self._after if len(events) == PAGE else top)
         return News(events, None)
 
 

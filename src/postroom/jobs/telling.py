@@ -50,7 +50,12 @@ class Frames:
             return None
         if news.events:
             self._last = news.events[-1].id
-        return self._batch(news) if self._form is Format.BATCH else self._events(news)
+        key = self._form, self._last
+        if key not in news.written:
+            news.written[key] = b"".join(
+                self._batch(news) if self._form is Format.BATCH else self._events(news)
+            )
+        return [news.written[key]] if news.written[key] else []
 
     def close(self) -> None:
         self._follower.close()
