@@ -10,9 +10,10 @@ from asyncpg import Connection
 from postroom.db.pool import hint
 from postroom.jobs.model import CHANGED, READY, Job, JobId, Reason, State
 
-from . import job_of
+from . import COLUMNS, job_of
 
-CLAIM = "SELECT * FROM jobs_claim($1, $2, $3, $4, $5)"
+# By name: a column that a later migration adds must not change what a prepared statement gives.
+CLAIM = f"SELECT {COLUMNS} FROM jobs_claim($1, $2, $3, $4, $5)"  # noqa: S608
 
 
 async def claim(
@@ -89,7 +90,7 @@ async def beat(conn: Connection, holder: str, jobs: Sequence[Job], lease: timede
 
 HOLDERS = "SELECT jobs_holders()"
 REAP = "SELECT jobs_reap($1)"
-LOST = "SELECT * FROM jobs_lost($1)"
+LOST = f"SELECT {COLUMNS} FROM jobs_lost($1)"  # noqa: S608
 
 
 async def holders(conn: Connection) -> list[str]:
