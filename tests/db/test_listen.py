@@ -1,11 +1,14 @@
 import asyncio
 from contextlib import suppress
+from itertools import count
 
 import asyncpg
 import pytest
 
 from postroom.db.listen import BOUND, CHANNEL, Hearing, Hint, open_hints
 from postroom.db.pool import Database
+
+NUMBERS = count()
 
 
 async def until(hearing: Hearing, wanted: Hint) -> list[Hint]:
@@ -18,16 +21,17 @@ async def until(hearing: Hearing, wanted: Hint) -> list[Hint]:
 
 
 async def ready(db: Database, hearing: Hearing, topic: str = "mail") -> None:
-    """Return once what is told is heard, and nothing waits to be heard."""
+    """Return once what others tell is heard, and nothing waits to be heard."""
+    begun, done = f"begun {next(NUMBERS)}", f"done {next(NUMBERS)}"
     heard: list[Hint] = []
     async with open_hints(db) as other:
-        while "ready" not in heard:
-            other.tell(topic, "ready")
+        while begun not in heard:
+            other.tell(topic, begun)
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
                     heard.append(await anext(hearing))
-        other.tell(topic, "done")
-        await until(hearing, "done")
+        other.tell(topic, done)
+        await until(hearing, done)
 
 
 async def test_a_hint_reaches_every_hearing_of_its_topic(db: Database) -> None:
@@ -42,6 +46,30 @@ async def test_a_hint_reaches_every_hearing_of_its_topic(db: Database) -> None:
             assert "8" not in await until(one, "7")
             assert "7" not in await until(two, "8")
             assert await until(three, "8") == ["7", "8"]
+
+
+async def test_what_is_told_here_is_heard_here_at_once_and_once(db: Database) -> None:
+    async with open_hints(db) as hints, open_hints(db) as elsewhere:
+        with hints.hear("mail") as here, elsewhere.hear("mail") as there:
+            await ready(db, here)
+            await ready(db, there)
+            hints.tell("mail", "7")
+            await until(here, "7")
+            await until(there, "7")
+            hints.tell("mail", "last")
+
+            assert "7" not in await until(here, "last")
+
+
+async def test_many_hints_travel_together_and_arrive_one_by_one(db: Database) -> None:
+    async with open_hints(db) as hints, open_hints(db) as elsewhere:
+        with elsewhere.hear("mail") as hearing:
+            await ready(db, hearing)
+            wanted = [f"a subject of some length {n}" for n in range(BOUND - 1)]
+            for subject in wanted:
+                hints.tell("mail", subject)
+
+            assert await until(hearing, wanted[-1]) == wanted
 
 
 async def test_whoever_begins_to_listen_begins_with_a_look(db: Database) -> None:

@@ -5,7 +5,8 @@ inside a transaction (there they serialise all commits): see `pool.hint`. The fi
 comes in the moment after it is gathered, so that a thousand mails make two. Everybody in this process hears
 through one connection, which must not go through a pooler such as pgbouncer, and tells through it as well.
 
-    tell ─▶ gathered ─▶ pg_notify ─▶ PostgreSQL ─▶ one connection ─▶ each Hearing that wants the topic
+    tell ─┬▶ gathered ─▶ pg_notify ─▶ PostgreSQL ─▶ one connection of each process ─┬▶ each Hearing that
+          └──────────────────────── at once, in this process ───────────────────────┘  wants the topic
 """
 
 import asyncio
@@ -82,6 +83,7 @@ class Hints:
         self._untold[topic, subject] = None
         self._told += 1
         self._tell.set()
+        self._hand_out(topic, subject)
 
     @contextmanager
     def hear(self, *topics: str) -> Iterator[Hearing]:
@@ -148,7 +150,7 @@ class Hints:
         lost = asyncio.Event()
         conn.add_termination_listener(lambda _conn: lost.set())
         with suppress(*DRIVER):
-            await conn.add_listener(CHANNEL, self._hand_out)
+            await conn.add_listener(CHANNEL, self._heard)
             for hearing in self._hearings:
                 hearing.put(None)  # what was told before we listened
             self._line = conn
@@ -159,12 +161,17 @@ class Hints:
                 async with asyncio.timeout(CHECK_SECONDS), self._turn:
                     await conn.execute(ALIVE)
 
-    def _hand_out(self, _conn: object, _pid: int, _channel: str, payload: object) -> None:
+    def _heard(self, _conn: object, sender: int, _channel: str, payload: object) -> None:
+        if self._line is not None and sender == self._line.get_server_pid():
+            return  # it was handed out when it was told
         for told in str(payload).split("\n"):
             topic, _, subject = told.partition(" ")
-            for hearing in self._hearings:
-                if topic in hearing.topics:
-                    hearing.put(subject or None)
+            self._hand_out(topic, subject)
+
+    def _hand_out(self, topic: str, subject: str) -> None:
+        for hearing in self._hearings:
+            if topic in hearing.topics:
+                hearing.put(subject or None)
 
 
 def _packed(hints: Iterable[str]) -> list[str]:

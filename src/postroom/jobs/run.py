@@ -225,7 +225,7 @@ class Executor:
         for job in jobs:
             self._turn = job.tenant_id
             self._begin(job)
-        if jobs:
+        if self._is_more:
             self._wake.set()
 
     def _begin(self, job: Job) -> Running:
