@@ -56,17 +56,18 @@ async def test_the_previous_migrations_executor_works_beside_the_new_schema(empt
     owner = await asyncpg.connect(empty_dsn)
     await owner.execute(MAKE)
     await owner.close()
-    async with open_pool(empty_dsn) as db, open_hints(db) as hints:
-        async with Executor(db, hints, {"test.work": work}).working(timedelta(seconds=20)):
-            await wanted(db, "before")
-            await ended(db, State.COMPLETED, 21)  # every statement is prepared now
+    async with (
+        open_pool(empty_dsn) as db,
+        open_hints(db) as hints,
+        Executor(db, hints, {"test.work": work}).working(timedelta(seconds=20)),
+    ):
+        await wanted(db, "before")
+        await ended(db, State.COMPLETED, 21)  # every statement is prepared now
 
-            await wanted(db, "while it comes")
-            assert await migrate(empty_dsn, [*migrations(), NEXT]) == [
-                *(one.name for one in migrations() if one.number > JOBS),
-                NEXT.name,
-            ]
-            await wanted(db, "after")
+        await wanted(db, "while it comes")
+        later = [one.name for one in migrations() if one.number > JOBS]
+        assert await migrate(empty_dsn, [*migrations(), NEXT]) == [*later, NEXT.name]
+        await wanted(db, "after")
 
-            await ended(db, State.COMPLETED, 63)
-            await ended(db, State.FAILED, 3)
+        await ended(db, State.COMPLETED, 63)
+        await ended(db, State.FAILED, 3)
