@@ -12,12 +12,12 @@ NUMBERS = count()
 
 
 async def until(hearing: Hearing, wanted: Hint) -> list[Hint]:
-    """Everything heard until that was."""
+    """Everything heard until that was, but what `ready` has told: a hint may come twice."""
     heard: list[Hint] = []
     async with asyncio.timeout(10):
         while wanted not in heard:
             heard.append(await anext(hearing))
-    return heard
+    return [hint for hint in heard if hint is None or not hint.startswith(("begun ", "done "))]
 
 
 async def ready(db: Database, hearing: Hearing, topic: str = "mail") -> None:

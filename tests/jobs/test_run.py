@@ -167,6 +167,25 @@ async def test_whoever_leaves_lets_end_what_ends_soon(db: Database) -> None:
     assert (await job(db, one)).state is State.COMPLETED
 
 
+async def test_whoever_leaves_in_a_full_queue_takes_no_more_and_keeps_nothing(db: Database) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def waiting(_attempt: Attempt) -> None:
+        begun.set()
+        await may_end.wait()
+
+    async with executing(db, patience=timedelta(seconds=20), workers=4, waiting=waiting) as executor:
+        await want(db, *(Wish("test.waiting") for _ in range(30)))
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.3, may_end.set)
+
+    assert executor._running == {}
+    async with db.transaction(ONE) as conn:
+        states = [one.state for one in await store.page(conn, ONE, limit=100)]
+    assert State.RUNNING not in states
+    assert states.count(State.COMPLETED) <= 8
+
+
 async def test_a_try_may_take_only_so_long(db: Database) -> None:
     async with executing(db, forever=forever):
         (one,) = await want(db, Wish("test.forever", limit=timedelta(seconds=1), tries=1))

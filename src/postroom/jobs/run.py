@@ -83,7 +83,8 @@ class Running:
         """Once; what was stopped may take its time to end."""
         if self.stopped is None:
             self.stopped = why
-            self.task.cancel()
+            # A task that is cancelled before its first step never runs, and could not say that it has ended.
+            asyncio.get_running_loop().call_soon(self.task.cancel)
 
     async def report(self) -> None:
         """Write how far it is, where that is news. Raises `JobLost`."""
@@ -172,7 +173,7 @@ class Executor:
 
     async def _taking(self) -> None:
         try:
-            while not self._leaves or self._running:
+            while not self._leaves or self._running or self._asked:
                 async with self._door:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_EVERY.total_seconds()):
@@ -235,6 +236,8 @@ class Executor:
                     other.stop(Stopped.LOST)
         self._running[job.id, job.attempts] = one = Running(Attempt(self.db, job))
         one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
+        if self._leaves:
+            one.stop(Stopped.LEAVING)  # it was on its way when we were told to
         return one
 
     async def _bury(self, end: End) -> None:
