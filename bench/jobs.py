@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence, Sized
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,6 +33,7 @@ RATE = 50.0  # jobs a second, one by one into an idle queue
 LATE = 300  # of them, in each round
 COLD = 20  # that come before them, and find connections to open and statements to prepare
 WAITING, FREE = 3000, 1000
+PATIENCE = 120  # seconds for these; a side that needs longer is shown with what it has done by then
 NAMES = count(1)
 PARTS = ("drain", "pickup", "key")
 
@@ -56,6 +57,7 @@ class Bench:
     def __init__(self, dsn: str, jobs: int) -> None:
         self.dsn, self.jobs = dsn, jobs
         self.found: Figures = {name: defaultdict(list) for name in SIDES}
+        self.notes: list[str] = []
 
     async def round(self, only: Sequence[str]) -> None:
         for part, measure in (("drain", self._drain), ("pickup", self._pickup), ("key", self._key)):
@@ -130,9 +132,18 @@ class Bench:
         ran: dict[int, float] = {}
         began = time.perf_counter()
         async with queue.working(lambda number: ran.update({number: time.perf_counter()})):
-            await _until_done(name, dsn, ran, WAITING + FREE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await _until_done(name, dsn, ran, WAITING + FREE)
             self.found[name]["all"].append(time.perf_counter() - began)
-        self.found[name]["free"].append(max(ran[n] for n in range(WAITING, WAITING + FREE)) - began)
+            done = dict(ran)
+        free = [when for number, when in done.items() if number >= WAITING]
+        self.found[name]["free"].append(max(free) - began if len(free) == FREE else PATIENCE)
+        if len(done) < WAITING + FREE:
+            self.notes.append(
+                f"{name} was stopped after {PATIENCE} s: {len(free):,} of {FREE:,} free jobs were through, "
+                f"{len(done) - len(free):,} of the {WAITING:,}.\n"
+            )
 
 
 async def _one_by_one(queue: Queue) -> dict[int, float]:
@@ -197,13 +208,13 @@ def _at(values: Sequence[float], part: float) -> float:
     return sorted(values)[int(part * len(values))]
 
 
-async def _run(jobs: int, rounds: int, only: Sequence[str]) -> Figures:
+async def _run(jobs: int, rounds: int, only: Sequence[str]) -> tuple[Figures, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         async with running(Path(folder, "data"), POSTGRES) as dsn:
             bench = Bench(dsn, jobs)
             for _ in range(rounds):
                 await bench.round(only)
-            return bench.found
+            return bench.found, bench.notes
 
 
 def main() -> None:
@@ -215,10 +226,14 @@ def main() -> None:
     chosen = options.parse_args()
     logging.disable(logging.WARNING)
     load = os.getloadavg()[0]
-    found = uvloop.run(_run(chosen.jobs, chosen.rounds, chosen.only or PARTS))
-    print(f"{machine()}; load before {load:.1f}\n\n{table(found, chosen.jobs)}")
+    found, notes = uvloop.run(_run(chosen.jobs, chosen.rounds, chosen.only or PARTS))
+    result = table(found, chosen.jobs)
+    result.notes += notes
+    print(f"{machine()}; load before {load:.1f}, after {os.getloadavg()[0]:.1f}\n\n{result}")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "load": load, "figures": found}, indent=1))
+        chosen.json.write_text(
+            json.dumps({"machine": machine(), "load": load, "figures": found, "notes": notes})
+        )
 
 
 if __name__ == "__main__":
