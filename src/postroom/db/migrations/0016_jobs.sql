@@ -221,9 +221,10 @@ BEGIN
     IF 'pending' = ANY(states) THEN
         SELECT array_agg(d.id) INTO twins
           FROM (SELECT j.id, row_number() OVER (PARTITION BY j.tenant_id, j.dedupe ORDER BY j.id) AS nr
-                  FROM unnest(tenants, ids, states) AS e (tenant_id, id, state)
-                  JOIN jobs_job j ON j.tenant_id = e.tenant_id AND j.id = e.id
-                 WHERE e.state = 'pending' AND j.dedupe IS NOT NULL) AS d
+                  FROM unnest(tenants, ids, fences, states) AS e (tenant_id, id, fence, state)
+                  JOIN jobs_job j ON j.tenant_id = e.tenant_id AND j.id = e.id AND j.attempts = e.fence
+                 WHERE e.state = 'pending' AND j.state = 'running' AND NOT j.cancel_requested
+                   AND j.dedupe IS NOT NULL) AS d
          WHERE d.nr > 1;
     END IF;
     IF false = ANY(kept) THEN
@@ -243,7 +244,8 @@ BEGIN
                place = CASE WHEN e.state = 'pending' AND e.run_at > clock_timestamp() THEN 1 ELSE 0 END,
                run_at = coalesce(e.run_at, j.run_at),
                -- One with the same may have come to wait meanwhile; then this one is merged with nothing any more.
-               dedupe = CASE WHEN j.id = ANY(twins) THEN NULL
+               dedupe = CASE WHEN e.state <> 'pending' OR j.cancel_requested THEN j.dedupe
+                             WHEN j.id = ANY(twins) THEN NULL
                              WHEN j.dedupe IS NULL OR NOT EXISTS (
                             SELECT FROM jobs_job o WHERE o.tenant_id = j.tenant_id AND o.dedupe = j.dedupe
                                                      AND o.state = 'pending') THEN j.dedupe END,
