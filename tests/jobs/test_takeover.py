@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from jobs.executing import claim, executing, job, until_state, want
+from jobs.executing import A_MOMENT, claim, executing, job, until_state, want
 from servers.tenants import ONE, TWO
 
 from postroom.db.pool import Database
@@ -16,6 +16,7 @@ from postroom.jobs import store
 from postroom.jobs.attempt import Attempt
 from postroom.jobs.model import JobId, JobLost, State, Wish
 from postroom.jobs.rules import CRASHED
+from postroom.jobs.run import Executor
 from postroom.jobs.store import queue
 from postroom.jobs.store.queue import End
 
@@ -161,3 +162,39 @@ async def test_what_is_said_by_who_lost_the_job_is_refused(db: Database) -> None
     for writing in (attempt.say("hello"), attempt.flush()):
         with pytest.raises(JobLost):
             await writing
+
+
+HOLD_UP = """
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+    CREATE TRIGGER hold_up BEFORE UPDATE ON postroom.jobs_job FOR EACH ROW
+        WHEN (NEW.state = 'running' AND OLD.state = 'pending') EXECUTE FUNCTION hold_up();
+    SELECT pg_advisory_lock(1)
+"""
+IS_HELD_UP = "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+async def test_what_is_taken_while_its_executor_leaves_is_handed_back(db: Database, dsn: str) -> None:
+    superuser = await asyncpg.connect(dsn)
+    await superuser.execute(HOLD_UP)
+
+    async def forever(_attempt: Attempt) -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group, executing(db, forever=forever) as executor:
+        (one,) = await want(db, Wish("test.forever"))
+        while not await superuser.fetchval(IS_HELD_UP):  # noqa: ASYNC110
+            await asyncio.sleep(A_MOMENT)
+        group.create_task(let_on(superuser, executor))
+
+    found = await job(db, one)
+    assert (found.state, found.attempts, found.failures) == (State.PENDING, 1, 0)
+    await superuser.close()
+
+
+async def let_on(superuser: asyncpg.Connection, executor: Executor) -> None:
+    """Once it leaves."""
+    while not executor._leaves:  # noqa: ASYNC110
+        await asyncio.sleep(A_MOMENT)
+    await asyncio.sleep(0.1)
+    await superuser.execute("SELECT pg_advisory_unlock(1)")

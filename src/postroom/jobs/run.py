@@ -137,13 +137,17 @@ class Executor:
         """Run this job until its end is recorded, if it is ready and its key free; whether that was so."""
         if self._leaves or any(job == number for job, _ in self._running):
             return False
-        async with self.db.unbound() as conn:
-            kinds = list(self.handlers)
-            job = await published.take(conn, self.holder, kinds, tenant, number, self.lease)
-        if job is None:
-            return False
-        await self._begin(job).recorded.wait()
-        return True
+        self._asked += 1
+        try:
+            async with self.db.unbound() as conn:
+                kinds = list(self.handlers)
+                job = await published.take(conn, self.holder, kinds, tenant, number, self.lease)
+            one = None if job is None else self._begin(job)
+        finally:
+            self._asked -= 1
+        if one is not None:
+            await one.recorded.wait()
+        return one is not None
 
     async def reap(self) -> None:
         """Let wait again what was held by executors that are gone, and bury what had its last try there."""
@@ -265,6 +269,8 @@ class Executor:
 
     async def _work(self, one: Running) -> None:
         """What the job is for. A handler that keeps to itself that it was stopped has not come through."""
+        if one.stopped:
+            raise JobLost("It was stopped.")
         try:
             async with asyncio.timeout(one.job.limit.total_seconds()) as limit:
                 one.result = storable(await self.handlers[one.job.kind](one.attempt))
