@@ -263,3 +263,25 @@ async def test_another_tenants_number_shows_nothing(db: Database) -> None:
         (heard,) = await everything(here.follower(stolen, 0))
 
     assert (list(heard.events), heard.is_gone) == ([], True)
+
+
+async def test_a_watch_that_was_left_takes_nothing_from_the_next_one_of_its_job(db: Database) -> None:
+    job = await started(db)
+    async with open_hints(db) as hints:
+        here = Following(db, hints)
+        with closing(here.follower(job, 0)) as follower:
+            await follower.next()
+            left = follower._watch
+        with closing(here.follower(job, 0)) as follower:
+            await follower.next()
+            watch = follower._watch
+            assert left is not None
+            assert watch is not None
+            numbers = await say(db, job, "one", "two")
+            left.top = numbers[0]  # it had read that far
+
+            await here._look_at_some(ONE, [watch, left])
+
+            news = await follower.next()
+            assert news is not None
+            assert [event.id for event in news.events] == numbers

@@ -253,6 +253,8 @@ class Following:
                     await self._wake.wait()
 
     async def _look_at_some(self, tenant: TenantId, watches: Sequence[Watch]) -> None:
+        # One that was left may have read further than the next of the same job.
+        watches = [watch for watch in watches if self._watches.get(watch.id) is watch]
         began, after = _now(), {watch.id: watch.top for watch in watches}
         async with self.db.transaction(tenant) as conn:
             rows = await news.rows(conn, tenant, list(after))
