@@ -31,6 +31,7 @@ SETTINGS = (
     "work_mem=16MB",
     "maintenance_work_mem=128MB",
     "wal_level=minimal",
+    "autovacuum_naptime=10s",  # rows of jobs come and go: in 60 s a busy queue grows by tens of MB
     "max_wal_senders=0",
     "wal_compression=pglz",
     "wal_buffers=16MB",
