@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
 from servers.tenants import ONE, TWO
+from sync.lab import connected as at_lab
 from sync.mailboxes import connected, copied, means
 
 from postroom.accounts import store as accounts
@@ -19,8 +21,10 @@ from postroom.executor.handlers import Work
 from postroom.executor.run import executing
 from postroom.jobs import store
 from postroom.jobs.model import Enqueued, Job, State
+from postroom.lab.server import serve
 from postroom.sync.jobs import IsPaused, request
 from postroom.sync.remove import remove_account
+from postroom.sync.run import Manner
 
 pytestmark = pytest.mark.usefixtures("tenants", "others")
 
@@ -36,10 +40,14 @@ async def others(db: Database) -> None:
 
 
 @asynccontextmanager
-async def running(db: Database, *, polls: bool = False) -> AsyncIterator[None]:
+async def running(
+    db: Database, *, polls: bool = False, pause: timedelta = timedelta(0)
+) -> AsyncIterator[None]:
+    manner = Manner(grace=timedelta(0), pause=pause)
+    work = Work(replace(means(db), manner=manner), EVERY)
     async with (
         open_hints(db) as hints,
-        executing(Work(means(db), EVERY), hints, workers=3, patience=timedelta(0), polls=polls),
+        executing(work, hints, workers=3, patience=timedelta(0), polls=polls),
     ):
         yield
 
@@ -154,25 +162,25 @@ async def test_a_sync_that_is_asked_for_of_a_broken_account_is_tried_again_and_s
     assert (job.state, job.error.code) == (State.PENDING, "providers.port_closed")
 
 
-async def test_a_cancelled_sync_stops_within_a_second_and_the_next_one_finishes_it(
-    db: Database, dovecot: Dovecot
-) -> None:
-    account = await filled(db, dovecot, 400)
-    async with running(db):
-        one = await wanted(db, account)
-        await until(db, one, lambda job: job.progress.total_estimate == 400)
-        async with db.transaction(ONE) as conn:
-            await store.cancel(conn, ONE, one.public_id)
-        job = await until(db, one, is_over)
-        assert job.state in {State.CANCELLED, State.COMPLETED}
-        again = await until(db, await wanted(db, account), is_over)
+async def test_cancelled_syncs_stop_and_the_next_one_goes_on_at_once_and_finishes(db: Database) -> None:
+    async with serve(messages=200, folder_count=1) as server:
+        account = await at_lab(db, server)
+        async with running(db, pause=timedelta(hours=1)):
+            for _ in range(4):
+                one = await wanted(db, account)
+                await until(db, one, lambda job: bool(job.progress.total_estimate))
+                async with db.transaction(ONE) as conn:
+                    await store.cancel(conn, ONE, one.public_id)
+                job = await until(db, one, is_over)
+                assert (job.state, job.attempts) == (State.CANCELLED, 1)
+            again = await until(db, await wanted(db, account), is_over)
 
-    assert again.state is State.COMPLETED
-    assert len(await copied(db, account)) == 400
+        assert (again.state, again.attempts) == (State.COMPLETED, 1)
+        assert len(await copied(db, account)) == 200
 
 
 async def test_what_one_executor_hands_back_another_completes(db: Database, dovecot: Dovecot) -> None:
-    account = await filled(db, dovecot, 300)
+    account = await filled(db, dovecot, 60)
     async with running(db):
         one = await wanted(db, account)
         await until(db, one, lambda job: job.state is not State.PENDING)
@@ -180,7 +188,7 @@ async def test_what_one_executor_hands_back_another_completes(db: Database, dove
         job = await until(db, one, is_over)
 
     assert (job.state, job.failures) == (State.COMPLETED, 0)
-    assert len(await copied(db, account)) == 300
+    assert len(await copied(db, account)) == 60
 
 
 async def test_a_paused_account_is_not_synced(db: Database, dovecot: Dovecot) -> None:

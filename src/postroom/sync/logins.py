@@ -1,19 +1,23 @@
 """Let nobody log in too often: a server that throws us out is not asked again at once.
 
 login ──> sync completed          as often as anybody likes
+  ├─────> was stopped by us       the same: that says nothing of the server
   └─────> came to nothing         the next one after a pause
   └─────> never heard of again    (our process died) twice more, then after a pause
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.db.pool import Database
-from postroom.errors import NeedsOwner, TryLater
+from postroom.errors import NeedsOwner, PostroomError, TryLater
 from postroom.providers.model import Incomplete, PortClosed, ServerRefused, UnknownHost, Unreachable
+
+WORD = 1.0  # seconds that somebody who is stopped may take to say so
 
 
 class TooSoon(TryLater):
@@ -40,6 +44,11 @@ async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIte
     except (Unreachable, ServerRefused, Incomplete, NeedsOwner):
         async with db.transaction(tenant) as conn:
             await accounts.end_login(conn, tenant, account.id, pause)
+        raise
+    except asyncio.CancelledError:
+        with suppress(PostroomError, TimeoutError):
+            async with asyncio.timeout(WORD), db.transaction(tenant) as conn:
+                await accounts.end_login(conn, tenant, account.id, None)
         raise
     async with db.transaction(tenant) as conn:
         await accounts.end_login(conn, tenant, account.id, None)
