@@ -12,6 +12,7 @@ from postroom.db.pool import Database
 from postroom.ids import TenantId
 
 ANN, BOB = TenantId(1), TenantId(2)
+CUT_OFF = "idle_in_transaction_session_timeout"
 OVER = timedelta(0)  # a time to live that has already ended
 
 
@@ -85,6 +86,16 @@ async def test_a_takeover_waits_for_the_commit_of_a_writer(db: Database) -> None
         await waiting_for_a_lock(db)
         order.append("written")
     assert order == ["written", "taken over"]
+
+
+async def test_who_stands_still_in_mid_write_holds_up_a_takeover_no_longer_than_a_lease(db: Database) -> None:
+    lease = await got(db, "writer")
+
+    async with db.transaction(ANN) as conn:
+        await fence(conn, lease)
+        seconds = await conn.fetchval("SELECT extract(epoch FROM current_setting($1)::interval)", CUT_OFF)
+
+    assert timedelta(seconds=int(seconds)) <= leases.TTL
 
 
 async def test_a_renewal_does_not_wait_for_a_writer(db: Database) -> None:

@@ -14,15 +14,16 @@ from postroom.errors import NeedsOwner
 from postroom.ids import TenantId
 from postroom.jobs import store
 from postroom.jobs.attempt import Attempt
-from postroom.jobs.model import JobId, JobLost, State, Wish
+from postroom.jobs.model import JobId, JobLost, Progress, State, Wish
 from postroom.jobs.rules import CRASHED
-from postroom.jobs.run import Executor
+from postroom.jobs.run import LEASE, Executor
 from postroom.jobs.store import queue
 from postroom.jobs.store.queue import End
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
 SHORT = timedelta(seconds=0.5)
+CUT_OFF = "idle_in_transaction_session_timeout"
 
 
 async def nothing(_attempt: Attempt) -> None: ...
@@ -149,6 +150,28 @@ async def test_nobody_waits_for_a_process_that_stands_still_while_it_ends_a_job(
             async with db.unbound() as conn:
                 assert await queue.reap(conn, []) == 1
             assert [job.id for job in await claim(db)] == [other.id]
+
+
+@pytest.mark.parametrize("in_hand", ["fence", "progress", "say", "beat"])
+async def test_who_stands_still_with_a_job_in_hand_keeps_it_no_longer_than_its_lease(
+    db: Database, in_hand: str
+) -> None:
+    await want(db, Wish("test.a"))
+    (running,) = await claim(db)
+
+    async with db.transaction(ONE) as conn:
+        match in_hand:
+            case "fence":
+                await store.fence(conn, running)
+            case "progress":
+                await store.progress(conn, running, Progress(1))
+            case "say":
+                await store.say(conn, running, "hello")
+            case _:
+                await queue.beat(conn, "me", [running], LEASE)
+        seconds = await conn.fetchval("SELECT extract(epoch FROM current_setting($1)::interval)", CUT_OFF)
+
+    assert timedelta(seconds=int(seconds)) <= LEASE
 
 
 async def test_what_is_said_by_who_lost_the_job_is_refused(db: Database) -> None:

@@ -45,17 +45,19 @@ BEGIN = """
     ON CONFLICT DO NOTHING
     RETURNING token
 """
+# A takeover waits for whoever has the row, but not for longer than a lease lasts: a process that is stopped
+# in mid-transaction is cut off by then.
 RENEW = """
     UPDATE db_lease SET expires_at = clock_timestamp() + $4::interval
      WHERE tenant_id = $1 AND name = $2 AND token = $3
-    RETURNING token
+    RETURNING token, set_config('idle_in_transaction_session_timeout', '12s', true)
 """
 RELEASE = """
     UPDATE db_lease SET expires_at = clock_timestamp()
      WHERE tenant_id = $1 AND name = $2 AND token = $3
 """
 FENCE = """
-    SELECT token
+    SELECT token, set_config('idle_in_transaction_session_timeout', '12s', true)
       FROM db_lease
      WHERE tenant_id = $1 AND name = $2 AND token = $3
        FOR KEY SHARE

@@ -182,8 +182,10 @@ async def requeue(conn: Connection, tenant: TenantId, public_id: UUID) -> Job:
     return await get_by_id(conn, tenant, job.id)
 
 
+# Whoever takes over passes by what somebody has in hand, but not for longer than a lease lasts: a process
+# that is stopped in mid-transaction is cut off by then. So it is with what follows, and with the heartbeat.
 FENCE = """
-    SELECT FROM jobs_job
+    SELECT set_config('idle_in_transaction_session_timeout', '10s', true) FROM jobs_job
      WHERE tenant_id = $1 AND id = $2 AND attempts = $3 AND state = 'running' FOR KEY SHARE
 """
 
@@ -202,7 +204,7 @@ PROGRESS = """
        SET processed = greatest(processed, $4), items_found = greatest(items_found, $6),
            total_estimate = greatest(total_estimate, $5)
      WHERE tenant_id = $1 AND id = $2 AND attempts = $3 AND state = 'running'
-    RETURNING id
+    RETURNING id, set_config('idle_in_transaction_session_timeout', '10s', true)
 """
 
 
@@ -221,7 +223,8 @@ SAY = """
          WHERE tenant_id = $1 AND id = $2 AND attempts = $3 AND state = 'running' FOR NO KEY UPDATE
     )
     INSERT INTO jobs_event (tenant_id, job_id, level, message, data)
-    SELECT tenant_id, id, $4, $5, $6 FROM mine RETURNING id
+    SELECT tenant_id, id, $4, $5, $6 FROM mine
+    RETURNING id, set_config('idle_in_transaction_session_timeout', '10s', true)
 """
 
 

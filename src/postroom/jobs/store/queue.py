@@ -78,7 +78,10 @@ async def record(conn: Connection, ends: Sequence[End]) -> set[JobId]:
     return done
 
 
-BEAT = "SELECT id, cancel_requested FROM jobs_beat($1, $2, $3, $4, $5)"
+BEAT = """
+    SELECT id, cancel_requested, set_config('idle_in_transaction_session_timeout', '10s', true)
+      FROM jobs_beat($1, $2, $3, $4, $5)
+"""
 
 
 async def beat(conn: Connection, holder: str, jobs: Sequence[Job], lease: timedelta) -> dict[JobId, bool]:
