@@ -13,6 +13,7 @@ from servers.tenants import ONE, TWO
 from sync.lab import connected as at_lab
 from sync.mailboxes import connected, copied, means
 
+from postroom.accounts import change
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.listen import open_hints
@@ -197,6 +198,22 @@ async def test_a_paused_account_is_not_synced(db: Database, dovecot: Dovecot) ->
         await accounts.set_state(conn, ONE, account.id, AccountState.PAUSED)
     with pytest.raises(IsPaused):
         await wanted(db, account)
+
+
+async def test_a_sync_that_waits_when_its_account_is_paused_copies_nothing(
+    db: Database, dovecot: Dovecot
+) -> None:
+    account = await filled(db, dovecot, 3)
+    one = await wanted(db, account)
+    async with db.transaction(ONE) as conn:
+        await change.pause(conn, account)
+
+    async with running(db):
+        job = await until(db, one, is_over)
+
+    assert job.error is not None
+    assert (job.state, job.error.code) == (State.FAILED, IsPaused.code)
+    assert await copied(db, account) == {}
 
 
 async def test_a_removal_that_was_cut_off_is_finished_by_a_job(

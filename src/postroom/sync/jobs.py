@@ -44,8 +44,7 @@ async def request(conn: Connection, account: Account, *, full: bool = False) -> 
 
     `full` compares everything. Raises `IsPaused`.
     """
-    if account.state is AccountState.PAUSED:
-        raise IsPaused("The account is paused; resume it first.")
+    _not_paused(account)
     wish = Wish(
         ACCOUNT,
         {"full": True} if full else {},
@@ -70,6 +69,7 @@ async def _sync(
     means: Means, every: timedelta, told: Callable[[Outcome], None], attempt: Attempt
 ) -> Mapping[str, Any]:
     account, counts = await _account(means, attempt), Counts()
+    _not_paused(account)
     async with beside(_report(attempt, counts)):
         full = bool(attempt.job.args.get("full"))
         outcome = await perform(means, account, every=every, counts=counts, full=full)
@@ -85,6 +85,11 @@ async def _sync(
     if outcome.error is not None:
         raise outcome.error
     return _result(counts)
+
+
+def _not_paused(account: Account) -> None:
+    if account.state is AccountState.PAUSED:
+        raise IsPaused("The account is paused; resume it first.")
 
 
 async def _account(means: Means, attempt: Attempt) -> Account:
