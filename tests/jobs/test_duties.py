@@ -3,8 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
+from postroom.db.beside import beside
 from postroom.db.pool import Database
 from postroom.errors import Broken
 from postroom.jobs import duties
@@ -73,6 +75,40 @@ async def test_a_duty_that_fails_says_why_and_comes_again_and_others_go_on(
     assert found.last_error is not None
     assert found.last_error.endswith("[postroom.broken]" if isinstance(error, Broken) else "[jobs.crashed]")
     assert (await attended(db, "test.good", Duty("test.good", HOUR, work))).last_error is None
+
+
+FULL_AT_FIRST = """
+    CREATE SEQUENCE postroom.written;
+    GRANT USAGE ON postroom.written TO PUBLIC;
+    CREATE FUNCTION postroom.full_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('postroom.written') IN (1, 3) THEN
+            RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER full_at_first BEFORE UPDATE ON postroom.jobs_duty
+       FOR EACH ROW EXECUTE FUNCTION postroom.full_at_first();
+"""
+
+
+async def test_duties_outlast_a_full_disk(db: Database, dsn: str) -> None:
+    times = 0
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+
+    superuser = await asyncpg.connect(dsn)
+    await superuser.execute(FULL_AT_FIRST)  # when the duty is first claimed, and when it is done
+    async with beside(attend(db, [Duty("test.duty", HOUR, work)])), asyncio.timeout(30):
+        while await superuser.fetchval("SELECT last_value FROM postroom.written") < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await superuser.execute("UPDATE postroom.jobs_duty SET lease_until = now()")
+        found = await until_done(db, "test.duty")
+    await superuser.close()
+
+    assert (times, found.last_error) == (2, None)
 
 
 async def test_a_duty_whose_process_is_gone_is_anothers(db: Database) -> None:

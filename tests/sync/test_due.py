@@ -3,17 +3,19 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from servers.tenants import ONE, TWO
 
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState
+from postroom.db.beside import beside
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Job
 from postroom.sync import due
-from postroom.sync.due import enqueue_due
+from postroom.sync.due import enqueue_due, schedule
 from postroom.sync.jobs import request
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -101,3 +103,28 @@ async def test_nothing_falls_due_while_there_is_enough_to_do(
     await set_due(db, ONE)
 
     assert await enqueue_due(db, EVERY) == 0
+
+
+FULL_AT_FIRST = """
+    CREATE SEQUENCE postroom.written;
+    GRANT USAGE ON postroom.written TO PUBLIC;
+    CREATE FUNCTION postroom.full_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('postroom.written') = 1 THEN
+            RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER full_at_first BEFORE INSERT ON postroom.jobs_job
+       FOR EACH ROW EXECUTE FUNCTION postroom.full_at_first();
+"""
+
+
+async def test_the_schedule_outlasts_a_full_disk(db: Database, dsn: str) -> None:
+    superuser = await asyncpg.connect(dsn)
+    await superuser.execute(FULL_AT_FIRST)
+    await superuser.close()
+
+    async with beside(schedule(db, EVERY)), asyncio.timeout(30):
+        while not await waiting(db, ONE):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -15,11 +15,11 @@ import structlog
 
 from postroom.db import process
 from postroom.db.beside import beside
-from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database
 
 from .guard import failure_of
 from .rules import reason
+from .run import DATABASE_AWAY
 from .store import duties as store
 
 LEASE = timedelta(seconds=30)
@@ -46,7 +46,7 @@ async def attend(db: Database, duties: Sequence[Duty]) -> None:
     async def one(duty: Duty) -> None:
         try:
             await _do(db, duty, holder)
-        except (Unreachable, Busy) as error:
+        except DATABASE_AWAY as error:
             logger.warning("jobs.database_away", code=error.code)
         finally:
             idle[duty.name] = duty
@@ -59,7 +59,7 @@ async def attend(db: Database, duties: Sequence[Duty]) -> None:
                     is_planned = True
                 while idle and (name := await _claim(db, holder, list(idle))) is not None:
                     group.create_task(one(idle.pop(name)), name=name)
-            except (Unreachable, Busy) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("jobs.database_away", code=error.code)
             await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
@@ -106,5 +106,5 @@ async def _holding(db: Database, name: str, holder: str) -> None:
         try:
             async with db.unbound() as conn:
                 await store.hold(conn, name, holder, LEASE)
-        except (Unreachable, Busy):
+        except DATABASE_AWAY:
             continue

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import structlog
 
-from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database
+from postroom.jobs.run import DATABASE_AWAY
 
 from .jobs import LIMIT
 from .store import due as store
@@ -30,7 +30,7 @@ async def schedule(db: Database, every: timedelta) -> None:
         try:
             while await enqueue_due(db, every) == STEP:
                 pass
-        except (Unreachable, Busy) as error:
+        except DATABASE_AWAY as error:
             logger.warning("sync.database_away", code=error.code)
         await asyncio.sleep(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
