@@ -167,7 +167,15 @@ async def fail_with(db: Database, sqlstate: str) -> None:
 
 @pytest.mark.parametrize(
     ("sqlstate", "code"),
-    [("53100", "db.disk_full"), ("57P01", "db.unreachable"), ("40P01", "db.busy"), ("53300", "db.busy")],
+    [
+        ("53100", "db.disk_full"),
+        ("57P01", "db.unreachable"),
+        ("40P01", "db.busy"),
+        ("53300", "db.busy"),
+        ("53200", "db.busy"),  # out of memory
+        ("57014", "db.busy"),  # cancelled by an administrator
+        ("25006", "db.busy"),  # a standby that is not in charge yet
+    ],
 )
 async def test_trouble_of_the_server_is_one_sentence(db: Database, sqlstate: str, code: str) -> None:
     with pytest.raises(PostroomError) as error:

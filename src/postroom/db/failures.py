@@ -24,6 +24,9 @@ NOT_NOW = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.QueryCanceledError,  # by its administrator, or by a limit that was set for our user
+    asyncpg.ReadOnlySQLTransactionError,  # another server is about to take over from this one
 )
 UNWELCOME = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 

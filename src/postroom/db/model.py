@@ -58,7 +58,7 @@ class ChangedMigration(Broken):
 
 
 class Busy(TryLater):
-    """The server is starting, stopping, out of connections, or chose us to break a deadlock."""
+    """The server is starting, stopping, read-only, short of something, or chose us to break a deadlock."""
 
     code = "db.busy"
 
