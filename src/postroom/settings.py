@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Seconds = Annotated[float, Field(ge=0, le=24 * 60 * 60)]
+
 
 def default_data() -> Path:
     """Where data lives when nobody says otherwise.
@@ -35,28 +37,28 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that the API listens on."""
 
-    port: int = 8025
+    port: Annotated[int, Field(ge=0, le=65535)] = 8025
     """The port that the API listens on."""
 
     email_sync_enabled: bool = True
     """Whether `up` and `executor` poll mailboxes by themselves. What is asked for is always done."""
 
-    email_sync_interval_minutes: float = 15
+    email_sync_interval_minutes: Annotated[float, Field(gt=0, le=60 * 24 * 365)] = 15
     """How often a mailbox is polled unless its account says otherwise."""
 
     workers: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many jobs one process runs at a time."""
 
-    stop_patience_seconds: Annotated[float, Field(ge=0)] = 10
+    stop_patience_seconds: Seconds = 10
     """How long `postroom executor` lets jobs end when it is stopped; the rest is handed back."""
 
-    sync_parallel: int = 4
+    sync_parallel: Annotated[int, Field(ge=1, le=1000)] = 4
     """How many accounts `postroom sync` syncs at a time."""
 
-    sync_grace_seconds: float = 60
+    sync_grace_seconds: Seconds = 60
     """How long a message that has vanished from its folder may turn up in another one and be the same."""
 
-    login_pause_seconds: float = 30
+    login_pause_seconds: Seconds = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
     celery_broker_url: str = "redis://127.0.0.1:6379/0"

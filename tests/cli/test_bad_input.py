@@ -161,3 +161,25 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert f"Port {port}" in done.err
     assert "--port" in done.err
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTROOM_CORS_ORIGINS", "https://example.org"),  # JSON is wanted
+        ("POSTROOM_EMAIL_SYNC_ENABLED", "perhaps"),
+        ("POSTROOM_EMAIL_SYNC_INTERVAL_MINUTES", "0"),
+        ("POSTROOM_EMAIL_SYNC_INTERVAL_MINUTES", "nan"),
+        ("POSTROOM_LOGIN_PAUSE_SECONDS", "inf"),
+        ("POSTROOM_PORT", "99999"),
+        ("POSTROOM_STOP_PATIENCE_SECONDS", "inf"),
+        ("POSTROOM_SYNC_GRACE_SECONDS", "-1"),
+        ("POSTROOM_SYNC_PARALLEL", "0"),
+        ("POSTROOM_WORKERS", "0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense(cli: Cli, name: str, value: str) -> None:
+    done = cli("status", "--json", **{name: value})
+
+    refused(cli, done, "cli.bad_setting")
+    assert name.removeprefix("POSTROOM_").lower() in done.err.lower()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from postroom import telemetry
 from postroom.accounts import store as accounts
@@ -84,6 +85,8 @@ def read_settings(data: Path | None, database_url: str | None, **more: Any) -> S
         first = error.errors(include_url=False, include_input=False)[0]
         name = f"POSTROOM_{first['loc'][0]}".upper()
         raise BadSetting(f"The setting {name} makes no sense: {first['msg']}.") from None
+    except SettingsError as error:  # a list that is not written in JSON
+        raise BadSetting(f"The environment makes no sense: {error}.") from None
     return settings.model_copy(update={"data": settings.data.expanduser().absolute()})
 
 
