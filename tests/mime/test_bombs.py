@@ -10,6 +10,7 @@ from postroom.mime.model import ParsedMessage
 from postroom.mime.parse import parse
 
 SIZE = 1 << 18
+LINEAR = 9  # at most, for four times as much: caches make 4 to 5.4 of it; what is quadratic makes 16
 
 
 def sanitised(message: ParsedMessage) -> str:
@@ -23,7 +24,7 @@ def test_four_times_the_bytes_take_about_four_times_as_long(name: str) -> None:
 
     once, four_times = seconds(lambda: parse(small)), seconds(lambda: parse(large))
 
-    assert four_times < max(once, 0.05) * 6
+    assert four_times < max(once, 0.05) * LINEAR
 
 
 @pytest.mark.slow
@@ -33,7 +34,7 @@ def test_sanitising_is_linear_too(name: str) -> None:
 
     once, four_times = seconds(lambda: sanitised(small)), seconds(lambda: sanitised(large))
 
-    assert four_times < max(once, 0.05) * 6
+    assert four_times < max(once, 0.05) * LINEAR
 
 
 @pytest.mark.parametrize("name", BOMBS)

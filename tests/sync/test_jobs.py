@@ -164,7 +164,7 @@ async def test_a_sync_that_is_asked_for_of_a_broken_account_is_tried_again_and_s
 
 
 async def test_cancelled_syncs_stop_and_the_next_one_goes_on_at_once_and_finishes(db: Database) -> None:
-    async with serve(messages=200, folder_count=1) as server:
+    async with serve(messages=1000, folder_count=1) as server:
         account = await at_lab(db, server)
         async with running(db, pause=timedelta(hours=1)):
             for _ in range(4):
@@ -177,7 +177,7 @@ async def test_cancelled_syncs_stop_and_the_next_one_goes_on_at_once_and_finishe
             again = await until(db, await wanted(db, account), is_over)
 
         assert (again.state, again.attempts) == (State.COMPLETED, 1)
-        assert len(await copied(db, account)) == 200
+        assert len(await copied(db, account)) == 1000
 
 
 async def test_what_one_executor_hands_back_another_completes(db: Database, dovecot: Dovecot) -> None:
