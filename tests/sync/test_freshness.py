@@ -1,7 +1,7 @@
 """What may be said of a copy's freshness, and how often a server that throws us out is asked."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from servers.tenants import ONE
@@ -9,7 +9,7 @@ from sync.lab import assert_equal, connected, sync
 from sync.mailboxes import means
 
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account
+from postroom.accounts.model import Account, AccountState
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.sync.logins import TooSoon
@@ -23,9 +23,13 @@ EVERY = timedelta(minutes=15)
 LONG_AGO = "UPDATE accounts_account SET compared_at = now() - interval '25 hours' WHERE id = $1"
 
 
-async def verified(db: Database, account: Account) -> datetime | None:
+async def now(db: Database, account: Account) -> Account:
     async with db.transaction(ONE) as conn:
-        return (await accounts.get_by_id(conn, ONE, account.id)).verified_fresh_at
+        return await accounts.get_by_id(conn, ONE, account.id)
+
+
+async def verified(db: Database, account: Account) -> datetime | None:
+    return (await now(db, account)).verified_fresh_at
 
 
 async def execute(db: Database, statement: str, *values: object) -> None:
@@ -173,6 +177,20 @@ async def test_a_server_that_drops_us_is_left_alone_for_a_while(db: Database) ->
         server.faults.switch_off("bye-in-fetch")
         await execute(db, "UPDATE accounts_account SET login_after = now() WHERE id = $1", account.id)
         assert [one.status for one in await logged_in(db, account, 3)] == ["success"] * 3
+
+
+async def test_a_sync_that_comes_too_soon_leaves_what_is_known_of_its_account(db: Database) -> None:
+    async with serve(messages=1, folder_count=1, faults=["login-no"]) as server:
+        account = await connected(db, server)
+
+        await logged_in(db, account, 1)
+        before = await now(db, account)
+        assert isinstance((await logged_in(db, account, 1))[0].error, TooSoon)
+
+    after = await now(db, account)
+    assert before.state is AccountState.REAUTH_REQUIRED
+    assert after == replace(before, next_sync_at=after.next_sync_at)
+    assert after.next_sync_at - datetime.now(UTC) <= timedelta(seconds=30)
 
 
 async def test_sessions_that_nothing_was_heard_of_make_the_next_ones_wait(db: Database) -> None:

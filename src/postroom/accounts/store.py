@@ -234,6 +234,17 @@ async def mark_sync_failed(
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
 
 
+PUT_OFF = """
+    UPDATE accounts_account SET sync_started_at = NULL, next_sync_at = least(next_sync_at, $3)
+     WHERE tenant_id = $1 AND id = $2 RETURNING id
+"""
+
+
+async def put_off_sync(conn: Connection, tenant: TenantId, account: AccountId, until: datetime) -> None:
+    """One that had to be left for later: how the last one went still stands. Raises `NoSuchAccount`."""
+    _found(await conn.fetchrow(PUT_OFF, tenant, account, until))
+
+
 BEGIN_LOGIN = """
     UPDATE accounts_account
        SET logins = logins + 1, login_after = CASE WHEN logins >= $4 THEN now() + $3::interval END

@@ -4,6 +4,7 @@ success                  active
 TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
 NeedsOwner               reauth_required: no polls until its owner has acted
 LeaseHeld, LeaseLost     untouched: another process is at it
+TooSoon                  untouched, and due when the server has been left alone for long enough
 """
 
 import random
@@ -25,6 +26,7 @@ from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLate
 from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.seal import Vault
 
+from .logins import TooSoon
 from .model import Counts
 from .run import Manner, sync_account
 from .workshop import Workshop
@@ -140,6 +142,10 @@ async def _finished(
             )
             if account.needs_owner or account.stale_at is not None:
                 await change.tell(conn, account, "accounts.recovered")
+            return
+        if isinstance(error, TooSoon):
+            later = now + (error.wait or timedelta())
+            await accounts.put_off_sync(conn, account.tenant_id, account.id, later)
             return
         needs_owner = isinstance(error, NeedsOwner)
         state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
