@@ -33,6 +33,7 @@ from postroom.people.routes import router as people
 from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
+from postroom.sync.model import key
 from postroom.sync.remove import remove_account
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
@@ -90,7 +91,7 @@ def create_app(
 
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
-    return await leases.is_held(conn, tenant, f"sync.account:{account}")
+    return await leases.is_held(conn, tenant, key(account))
 
 
 async def _account(conn: Connection, tenant: TenantId, public_id: UUID) -> AccountId:

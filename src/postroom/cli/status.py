@@ -15,6 +15,7 @@ from postroom.db import leases
 from postroom.mail.reading import Filters
 from postroom.mail.store import browse, read
 from postroom.settings import Settings
+from postroom.sync.model import key
 from postroom.sync.store import quarantine
 
 app = command()
@@ -51,7 +52,7 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
     async with house.database.transaction(house.tenant) as conn:
         folders = await browse.folders(conn, house.tenant, account.id, counted=True)
         messages = await read.count(conn, house.tenant, Filters(account=account.id), COUNTED)
-        leased = await leases.is_held(conn, house.tenant, f"sync.account:{account.id}")
+        leased = await leases.is_held(conn, house.tenant, key(account.id))
         parked = await quarantine.count(conn, house.tenant, account.id)
     state = status(account, leased=leased)
     return {

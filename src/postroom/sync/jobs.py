@@ -23,9 +23,9 @@ from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler
 from postroom.jobs.model import Enqueued, Level, NotNow, Wish
 
 from .logins import TooSoon
-from .model import Counts
+from .model import Counts, key
 from .perform import Means, Outcome, perform
-from .remove import CUT_OFF, REMOVE, key, remove_account
+from .remove import CUT_OFF, REMOVE, remove_account
 
 ACCOUNT = "sync.account"
 LIMIT = timedelta(hours=12)  # a first sync from a slow server takes hours; what it has stored stays

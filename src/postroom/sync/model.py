@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from postroom import errors
-from postroom.ids import FolderId
+from postroom.ids import AccountId, FolderId
 from postroom.providers.model import FolderStatus
 
 # Why a message is parked.
@@ -129,3 +129,8 @@ class AlreadySyncing(errors.Conflict):
     """Another process syncs this account now; its result will do."""
 
     code = "sync.already_running"
+
+
+def key(account: AccountId) -> str:
+    """Names who changes an account's copy: of the jobs with this key one runs, of the leases one is held."""
+    return f"sync.account:{account}"

@@ -15,6 +15,7 @@ from postroom.jobs.model import Wish
 from postroom.mail.store import write
 
 from . import store
+from .model import key
 
 STEP = 1000  # messages in one transaction
 REMOVE = "sync.remove"
@@ -29,7 +30,7 @@ async def remove_account(db: Database, account: Account) -> None:
     Raises `LeaseHeld` while the account is being synced, and `NoSuchAccount`.
     """
     tenant = account.tenant_id
-    async with leases.holding(db, tenant, f"sync.account:{account.id}") as lease:
+    async with leases.holding(db, tenant, key(account.id)) as lease:
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await accounts.begin_removal(conn, tenant, account.id, CUT_OFF)
@@ -48,11 +49,6 @@ async def remove_account(db: Database, account: Account) -> None:
             await log.append(
                 conn, tenant, TENANT, [Event("accounts.removed", {"account": str(account.public_id)})]
             )
-
-
-def key(account: AccountId) -> str:
-    """Of the jobs that change an account's copy only one runs at a time."""
-    return f"sync.account:{account}"
 
 
 def _in_case(account: AccountId) -> Wish:

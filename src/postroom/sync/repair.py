@@ -18,6 +18,7 @@ from postroom.events import log
 from postroom.events.model import Event, stream_of
 from postroom.events.replay import ImpossibleHistory, Replayed, replay
 
+from .model import key
 from .perform import Means, Outcome
 from .retell import retell
 from .store import retell as store
@@ -69,7 +70,7 @@ async def repair(means: Means, account: Account, sync: Callable[[], Awaitable[Ou
 async def _own_up(db: Database, account: Account) -> None:
     """Let the log say what is stored, for the repair begins there. One that makes no sense is left alone."""
     tenant, number, stream = account.tenant_id, account.id, stream_of(account.id)
-    async with leases.holding(db, tenant, f"sync.account:{number}") as lease:
+    async with leases.holding(db, tenant, key(number)) as lease:
         try:
             told = await _told(db, account)
         except ImpossibleHistory as error:

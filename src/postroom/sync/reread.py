@@ -36,7 +36,7 @@ from postroom.providers.model import RemoteItem, RemoteMessage
 from postroom.search import store as search
 
 from . import news
-from .model import NOT_READABLE, Counts
+from .model import NOT_READABLE, Counts, key
 from .pipeline import REASON
 from .prepare import Prepared
 from .store import reread as store
@@ -75,7 +75,7 @@ async def reread(
 
     No sync of the account runs meanwhile. Raises `LeaseHeld` while one does.
     """
-    async with leases.holding(db, account.tenant_id, f"sync.account:{account.id}") as lease:
+    async with leases.holding(db, account.tenant_id, key(account.id)) as lease:
         run = _Reread(db, lease, account, workshop, tally)
         await run.messages(everything=everything)
         await run.parked()

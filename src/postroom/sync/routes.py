@@ -19,6 +19,7 @@ from postroom.jobs.answers import JobOut, job_out
 from postroom.mail import download
 
 from . import jobs, parked
+from .model import key
 from .quarantine import Entry, Kind, advice
 from .store import quarantine
 
@@ -130,7 +131,7 @@ async def sync_now(
 async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
-    leased = await leases.is_held(conn, caller.tenant, f"sync.account:{account.id}")
+    leased = await leases.is_held(conn, caller.tenant, key(account.id))
     now = SyncStateOut.model_validate(status(account, leased=leased))
     waiting = await quarantine.count(conn, caller.tenant, account.id)
     return SyncStatusOut(**now.model_dump(), parked=waiting)

@@ -37,7 +37,7 @@ from . import logins, store
 from .failing import Failing
 from .folder import copy_newest, copy_suspects, look_again
 from .look import FolderCopy, Wish, look, unchanged
-from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped
+from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped, key
 from .pipeline import Pipeline
 from .plan import Way, way
 from .renames import renames
@@ -80,7 +80,7 @@ async def sync_account(
     """
     tenant = account.tenant_id
     async with (
-        leases.holding(db, tenant, f"sync.account:{account.id}") as lease,
+        leases.holding(db, tenant, key(account.id)) as lease,
         logins.admitted(db, account, manner.pause),
         opening as mailbox,
     ):
