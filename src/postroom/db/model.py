@@ -103,3 +103,7 @@ class NotStarted(Broken):
     """The embedded PostgreSQL does not start; its log says why."""
 
     code = "db.not_started"
+
+
+DATABASE_AWAY = (Unreachable, Refused, DiskFull, Busy)
+"""What whoever runs for ever waits out, until the operator has mended it."""

@@ -16,10 +16,10 @@ import structlog
 
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
+from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 from postroom.errors import TryLater
 from postroom.jobs.model import READY
-from postroom.jobs.run import DATABASE_AWAY
 from postroom.jobs.store import published
 from postroom.jobs.store.published import Address
 

@@ -15,11 +15,11 @@ import structlog
 
 from postroom.db import process
 from postroom.db.beside import beside
+from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 
 from .guard import failure_of
 from .rules import reason
-from .run import DATABASE_AWAY
 from .store import duties as store
 
 LEASE = timedelta(seconds=30)

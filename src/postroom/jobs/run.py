@@ -27,7 +27,7 @@ import structlog
 from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
-from postroom.db.model import Busy, DiskFull, Refused, Unreachable
+from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database, hint
 from postroom.errors import PostroomError
 from postroom.events import log
@@ -48,7 +48,6 @@ REAP_EVERY = timedelta(seconds=2)
 HAND_BACK = timedelta(seconds=5)  # how long that may take
 LANES = 2  # turns that may be under way at once
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
-DATABASE_AWAY = (Unreachable, Refused, DiskFull, Busy)  # until its operator has mended it
 SELDOM = (CRASHED, LOST)  # errors that somebody must see, whatever became of the row otherwise
 
 logger = structlog.get_logger()

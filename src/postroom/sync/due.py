@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import structlog
 
+from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
-from postroom.jobs.run import DATABASE_AWAY
 
 from .jobs import LIMIT
 from .store import due as store
