@@ -6,15 +6,12 @@ from typing import Annotated
 import typer
 
 from postroom.cli import screen
-from postroom.cli.announcing import Announcer
 from postroom.cli.installation import opened
 from postroom.cli.options import Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.stopping import until_stopped
-from postroom.db.beside import beside
-from postroom.executor.run import executing
+from postroom.cli.working import working
 from postroom.settings import Settings
-from postroom.sync.workshop import workshop
 
 app = command()
 
@@ -32,20 +29,8 @@ def main(
 
 
 async def _execute(settings: Settings) -> None:
-    async with until_stopped(), opened(settings) as house:
-        announcer = Announcer(house)
-        with workshop() as shop:
-            async with (
-                beside(announcer.run()),
-                executing(
-                    house.work(shop, announcer.hear),
-                    house.hints,
-                    workers=settings.workers,
-                    patience=settings.stop_patience,
-                    polls=settings.email_sync_enabled,
-                ),
-            ):
-                polls = "" if settings.email_sync_enabled else ", without polling"
-                screen.say(f"Running jobs, {settings.workers} at a time{polls}. Ctrl-C stops it.")
-                await asyncio.Event().wait()
+    async with until_stopped(), opened(settings) as house, working(house, settings.stop_patience):
+        polls = "" if settings.email_sync_enabled else ", without polling"
+        screen.say(f"Running jobs, {settings.workers} at a time{polls}. Ctrl-C stops it.")
+        await asyncio.Event().wait()
     screen.say("Stopped.")

@@ -21,6 +21,13 @@ DatabaseUrl: TypeAlias = Annotated[
         help="A PostgreSQL of your own instead of the embedded one.  [env: POSTROOM_DATABASE_URL]",
     ),
 ]
+Host: TypeAlias = Annotated[
+    str | None, typer.Option("--host", help="The address of the API.  [env: POSTROOM_HOST]")
+]
+Port: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--port", min=0, max=65535, help="The port of the API.  [env: POSTROOM_PORT]"),
+]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Write one JSON document to standard output, and nothing else.")
 ]

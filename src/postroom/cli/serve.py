@@ -1,14 +1,11 @@
 """`postroom serve`: the API alone; executors run what it asks for."""
 
 import asyncio
-from typing import Annotated
-
-import typer
 
 from postroom import __version__
 from postroom.cli import screen
 from postroom.cli.installation import opened
-from postroom.cli.options import Data, DatabaseUrl, command
+from postroom.cli.options import Data, DatabaseUrl, Host, Port, command
 from postroom.cli.run import carry_out
 from postroom.cli.serving import address, answering, listening
 from postroom.cli.stopping import until_stopped
@@ -19,10 +16,8 @@ app = command()
 
 @app.command()
 def main(
-    host: Annotated[str | None, typer.Option(help="The address of the API.  [env: POSTROOM_HOST]")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port of the API.  [env: POSTROOM_PORT]")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,20 +14,17 @@ import typer
 from postroom import __version__
 from postroom.accounts.model import Account
 from postroom.cli import screen
-from postroom.cli.announcing import Announcer
 from postroom.cli.demo import ADDRESS, ARRIVE_EVERY, demonstration
 from postroom.cli.following import follow
 from postroom.cli.installation import Installation, all_accounts, opened
-from postroom.cli.options import Data, DatabaseUrl, command
+from postroom.cli.options import Data, DatabaseUrl, Host, Port, command
 from postroom.cli.run import carry_out
 from postroom.cli.serving import address, answering, listening
 from postroom.cli.stopping import until_stopped
-from postroom.db.beside import beside
-from postroom.executor.run import executing
+from postroom.cli.working import working
 from postroom.jobs.store import names
 from postroom.settings import Settings, default_data
 from postroom.sync import jobs as sync
-from postroom.sync.workshop import workshop
 
 app = command()
 
@@ -41,10 +37,8 @@ def main(
     demo: Annotated[
         bool, typer.Option("--demo", help="With a mailbox to play with, that mail arrives in.")
     ] = False,
-    host: Annotated[str | None, typer.Option(help="The address of the API.  [env: POSTROOM_HOST]")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port of the API.  [env: POSTROOM_PORT]")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -59,30 +53,12 @@ async def up(settings: Settings, *, demo: bool) -> None:
             async with opened(settings) as house, AsyncExitStack() as stack:
                 account = await stack.enter_async_context(demonstration(house)) if demo else None
                 await stack.enter_async_context(answering(house, listener))
-                await stack.enter_async_context(_working(house))
+                await stack.enter_async_context(working(house, PATIENCE))
                 if account is not None:
                     await _first_sync(house, account)
                 await _welcome(house, address(settings.host, listener), demo=demo)
                 await asyncio.Event().wait()
     screen.say("Stopped.")
-
-
-@asynccontextmanager
-async def _working(house: Installation) -> AsyncIterator[None]:
-    """Run jobs and poll mailboxes while the block runs, and say what arrives."""
-    announcer = Announcer(house)
-    with workshop() as shop:
-        async with (
-            beside(announcer.run()),
-            executing(
-                house.work(shop, announcer.hear),
-                house.hints,
-                workers=house.settings.workers,
-                patience=PATIENCE,
-                polls=house.settings.email_sync_enabled,
-            ),
-        ):
-            yield
 
 
 async def _first_sync(house: Installation, account: Account) -> None:

@@ -1,0 +1,29 @@
+"""The executor inside a command, which says what arrives."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from postroom.cli.announcing import Announcer
+from postroom.cli.installation import Installation
+from postroom.db.beside import beside
+from postroom.executor.run import executing
+from postroom.sync.workshop import workshop
+
+
+@asynccontextmanager
+async def working(house: Installation, patience: timedelta) -> AsyncIterator[None]:
+    """Run jobs and poll mailboxes while the block runs; at its end what runs may end within `patience`."""
+    announcer, settings = Announcer(house), house.settings
+    with workshop() as shop:
+        async with (
+            beside(announcer.run()),
+            executing(
+                house.work(shop, announcer.hear),
+                house.hints,
+                workers=settings.workers,
+                patience=patience,
+                polls=settings.email_sync_enabled,
+            ),
+        ):
+            yield
