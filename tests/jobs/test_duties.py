@@ -122,6 +122,22 @@ async def test_a_duty_whose_process_is_gone_is_anothers(db: Database) -> None:
     assert (await attended(db, "test.duty", Duty("test.duty", HOUR, work))).last_error is None
 
 
+async def test_a_duty_that_is_cut_off_is_handed_back_at_once(db: Database) -> None:
+    began = asyncio.Event()
+
+    async def forever() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(attend(db, [Duty("test.duty", HOUR, forever)]))
+    await began.wait()
+    assert (await row(db, "test.duty")).holder is not None
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert (await row(db, "test.duty")).holder is None
+
+
 async def test_nobody_else_does_what_somebody_does(db: Database) -> None:
     async with db.unbound() as conn:
         await store.plan(conn, ["test.duty"], [HOUR], [timedelta(0)])

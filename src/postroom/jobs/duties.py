@@ -7,6 +7,7 @@ It may be cut off anywhere, and is done anew then: so it must be harmless to do 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -17,12 +18,14 @@ from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
+from postroom.errors import PostroomError
 
 from .guard import failure_of
 from .rules import reason
 from .store import duties as store
 
 LEASE = timedelta(seconds=30)
+HAND_BACK = timedelta(seconds=1)  # how long that may take
 LOOK_EVERY = timedelta(seconds=1)
 JITTER = 0.1  # of the interval, so that installations that started together part
 
@@ -88,8 +91,14 @@ async def _claim(db: Database, holder: str, names: Sequence[str]) -> str | None:
 
 async def _do(db: Database, duty: Duty, holder: str) -> None:
     began = monotonic()
-    async with beside(_holding(db, duty.name, holder)):
-        failure = await failure_of(duty.work())
+    try:
+        async with beside(_holding(db, duty.name, holder)):
+            failure = await failure_of(duty.work())
+    except asyncio.CancelledError:
+        with suppress(PostroomError, TimeoutError):
+            async with asyncio.timeout(HAND_BACK.total_seconds()), db.unbound() as conn:
+                await store.release(conn, duty.name, holder)
+        raise
     if failure is not None:
         logger.warning("jobs.duty_failed", duty=duty.name, exc_info=failure)
     why = reason(failure) if failure else None

@@ -58,6 +58,14 @@ async def hold(conn: Connection, name: str, holder: str, lease: timedelta) -> bo
     return await conn.fetchval(HOLD, name, holder, lease) is not None
 
 
+RELEASE = "UPDATE jobs_duty SET holder = NULL, lease_until = NULL WHERE name = $1 AND holder = $2"
+
+
+async def release(conn: Connection, name: str, holder: str) -> None:
+    """It was cut off: whoever comes next does it."""
+    await conn.execute(RELEASE, name, holder)
+
+
 DONE = """
     UPDATE jobs_duty
        SET holder = NULL, lease_until = NULL, last_at = clock_timestamp(), last_seconds = $3, last_error = $4,
