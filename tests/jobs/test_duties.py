@@ -32,11 +32,13 @@ async def until_done(db: Database, name: str) -> DutyRow:
 
 
 async def attended(db: Database, name: str, *duties: Duty, processes: int = 1) -> DutyRow:
-    """As it stands after it was done once."""
+    """As it stands after all of them were done once."""
     tasks = [asyncio.create_task(attend(db, duties)) for _ in range(processes)]
     try:
         async with asyncio.timeout(30):
-            return await until_done(db, name)
+            for duty in duties:
+                await until_done(db, duty.name)
+            return await row(db, name)
     finally:
         for task in tasks:
             task.cancel()
