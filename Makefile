@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := src tests bench tools
+BUILT_FROM := pyproject.toml tools/build_native.py $(wildcard src/postroom/*/*.[ch])
 N ?= 2000
 RUNS ?= 3
 MINUTES ?= 10
@@ -52,12 +53,12 @@ clean:  ## remove what the commands above made
 $(VENV)/bin/python:
 	@$(PYTHON) tools/make_env.py $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed: $(BUILT_FROM) | $(VENV)/bin/python
 	@echo "Installing postroom into $(VENV) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/.developing: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.developing: $(BUILT_FROM) | $(VENV)/bin/python
 	@echo "Installing postroom and its development tools into $(VENV) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -2,7 +2,7 @@
 
 from postroom.db.codecs import encode_tsvector
 from postroom.ids import TenantId
-from postroom.text.vector import Field, Weight, document
+from postroom.text.vector import Field, Weight, document, encoded
 
 from .compile import ATTACHMENT, account_fact, message_id_fact, tenant_fact
 from .model import Row, Searchable
@@ -25,5 +25,9 @@ def prepare(tenant: TenantId, mail: Searchable) -> Row:
         fields.append(Field(mail.list_id, Weight.C, "l:"))
     # Each name its own field: no phrase runs from one into the next. `report_2024.pdf` is three words.
     fields += [Field(name, Weight.C, "n:") for name in mail.attachments if name]
-    made = document(fields, mail.body, facts)
-    return Row(mail.message, mail.account, mail.received_at, encode_tsvector(made.vector), made.truncated)
+    if made := encoded(fields, mail.body, facts):
+        vector, truncated = made
+    else:
+        slowly = document(fields, mail.body, facts)
+        vector, truncated = encode_tsvector(slowly.vector), slowly.truncated
+    return Row(mail.message, mail.account, mail.received_at, vector, truncated)

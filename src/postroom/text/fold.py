@@ -133,12 +133,12 @@ def fold_aligned(text: str) -> tuple[str, Sequence[int]]:
         starts: Sequence[int] = range(len(text))
         pieces = [_ALONE[character] for character in text]
     else:
-        starts = [at for at in range(len(text)) if not at or not _continues(text[at])]
+        starts = [at for at in range(len(text)) if not at or not is_continuing(text[at])]
         pieces = [fold(text[start:end]) for start, end in pairwise([*starts, len(text)])]
     offsets = [start for start, piece in zip(starts, pieces, strict=True) for _ in piece]
     return "".join(pieces), [*offsets, len(text)]
 
 
-def _continues(character: str) -> bool:
+def is_continuing(character: str) -> bool:
     """Whether NFKC may join `character` with the one before it."""
     return _JOINING.match(character) is not None or unicodedata.category(character)[0] == "M"

@@ -15,8 +15,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
+from . import twin
 from .fold import fold
-from .words import MAX_TOKEN, cut, expand, is_spaceless, pairs
+from .words import cut, expand, is_spaceless, pairs
 
 MAX_POSITION = 16_383
 MAX_PLACES = 255
@@ -67,26 +68,44 @@ class Document:
     """Whether words at the end of the mail are not in `vector`."""
 
 
-def document(fields: Iterable[Field], body: str, facts: Sequence[str] = ()) -> Document:
+def document(fields: Sequence[Field], body: str, facts: Sequence[str] = ()) -> Document:
     """The tsvector of a mail: `fields` with their weights and marks, then `body` with weight D.
 
     `facts` are lexemes of our own, kept as they are and without a place. Never fails: a mail with more than
     `MAX_LEXEMES` words keeps the first ones.
     """
-    vector: defaultdict[str, list[int]] = defaultdict(list)
-    for fact in facts:
-        vector[fact] = []
-    position, read, truncated = 1, len(body), len(body) > MAX_TEXT
-    for field in fields:
-        read += len(field.text)
-        truncated |= len(field.text) > MAX_HEADER
-        position = _GAP + _add_field(vector, field, position)
+    vector, position = _head(fields, facts)
+    truncated = _is_cut(fields, body)
     truncated |= _add_body(vector, body[:MAX_TEXT], position)
     _drop_excess(vector)
-    if read > _SMALL:
+    if len(body) + sum(len(field.text) for field in fields) > _SMALL:
         truncated |= _drop_overflow(vector)
     vector.default_factory = None
     return Document(vector, truncated)
+
+
+def encoded(fields: Sequence[Field], body: str, facts: Sequence[str] = ()) -> tuple[bytes, bool] | None:
+    """The same, as PostgreSQL takes it, by the native twin. None: it has to be done by `document`."""
+    if not twin.IS_BUILT:
+        return None
+    vector, position = _head(fields, facts)
+    made = twin.encoded(vector, body[:MAX_TEXT], position, _placed)
+    return made and (made[0], made[1] or _is_cut(fields, body))
+
+
+def _head(fields: Iterable[Field], facts: Sequence[str]) -> tuple[defaultdict[str, list[int]], int]:
+    """The vector of all that stands before the body, and where that begins."""
+    vector: defaultdict[str, list[int]] = defaultdict(list)
+    for fact in facts:
+        vector[fact] = []
+    position = 1
+    for field in fields:
+        position = _GAP + _add_field(vector, field, position)
+    return vector, position
+
+
+def _is_cut(fields: Iterable[Field], body: str) -> bool:
+    return len(body) > MAX_TEXT or any(len(field.text) > MAX_HEADER for field in fields)
 
 
 def _add_field(vector: defaultdict[str, list[int]], field: Field, position: int) -> int:
@@ -197,10 +216,7 @@ def _add(
 
 
 def _drop_excess(vector: dict[str, list[int]]) -> None:
-    """Drop words that are too long to be words, and places beyond what a lexeme may have."""
-    if max(map(len, vector), default=0) > MAX_TOKEN:
-        for lexeme in [lexeme for lexeme in vector if len(lexeme) > MAX_TOKEN and lexeme.isalnum()]:
-            del vector[lexeme]
+    """Drop places beyond what a lexeme may have."""
     if max(map(len, vector.values()), default=0) > MAX_PLACES:
         for places in vector.values():
             del places[MAX_PLACES:]

@@ -43,11 +43,9 @@ _RUNS = re.compile(rf"[{SPACELESS}]+|{_WORD}(?:{_JOINT}{_WORD})*")
 _SPLIT = re.compile(r"[.@_+\-]")
 _SPACELESS_START = re.compile(f"[{SPACELESS}]")
 _FIRST_SPACELESS = "\u0e01"
-_JOINTS = "'.@_+-"
+JOINTS = "'.@_+-"
 # Everything that separates words becomes a space, so that `split` cuts: three times as fast as a pattern.
-_ASCII = bytes(code if chr(code).isalnum() or chr(code) in _JOINTS else 0x20 for code in range(128)).ljust(
-    256
-)
+_ASCII = bytes(code if chr(code).isalnum() or chr(code) in JOINTS else 0x20 for code in range(128)).ljust(256)
 _CACHED = 32  # characters; what repeats is short, and strangers fill the cache
 
 
