@@ -43,12 +43,12 @@ def test_it_is_there_where_it_can_be_built() -> None:
 
 
 @needs_twin
-@given(TEXTS, TEXTS)
+@given(TEXTS, TEXTS, TEXTS)
 @settings(max_examples=600)
-@example("", "a-a.a'a a")
-@example("", "\x1fa\x85b")
-def test_it_makes_the_same_bytes(subject: str, body: str) -> None:
-    fields = [Field(subject, Weight.A, "s:")]
+@example("", "", "a-a.a'a a")
+@example("", "", "\x1fa\x85b")
+def test_it_makes_the_same_bytes(subject: str, sender: str, body: str) -> None:
+    fields = [Field(subject, Weight.A, "s:"), Field(sender, Weight.B, "f:"), Field(subject, Weight.C, "n:")]
 
     assert encoded(fields, body, ["o:1"]) == slowly(fields, body)
 
@@ -68,8 +68,10 @@ def test_what_goes_beyond_the_last_position_is_not_its_business(word: str) -> No
     for count in (100, MAX_POSITION - 2, MAX_POSITION - 1, MAX_POSITION, MAX_POSITION + 1, 20_000):
         body = f"{word} " * count
 
-        made = encoded([], body, ["o:1"])
+        made = encoded([Field(body, Weight.C, "n:")], "end", ["o:1"])
 
+        assert made in (None, slowly([Field(body, Weight.C, "n:")], "end"))
+        made = encoded([], body, ["o:1"])
         assert made in (None, slowly([], body))
         assert made is not None or count > 100
 

@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
     Row letters, lexemes, places;
     uint32_t *slots;  /* which lexeme, plus one; 0: none */
-    size_t mask;
+    size_t last_slot;
 } Table;
 
 static uint64_t secret[2];
@@ -73,8 +73,8 @@ static void end_table(Table *table)
 
 static int begin_table(Table *table)
 {
-    table->mask = 2047;
-    table->slots = calloc(table->mask + 1, sizeof *table->slots);
+    table->last_slot = 2047;
+    table->slots = calloc(table->last_slot + 1, sizeof *table->slots);
     if (table->slots == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -115,7 +115,7 @@ static uint32_t hash_of(const char *letters, size_t length)
 
 static int widen(Table *table)
 {
-    size_t mask = table->mask * 2 + 1;
+    size_t mask = table->last_slot * 2 + 1;
     uint32_t *slots = calloc(mask + 1, sizeof *slots);
     if (slots == NULL) {
         PyErr_NoMemory();
@@ -130,17 +130,17 @@ static int widen(Table *table)
     }
     free(table->slots);
     table->slots = slots;
-    table->mask = mask;
+    table->last_slot = mask;
     return 0;
 }
 
 static Lexeme *lexeme_of(Table *table, const char *letters, size_t length)
 {
-    if (table->lexemes.count * 2 > table->mask && widen(table))
+    if (table->lexemes.count * 2 > table->last_slot && widen(table))
         return NULL;
     uint32_t hash = hash_of(letters, length);
-    size_t slot = hash & table->mask;
-    for (; table->slots[slot]; slot = (slot + 1) & table->mask) {
+    size_t slot = hash & table->last_slot;
+    for (; table->slots[slot]; slot = (slot + 1) & table->last_slot) {
         Lexeme *lexeme = (Lexeme *)table->lexemes.items + table->slots[slot] - 1;
         if (lexeme->hash == hash && lexeme->length == length
             && memcmp(table->letters.items + lexeme->at, letters, length) == 0)

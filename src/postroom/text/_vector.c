@@ -17,7 +17,34 @@ enum {
     MAX_WHOLE = 128, /* characters of an address or host */
     LONG_RUN = 2 * MAX_WHOLE,
     TOO_WIDE = MAX_POSITION + 2, /* places of what does not fit */
+    GAP = 2,                     /* between fields, so that no phrase crosses from one into the next */
+    MAX_MARK = 8,
 };
+
+typedef struct {
+    Table table;
+    PyObject *text; /* what is read, and under which mark and weight */
+    const char *mark;
+    size_t mark_length;
+    uint16_t weight;
+    PyObject *known, *met, *pages;
+    uint16_t word[MAX_POSITION + 1]; /* folded */
+    uint8_t sort[MAX_POSITION + 1];  /* of each character there */
+} Reading;
+
+/* Add a token, also under the mark. None has more than MAX_WHOLE characters. */
+static int add_token(Reading *reading, const char *token, size_t length, long place)
+{
+    char marked[MAX_MARK + 4 * MAX_WHOLE];
+    uint16_t weighed = (uint16_t)(reading->weight | place);
+    if (add(&reading->table, token, length, weighed))
+        return -1;
+    if (!reading->mark_length || length > 4 * MAX_WHOLE)
+        return 0;
+    memcpy(marked, reading->mark, reading->mark_length);
+    memcpy(marked + reading->mark_length, token, length);
+    return add(&reading->table, marked, reading->mark_length + length, weighed);
+}
 
 /* ---- words of plain characters, which fold one by one to one; Python tells them page by page ---- */
 
@@ -43,7 +70,7 @@ static int learn(PyObject *pages, long page)
 }
 
 /* Add a token of at most MAX_WHOLE characters. */
-static int add_token(Table *table, const uint16_t *token, size_t length, long place)
+static int add_plain_token(Reading *reading, const uint16_t *token, size_t length, long place)
 {
     char letters[3 * MAX_WHOLE], *end = letters;
     for (size_t i = 0; i < length; i++) {
@@ -60,11 +87,11 @@ static int add_token(Table *table, const uint16_t *token, size_t length, long pl
             *end++ = (char)(0x80 | (letter & 0x3f));
         }
     }
-    return add(table, letters, (size_t)(end - letters), place);
+    return add_token(reading, letters, (size_t)(end - letters), place);
 }
 
 /* The whole of an address or host, and the host of the address. */
-static int add_wholes(Table *table, const uint16_t *run, size_t length, long place)
+static int add_wholes(Reading *reading, const uint16_t *run, size_t length, long place)
 {
     uint16_t bare[LONG_RUN];
     size_t bare_length = 0, host = 0, label = 0;
@@ -89,15 +116,15 @@ static int add_wholes(Table *table, const uint16_t *run, size_t length, long pla
         digits &= Py_UNICODE_ISDIGIT(bare[i]);
     int named = has_dot && bare_length - label > 1 && !digits;
     int is_whole = (has_at || (named && !is_odd)) && bare_length <= MAX_WHOLE;
-    if (is_whole && add_token(table, bare, bare_length, place))
+    if (is_whole && add_plain_token(reading, bare, bare_length, place))
         return -1;
     if (has_at && named && bare_length - host <= MAX_WHOLE)
-        return add_token(table, bare + host, bare_length - host, place);
+        return add_plain_token(reading, bare + host, bare_length - host, place);
     return 0;
 }
 
 /* One atom of a run: the word without its apostrophes, and what stands between them. */
-static int add_atom(Table *table, const uint16_t *atom, size_t length, long place)
+static int add_atom(Reading *reading, const uint16_t *atom, size_t length, long place)
 {
     uint16_t word[MAX_TOKEN];
     size_t word_length = 0, begun = 0;
@@ -108,12 +135,13 @@ static int add_atom(Table *table, const uint16_t *atom, size_t length, long plac
         else if (word_length++ < MAX_TOKEN)
             word[word_length - 1] = atom[i];
     }
-    if (word_length <= MAX_TOKEN && add_token(table, word, word_length, place))
+    if (word_length <= MAX_TOKEN && add_plain_token(reading, word, word_length, place))
         return -1;
     for (size_t i = 0; has_apostrophe && i <= length; i++) {
         if (i < length && atom[i] != '\'')
             continue;
-        if (i - begun > 1 && i - begun <= MAX_TOKEN && add_token(table, atom + begun, i - begun, place))
+        int is_word = i - begun > 1 && i - begun <= MAX_TOKEN;
+        if (is_word && add_plain_token(reading, atom + begun, i - begun, place))
             return -1;
         begun = i + 1;
     }
@@ -121,7 +149,7 @@ static int add_atom(Table *table, const uint16_t *atom, size_t length, long plac
 }
 
 /* A run: words with a joint between each two. Returns how many places it takes, or -1. */
-static long add_run(Table *table, const uint16_t *run, size_t length, long place)
+static long add_run(Reading *reading, const uint16_t *run, size_t length, long place)
 {
     long parts = 0;
     size_t begun = 0;
@@ -130,23 +158,23 @@ static long add_run(Table *table, const uint16_t *run, size_t length, long place
             continue;
         if (place + parts > MAX_POSITION)
             return TOO_WIDE;
-        if (add_atom(table, run + begun, i - begun, place + parts))
+        if (add_atom(reading, run + begun, i - begun, place + parts))
             return -1;
         parts++;
         begun = i + 1;
     }
-    if (parts > 1 && add_wholes(table, run, length, place))
+    if (parts > 1 && add_wholes(reading, run, length, place))
         return -1;
     return parts;
 }
 
 /* A run without spaces: pairs, and the last character. */
-static long add_spaceless(Table *table, const uint16_t *run, size_t length, long place)
+static long add_spaceless(Reading *reading, const uint16_t *run, size_t length, long place)
 {
     for (size_t i = 0; i < length; i++, place++) {
         if (place > MAX_POSITION)
             return TOO_WIDE;
-        if (add_token(table, run + i, i + 1 < length ? 2 : 1, place))
+        if (add_plain_token(reading, run + i, i + 1 < length ? 2 : 1, place))
             return -1;
     }
     return (long)length;
@@ -166,7 +194,7 @@ static size_t end_of_run(const uint8_t *sort, size_t length, size_t at)
 }
 
 /* Returns how many places the word takes, or -1. */
-static long add_plain(Table *table, const uint16_t *word, const uint8_t *sort, size_t length, long place)
+static long add_plain(Reading *reading, const uint16_t *word, const uint8_t *sort, size_t length, long place)
 {
     long width = 0, took;
     for (size_t end, at = 0; at < length; at = end) {
@@ -174,7 +202,7 @@ static long add_plain(Table *table, const uint16_t *word, const uint8_t *sort, s
         if (sort[at] != LETTER && sort[at] != SPACELESS)
             continue;
         end = end_of_run(sort, length, at);
-        took = (sort[at] == LETTER ? add_run : add_spaceless)(table, word + at, end - at, place + width);
+        took = (sort[at] == LETTER ? add_run : add_spaceless)(reading, word + at, end - at, place + width);
         if (took < 0)
             return -1;
         width += took;
@@ -183,12 +211,6 @@ static long add_plain(Table *table, const uint16_t *word, const uint8_t *sort, s
     }
     return width;
 }
-
-typedef struct {
-    PyObject *text, *known, *met, *pages;
-    uint16_t word[MAX_POSITION + 1];  /* folded */
-    uint8_t sort[MAX_POSITION + 1];   /* of each character there */
-} Body;
 
 /* ---- other words, which Python has expanded: 16 bits of width, then of each token 16 of its distance, 16 of
  * its length in bytes, and these ---- */
@@ -200,29 +222,29 @@ static uint16_t number_at(const char *at)
     return number;
 }
 
-static long add_expanded(Table *table, PyObject *expanded, long place)
+static long add_expanded(Reading *reading, PyObject *expanded, long place)
 {
     const char *at = PyBytes_AS_STRING(expanded), *end = at + PyBytes_GET_SIZE(expanded);
     long width = number_at(at);
     if (place + width > MAX_POSITION + 1)
         return TOO_WIDE;
     for (at += 2; at < end; at += 4 + number_at(at + 2))
-        if (add(table, at + 4, number_at(at + 2), place + number_at(at)))
+        if (add_token(reading, at + 4, number_at(at + 2), place + number_at(at)))
             return -1;
     return width;
 }
 
 /* Returns how many places the word takes, or -1. */
-static long add_other(Table *table, const Body *body, Py_ssize_t from, Py_ssize_t to, long place)
+static long add_other(Reading *reading, Py_ssize_t from, Py_ssize_t to, long place)
 {
-    PyObject *word = PyUnicode_Substring(body->text, from, to);
+    PyObject *word = PyUnicode_Substring(reading->text, from, to);
     if (word == NULL)
         return -1;
-    PyObject *expanded = PyDict_GetItemWithError(body->known, word);
+    PyObject *expanded = PyDict_GetItemWithError(reading->known, word);
     if (expanded != NULL)
         Py_INCREF(expanded);
     else if (!PyErr_Occurred())
-        expanded = PyObject_CallOneArg(body->met, word);
+        expanded = PyObject_CallOneArg(reading->met, word);
     Py_DECREF(word);
     if (expanded == NULL)
         return -1;
@@ -230,21 +252,21 @@ static long add_other(Table *table, const Body *body, Py_ssize_t from, Py_ssize_
     if (expanded == Py_None)
         width = TOO_WIDE;
     else if (PyBytes_CheckExact(expanded) && PyBytes_GET_SIZE(expanded) >= 2)
-        width = add_expanded(table, expanded, place);
+        width = add_expanded(reading, expanded, place);
     else
         PyErr_SetString(PyExc_TypeError, "an expanded word is bytes or None");
     Py_DECREF(expanded);
     return width;
 }
 
-/* ---- a body ---- */
+/* ---- a text ---- */
 
 /* Fold the word at `*at` and go beyond it. Returns whether all its characters are plain, or -1. */
-static int fold_word(Body *body, Py_ssize_t *at)
+static int fold_word(Reading *reading, Py_ssize_t *at)
 {
-    int kind = PyUnicode_KIND(body->text), is_plain = 1;
-    const void *data = PyUnicode_DATA(body->text);
-    Py_ssize_t length = PyUnicode_GET_LENGTH(body->text), begun = *at;
+    int kind = PyUnicode_KIND(reading->text), is_plain = 1;
+    const void *data = PyUnicode_DATA(reading->text);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(reading->text), begun = *at;
     for (; *at < length && *at - begun <= MAX_POSITION; ++*at) {
         Py_UCS4 letter = PyUnicode_READ(kind, data, *at);
         if (Py_UNICODE_ISSPACE(letter))
@@ -252,29 +274,29 @@ static int fold_word(Body *body, Py_ssize_t *at)
         if (letter > 0xffff)
             is_plain = 0;
         else {
-            if (sorts[letter] == UNKNOWN && learn(body->pages, letter >> 8))
+            if (sorts[letter] == UNKNOWN && learn(reading->pages, letter >> 8))
                 return -1;
             is_plain &= sorts[letter] != NOT_PLAIN;
-            body->word[*at - begun] = folded[letter];
-            body->sort[*at - begun] = sorts[letter];
+            reading->word[*at - begun] = folded[letter];
+            reading->sort[*at - begun] = sorts[letter];
         }
     }
     return is_plain;
 }
 
 /* Returns the place after the last word, TOO_WIDE or more where not all have room, or -1. */
-static long add_body(Table *table, Body *body, long place)
+static long add_text(Reading *reading, long place)
 {
-    Py_ssize_t length = PyUnicode_GET_LENGTH(body->text), at = 0;
+    Py_ssize_t length = PyUnicode_GET_LENGTH(reading->text), at = 0;
     while (at < length && place <= MAX_POSITION) {
         Py_ssize_t begun = at;
-        int is_plain = fold_word(body, &at);
+        int is_plain = fold_word(reading, &at);
         if (is_plain < 0)
             return -1;
         if (at - begun > MAX_POSITION)
             return TOO_WIDE;
-        long width = is_plain ? add_plain(table, body->word, body->sort, (size_t)(at - begun), place)
-                              : add_other(table, body, begun, at, place);
+        long width = is_plain ? add_plain(reading, reading->word, reading->sort, (size_t)(at - begun), place)
+                              : add_other(reading, begun, at, place);
         if (width < 0)
             return -1;
         place += width;
@@ -285,61 +307,73 @@ static long add_body(Table *table, Body *body, long place)
 
 /* ---- from and to Python ---- */
 
-static int add_head(Table *table, PyObject *head)
+/* Lexemes of our own, without a place. */
+static int add_facts(Reading *reading, PyObject *facts)
 {
-    PyObject *token, *places;
-    Py_ssize_t at = 0, length;
-    while (PyDict_Next(head, &at, &token, &places)) {
-        const char *letters = PyUnicode_AsUTF8AndSize(token, &length);
+    Py_ssize_t length;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(facts); i++) {
+        const char *letters = PyUnicode_AsUTF8AndSize(PyList_GET_ITEM(facts, i), &length);
         if (letters == NULL)
             return -1;
-        if (!PyList_Check(places) || memchr(letters, 0, (size_t)length) != NULL) {
-            PyErr_SetString(PyExc_ValueError, "a lexeme holds no NUL character, and its places are a list");
+        if (memchr(letters, 0, (size_t)length) != NULL) {
+            PyErr_SetString(PyExc_ValueError, "a lexeme cannot hold a NUL character");
             return -1;
         }
-        if (lexeme_of(table, letters, (size_t)length) == NULL)
+        if (lexeme_of(&reading->table, letters, (size_t)length) == NULL)
             return -1;
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(places); i++) {
-            long place = PyLong_AsLong(PyList_GET_ITEM(places, i));
-            if (place == -1 && PyErr_Occurred())
-                return -1;
-            if (add(table, letters, (size_t)length, place))
-                return -1;
-        }
     }
     return 0;
 }
 
+/* Returns the place after the last text, TOO_WIDE or more where not all words have room, or -1. */
+static long add_texts(Reading *reading, PyObject *texts)
+{
+    long place = 1;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(texts) && place < TOO_WIDE; i++) {
+        Py_ssize_t length;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(texts, i), "Us#H", &reading->text, &reading->mark, &length,
+                              &reading->weight))
+            return -1;
+        if (length > MAX_MARK) {
+            PyErr_SetString(PyExc_ValueError, "a mark is short");
+            return -1;
+        }
+        reading->mark_length = (size_t)length;
+        if ((place = add_text(reading, place)) < 0)
+            return -1;
+        if (i + 1 < PyList_GET_SIZE(texts))
+            place += GAP;
+    }
+    return place;
+}
+
 PyDoc_STRVAR(vector_doc,
-    "vector(head, body, place, known, met, pages)\n--\n\n"
-    "The tsvector of `head` and the words of `body` from `place` on, and whether lexemes had no room;\n"
+    "vector(facts, texts, known, met, pages)\n--\n\n"
+    "The tsvector of facts and texts (each with its mark and weight), and whether lexemes had no room;\n"
     "None where the last position is too early. `met` expands a word that `known` does not hold, and\n"
     "`pages` tells what 256 characters fold to.");
 
 static PyObject *vector(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count)
 {
-    if (count != 6 || !PyDict_Check(given[0]) || !PyUnicode_Check(given[1]) || !PyDict_Check(given[3])) {
-        PyErr_SetString(PyExc_TypeError, "vector(head: dict, body: str, place, known: dict, met, pages)");
+    if (count != 5 || !PyList_Check(given[0]) || !PyList_Check(given[1]) || !PyDict_Check(given[2])) {
+        PyErr_SetString(PyExc_TypeError, "vector(facts: list, texts: list, known: dict, met, pages)");
         return NULL;
     }
-    long place = PyLong_AsLong(given[2]);
-    if (place == -1 && PyErr_Occurred())
-        return NULL;
-    Table table = {0};
-    PyObject *made = NULL;
-    Body *body = malloc(sizeof *body);
-    if (body == NULL)
+    Reading *reading = malloc(sizeof *reading);
+    if (reading == NULL)
         return PyErr_NoMemory();
-    body->text = given[1];
-    body->known = given[3];
-    body->met = given[4];
-    body->pages = given[5];
-    if (begin_table(&table) == 0 && add_head(&table, given[0]) == 0)
-        place = add_body(&table, body, place);
-    if (!PyErr_Occurred())
-        made = place >= TOO_WIDE ? Py_NewRef(Py_None) : encoded(&table);
-    end_table(&table);
-    free(body);
+    memset(&reading->table, 0, sizeof reading->table);
+    reading->known = given[2];
+    reading->met = given[3];
+    reading->pages = given[4];
+    PyObject *made = NULL;
+    if (begin_table(&reading->table) == 0 && add_facts(reading, given[0]) == 0) {
+        long place = add_texts(reading, given[1]);
+        if (place >= 0)
+            made = place >= TOO_WIDE ? Py_NewRef(Py_None) : encoded(&reading->table);
+    }
+    end_table(&reading->table);
+    free(reading);
     return made;
 }
 

@@ -1,9 +1,8 @@
 from collections.abc import Callable
 
 def vector(
-    head: dict[str, list[int]],
-    body: str,
-    place: int,
+    facts: list[str],
+    texts: list[tuple[str, str, int]],
     known: dict[str, bytes],
     met: Callable[[str], bytes | None],
     pages: Callable[[int], bytes],

@@ -5,7 +5,7 @@ It folds and cuts words of plain characters, those that fold one by one to one; 
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import partial
 
@@ -40,13 +40,13 @@ _known: dict[str, bytes] = {}
 
 
 def encoded(
-    head: dict[str, list[int]], body: str, place: int, placed: Callable[[str], Placed]
+    facts: Sequence[str], texts: Iterable[tuple[str, str, int]], placed: Callable[[str], Placed]
 ) -> tuple[bytes, bool] | None:
-    """The tsvector of `head` and the words of `body` from `place` on, and whether some had no room.
+    """The tsvector of facts and texts, each with its mark and weight, and whether some words had no room.
 
     None where the last position comes too early: `document` has to do it. Not to be called without a twin.
     """
-    return vector(head, body, place, _known, partial(_expanded, placed), _page)
+    return vector(list(facts), list(texts), _known, partial(_expanded, placed), _page)
 
 
 def _expanded(placed: Callable[[str], Placed], word: str) -> bytes | None:

@@ -88,8 +88,8 @@ def encoded(fields: Sequence[Field], body: str, facts: Sequence[str] = ()) -> tu
     """The same, as PostgreSQL takes it, by the native twin. None: it has to be done by `document`."""
     if not twin.IS_BUILT:
         return None
-    vector, position = _head(fields, facts)
-    made = twin.encoded(vector, body[:MAX_TEXT], position, _placed)
+    texts = [(field.text[:MAX_HEADER], field.mark, field.weight << 14) for field in fields]
+    made = twin.encoded(facts, [*texts, (body[:MAX_TEXT], "", 0)], _placed)
     return made and (made[0], made[1] or _is_cut(fields, body))
 
 
