@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from postroom.mime import attachments, transfer
 from postroom.mime.attachments import content, file_name, stream
 from postroom.mime.parse import parse, parse_large
+from postroom.mime.unbuilt import BASE64_DIGITS
 
 TOP = b'From: a@b\nContent-Type: multipart/mixed; boundary="b"\n\n--b\n\nhello\n--b\n'
 DATA = bytes(range(256)) * 300
@@ -83,7 +84,7 @@ def test_long_base64_is_what_its_digits_say_wherever_it_is_damaged(
     data = base64.encodebytes(DATA[:3_500]).replace(b"\n", line_end)
     for at, instead in damage.items():
         data = data[:at] + instead + data[at + 1 :]
-    runs = ["".join(chr(byte) for byte in run if byte in transfer.BASE64_DIGITS) for run in data.split(b"=")]
+    runs = ["".join(chr(byte) for byte in run if byte in BASE64_DIGITS) for run in data.split(b"=")]
     runs = [run[:-1] if len(run) % 4 == 1 else run for run in runs]
     meant = b"".join(binascii.a2b_base64(run + "=" * (-len(run) % 4)) for run in runs)
 

@@ -1,5 +1,6 @@
 """The native twin makes the same vectors, to the byte, and is there where it could be built."""
 
+import importlib.util
 import shutil
 import sysconfig
 from pathlib import Path
@@ -40,6 +41,7 @@ def slowly(fields: list[Field], body: str) -> tuple[bytes, bool]:
 @pytest.mark.skipif(not CAN_BE_BUILT, reason="needs a C compiler and Python's headers")
 def test_it_is_there_where_it_can_be_built() -> None:
     assert twin.IS_BUILT
+    assert importlib.util.find_spec("postroom.mime._transfer")
 
 
 @needs_twin

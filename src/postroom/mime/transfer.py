@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator
 
 import pybase64
 
-BASE64_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-NOT_BASE64 = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS)
+from .unbuilt import BASE64_DIGITS, NOT_BASE64
+
+try:
+    from ._transfer import base64_digits, quoted_printable
+except ImportError:  # no compiler, or no headers of Python, when this was installed
+    from .unbuilt import base64_digits, quoted_printable
+
 NOT_BASE64_OR_PAD = bytes(byte for byte in range(256) if byte not in BASE64_DIGITS + b"=")
 WHITE = b" \t\r\n"
-SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
-BARE_CR = re.compile(rb"=\r(?!\n)")
 LONGEST_LINE = 1_000  # bytes of a line of uuencode that are looked at; 61 hold data
 LINE = re.compile(rb"[^\r\n]+")
 LEFT_OVER = (0, 0, 1, 2)  # bytes that 0 to 3 digits beyond a multiple of four hold
@@ -78,16 +81,8 @@ def base64_size(pieces: Iterable[bytes]) -> int:
             size += _run_size(digits + first) + sum(map(_run_size, runs[:-1]))
             digits = runs[-1]
         else:
-            digits += _digits(piece)
+            digits += base64_digits(piece)
     return size + _run_size(digits)
-
-
-def _digits(data: bytes) -> int:
-    """How many there are in data without padding. Decoding takes half the time of leaving out the rest."""
-    try:
-        return len(pybase64.b64decode(data)) // 3 * 4
-    except binascii.Error:  # they are no whole groups of four
-        return len(data.translate(None, NOT_BASE64))
 
 
 def _run_size(digits: int) -> int:
@@ -155,15 +150,6 @@ def _at_escapes(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield held[:cut]
         held = held[cut:]
     yield held
-
-
-def quoted_printable(data: bytes) -> bytes:
-    """Soft breaks that a gateway put white space behind are mended (RFC 2045, 6.7)."""
-    if b"= " in data or b"=\t" in data:
-        data = SOFT_BREAK.sub(b"=", data)
-    if data.count(b"=\r") != data.count(b"=\r\n"):  # up to the next LF all would be lost
-        data = BARE_CR.sub(b"=\n", data)
-    return binascii.a2b_qp(data)
 
 
 def uuencoded(data: bytes) -> bytes:
