@@ -61,13 +61,23 @@ class Patience:
 
 
 class _Memory(io.BytesIO):
+    """Keeps the pieces as they come, and puts them together once, when it is read."""
+
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self._patience = patience
+        self._pieces: list[bytes | memoryview] = []
 
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
         self._patience.heard()
-        return super().write(data)
+        self._pieces.append(data)
+        return len(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._pieces:
+            super().__init__(b"".join(self._pieces))
+            self._pieces.clear()
+        return super().read(size)
 
 
 class _File(io.BufferedRandom):
