@@ -13,7 +13,7 @@ from postroom.ids import TenantId
 from postroom.jobs import store
 from postroom.jobs.attempt import Handler
 from postroom.jobs.model import Enqueued, Job, State, Wish
-from postroom.jobs.run import LEASE, Executor
+from postroom.jobs.run import LEASE, LOOK_EVERY, SLICE, Executor
 
 NOW = timedelta(0)
 A_MOMENT = 0.005  # seconds
@@ -26,12 +26,14 @@ async def executing(
     patience: timedelta = NOW,
     workers: int = 3,
     lease: timedelta = LEASE,
+    slice: timedelta = SLICE,
+    waits: timedelta = LOOK_EVERY,
     **handlers: Handler,
 ) -> AsyncIterator[Executor]:
     """Runs jobs of the kinds `test.<name>`."""
     async with open_hints(db) as hints:
         known = {f"test.{name}": handler for name, handler in handlers.items()}
-        executor = Executor(db, hints, known, workers=workers, lease=lease)
+        executor = Executor(db, hints, known, workers=workers, lease=lease, slice=slice, waits=waits)
         async with executor.working(patience):
             yield executor
 

@@ -49,7 +49,7 @@ ACCOUNTS = {ONE: ANNS, TWO: BOBS}  # of whatever has the key `k`
 
 ROWS = """
     SELECT id, tenant_id, state, place, key, dedupe, priority, attempts, failures, cancel_requested, is_kept,
-           processed, total_estimate, items_found, holder,
+           processed, total_estimate, items_found, holder, gave_way,
            (SELECT count(*) FROM postroom.jobs_event e WHERE e.job_id = j.id) AS events
       FROM postroom.jobs_job j
 """
@@ -108,6 +108,7 @@ class Known:
     total: int | None = None
     found: int = 0
     events: int = 0
+    gave_way: int = 0
 
     @property
     def named(self) -> tuple[TenantId, str | None]:
@@ -117,7 +118,7 @@ class Known:
         return (
             *(self.tenant, self.state, self.key, self.dedupe, self.priority, self.attempts, self.failures),
             *(self.is_cancelled, self.is_kept, self.processed, self.total, self.found, self.holder),
-            self.events,
+            *(self.events, self.gave_way),
         )
 
 
@@ -125,7 +126,7 @@ def seen(row: asyncpg.Record) -> tuple[object, ...]:
     return (
         *(row["tenant_id"], row["state"], row["key"], row["dedupe"], row["priority"], row["attempts"]),
         *(row["failures"], row["cancel_requested"], row["is_kept"], row["processed"], row["total_estimate"]),
-        *(row["items_found"], row["holder"], row["events"]),
+        *(row["items_found"], row["holder"], row["events"], row["gave_way"]),
     )
 
 
@@ -348,15 +349,17 @@ class Jobs(RuleBasedStateMachine):
             End(job, State.FAILED, counts=True, kept=job.is_kept or found, error=CRASHED),
             End(job, State.CANCELLED, kept=job.is_kept or found),
             End(job, State.PENDING),
+            End(job, State.PENDING, gave_way=True),
             End(job, State.PENDING, run_at=now + soon),
             End(job, State.PENDING, counts=True, run_at=now + late, error=CRASHED),
-        ][nr % 6]
+        ][nr % 7]
 
     def _ended(self, ends: Sequence[End]) -> None:
         for end in sorted(ends, key=lambda end: end.job.id):
             one = self.known[end.job.id]
             one.failures += end.counts
-            one.events += end.error is not None
+            one.events += end.error is not None or (end.gave_way and not one.is_cancelled)
+            one.gave_way += end.gave_way and not one.is_cancelled
             if end.state is not State.PENDING:
                 self._over(one, end.state)
                 if not end.kept:

@@ -10,6 +10,7 @@ import pytest
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
 from servers.tenants import ONE, TWO
+from sync.lab import assert_nothing_wrong
 from sync.lab import connected as at_lab
 from sync.mailboxes import connected, copied, means
 
@@ -18,10 +19,13 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
-from postroom.executor.handlers import Work
+from postroom.executor.handlers import Work, handlers
 from postroom.executor.run import executing
+from postroom.ids import TenantId
 from postroom.jobs import store
-from postroom.jobs.model import Enqueued, Job, State
+from postroom.jobs.attempt import Attempt
+from postroom.jobs.model import Enqueued, Job, State, Wish
+from postroom.jobs.run import Executor
 from postroom.lab.server import serve
 from postroom.sync.jobs import IsPaused, request
 from postroom.sync.remove import remove_account
@@ -58,11 +62,11 @@ async def wanted(db: Database, account: Account) -> Enqueued:
         return await request(conn, await accounts.get_by_id(conn, ONE, account.id))
 
 
-async def until(db: Database, one: Enqueued, is_so: Callable[[Job], bool]) -> Job:
+async def until(db: Database, one: Enqueued, is_so: Callable[[Job], bool], tenant: TenantId = ONE) -> Job:
     async with asyncio.timeout(60):
         while True:
-            async with db.transaction(ONE) as conn:
-                found = await store.get_by_id(conn, ONE, one.id)
+            async with db.transaction(tenant) as conn:
+                found = await store.get_by_id(conn, tenant, one.id)
             if is_so(found):
                 return found
             await asyncio.sleep(0.01)
@@ -190,6 +194,31 @@ async def test_what_one_executor_hands_back_another_completes(db: Database, dove
 
     assert (job.state, job.failures) == (State.COMPLETED, 0)
     assert len(await copied(db, account)) == 60
+
+
+async def test_a_first_sync_that_gives_way_in_the_middle_goes_on_and_copies_every_mail_once(
+    db: Database,
+) -> None:
+    async def quick(_attempt: Attempt) -> None: ...
+
+    slices, looks = timedelta(milliseconds=100), timedelta(milliseconds=10)
+    async with serve(messages=400, folder_count=2) as server, open_hints(db) as hints:
+        account = await at_lab(db, server)
+        known = {**handlers(Work(means(db), EVERY)), "test.quick": quick}
+        async with Executor(db, hints, known, workers=1, slice=slices, waits=looks).working(timedelta()):
+            one = await wanted(db, account)
+            await until(db, one, lambda job: bool(job.progress.total_estimate))
+            for _ in range(2):
+                async with db.transaction(TWO) as conn:
+                    (other,) = await store.enqueue(conn, TWO, [Wish("test.quick")])
+                await until(db, other, is_over, TWO)
+            job = await until(db, one, is_over)
+
+        assert (job.state, job.failures, job.attempts) == (State.COMPLETED, 0, 1 + job.gave_way)
+        assert job.gave_way > 0
+        assert (job.progress.processed, job.progress.items_found) == (400, 400)
+        await assert_nothing_wrong(db, account, server)
+        assert len(await copied(db, account)) == 400
 
 
 async def test_a_paused_account_is_not_synced(db: Database, dovecot: Dovecot) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from postroom.db.pool import Connection, Database
@@ -65,3 +66,13 @@ class Attempt:
 
 Handler: TypeAlias = Callable[[Attempt], Awaitable[Mapping[str, Any] | None]]
 """Does the work of one kind of job; what it returns is the result. It may be cancelled at any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumes:
+    """A handler whose next try goes on where this one is stopped: so it may be, to let others have a turn."""
+
+    handler: Handler
+
+    def __call__(self, attempt: Attempt) -> Awaitable[Mapping[str, Any] | None]:
+        return self.handler(attempt)

@@ -1,6 +1,6 @@
 """The nouns of jobs: what is wanted, what waits, what runs, and what became of it.
 
-             ┌───── retry, handed back, executor lost ─────┐
+             ┌ retry, gave way, handed back, executor lost ┐
              v                                             │
 enqueue ─> pending ──────────────claim──────────────> running ──> completed
              │                                             ├────> failed, when tried too often or in vain
@@ -115,6 +115,7 @@ class Job:
     holder: str | None
     cancel_requested: bool
     is_kept: bool
+    gave_way: int  # so often, to let others have their turn
     progress: Progress
     error: Reason | None
     result: Mapping[str, Any] | None

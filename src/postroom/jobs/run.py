@@ -8,6 +8,7 @@
            two of these may be under way: jobs run here while PostgreSQL is busy with others
     beat   every third of a lease: hold them; stop what was cancelled or is another's now
     reap   let wait again what executors held that are gone
+    share  when no worker is free: have one who has run long enough give way to who waits (`slices`)
 
 A job whose lease was lost is stopped and nothing of it recorded: its fence would refuse that anyway.
 """
@@ -19,6 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from time import monotonic
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -34,10 +36,12 @@ from postroom.events import log
 from postroom.events.model import TENANT, Event
 from postroom.ids import TenantId
 
-from .attempt import SAY_EVERY, Attempt, Handler
+from .attempt import SAY_EVERY, Attempt, Handler, Resumes
 from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
 from .rules import CRASHED, LOST, bounded, reason, retry_after, storable
+from .share import Share
+from .slices import Ran
 from .store import published, queue
 from .store.queue import End
 
@@ -45,6 +49,7 @@ LEASE = timedelta(seconds=10)
 BEATS = 3  # in a lease, so that two may fail
 LOOK_EVERY = timedelta(seconds=1)
 REAP_EVERY = timedelta(seconds=2)
+SLICE = timedelta(seconds=20)  # how long a job that resumes keeps its worker though others wait
 HAND_BACK = timedelta(seconds=5)  # how long that may take
 LANES = 2  # turns that may be under way at once
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
@@ -59,6 +64,7 @@ class Stopped(Enum):
     CANCELLED = "cancelled"
     LOST = "lost"
     LEAVING = "leaving"
+    GIVING_WAY = "giving way"
 
 
 Try: TypeAlias = tuple[JobId, int]
@@ -69,6 +75,7 @@ Try: TypeAlias = tuple[JobId, int]
 class Running:
     attempt: Attempt
     task: asyncio.Task[None] = field(init=False)
+    began: float = field(default_factory=monotonic)
     stopped: Stopped | None = None
     result: Mapping[str, Any] | None = None
     reports: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -103,6 +110,8 @@ class Executor:
     handlers: Mapping[str, Handler]
     workers: int = 3
     lease: timedelta = LEASE
+    slice: timedelta = SLICE
+    waits: timedelta = LOOK_EVERY  # how long a job looks for a worker before another gives way to it
     holder: str = field(default_factory=process.identity)
     _running: dict[Try, Running] = field(default_factory=dict)
     _ended: list[End] = field(default_factory=list)
@@ -125,7 +134,7 @@ class Executor:
             takes = [self._taking() for _ in range(LANES)]
             background = [self._hearing(ready), self._reporting(), self._beating(stop)]
             if self.workers:
-                background.append(self._reaping())
+                background += [self._reaping(), self._sharing()]
             async with beside(*takes, *background):
                 try:
                     yield
@@ -288,7 +297,7 @@ class Executor:
         if stopped is Stopped.CANCELLED:
             return End(job, State.CANCELLED)
         if stopped is not None or isinstance(error, JobLost):
-            return End(job, State.PENDING)
+            return End(job, State.PENDING, gave_way=stopped is Stopped.GIVING_WAY)
         if isinstance(error, NotNow):
             return End(job, State.PENDING, run_at=datetime.now(UTC) + bounded(error.wait))
         said = reason(error)
@@ -352,3 +361,23 @@ class Executor:
             except DATABASE_AWAY as error:
                 logger.warning("jobs.database_away", code=error.code)
             await asyncio.sleep(REAP_EVERY.total_seconds() * random.uniform(0.8, 1.2))
+
+    async def _sharing(self) -> None:
+        share = Share(self.db, list(self.handlers), self.slice)
+        while True:
+            await asyncio.sleep(self.waits.total_seconds() * random.uniform(0.9, 1.1))
+            if pair := await share.look(self._ran, self._turn):
+                one, other = pair
+                self._turn = other.tenant - 1  # whose worker it will be
+                self._running[one.job.id, one.job.attempts].stop(Stopped.GIVING_WAY)
+
+    def _ran(self) -> list[Ran]:
+        """What runs, without what was told to stop; nothing at all while a worker is free."""
+        if self._leaves or self._asked or self._ended or len(self._running) - self._recording < self.workers:
+            return []
+        now, handlers = monotonic(), self.handlers
+        return [
+            Ran(one.job, timedelta(seconds=now - one.began), isinstance(handlers[one.job.kind], Resumes))
+            for one in self._running.values()
+            if one.stopped is None
+        ]

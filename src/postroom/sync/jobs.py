@@ -19,7 +19,7 @@ from postroom.db.model import LeaseHeld
 from postroom.db.pool import Connection
 from postroom.errors import Conflict
 from postroom.jobs import store as jobs
-from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler
+from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
 from postroom.jobs.model import Enqueued, Level, NotNow, Wish
 
 from .logins import TooSoon
@@ -62,7 +62,7 @@ def handlers(
     means: Means, every: timedelta, told: Callable[[Outcome], None] = lambda _outcome: None
 ) -> Mapping[str, Handler]:
     """`every`: the poll interval of accounts without their own. `told` hears of each sync that ended."""
-    return {ACCOUNT: partial(_sync, means, every, told), REMOVE: partial(_remove, means)}
+    return {ACCOUNT: Resumes(partial(_sync, means, every, told)), REMOVE: partial(_remove, means)}
 
 
 async def _sync(
@@ -70,9 +70,13 @@ async def _sync(
 ) -> Mapping[str, Any]:
     account, counts = await _account(means, attempt), Counts()
     _not_paused(account)
-    async with beside(_report(attempt, counts)):
-        full = bool(attempt.job.args.get("full"))
-        outcome = await perform(means, account, every=every, counts=counts, full=full)
+    try:
+        async with beside(_report(attempt, counts)):
+            full = bool(attempt.job.args.get("full"))
+            outcome = await perform(means, account, every=every, counts=counts, full=full)
+    except asyncio.CancelledError:
+        _tell(attempt, counts)  # the next try counts on from here
+        raise
     _tell(attempt, counts, is_over=outcome.status == "success")
     if outcome.status == "busy":
         raise NotNow("Another process syncs this account.", wait=BUSY)

@@ -34,8 +34,8 @@ from postroom.jobs.model import (
 BEHIND = 2  # the `place` of what waits for its key
 COLUMNS = """
     id, public_id, tenant_id, kind, account_id, key, args, priority, tries, limit_seconds, state, run_at,
-    place, attempts, failures, holder, cancel_requested, is_kept, processed, total_estimate, items_found,
-    error_code, error_reason, result, created_at, started_at, finished_at
+    place, attempts, failures, holder, cancel_requested, is_kept, gave_way, processed, total_estimate,
+    items_found, error_code, error_reason, result, created_at, started_at, finished_at
 """
 # A row that an upsert has changed, and not made, was locked by this transaction.
 ENQUEUE = """
@@ -298,6 +298,7 @@ def job_of(row: Record) -> Job:
         holder=row["holder"],
         cancel_requested=row["cancel_requested"],
         is_kept=row["is_kept"],
+        gave_way=row["gave_way"],
         progress=Progress(row["processed"], row["total_estimate"], row["items_found"]),
         error=None if error is None else Reason(error, row["error_reason"]),
         result=row["result"],

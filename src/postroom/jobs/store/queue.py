@@ -8,7 +8,9 @@ from typing import Any
 from asyncpg import Connection
 
 from postroom.db.pool import hint
+from postroom.ids import TenantId
 from postroom.jobs.model import CHANGED, READY, Job, JobId, Reason, State
+from postroom.jobs.slices import Waiting
 
 from . import COLUMNS, job_of
 
@@ -23,6 +25,15 @@ async def claim(
     return [job_of(row) for row in await conn.fetch(CLAIM, holder, kinds, room, lease, turn)]
 
 
+WAITING = "SELECT owner, number, urgency FROM jobs_waiting($1, $2)"
+
+
+async def waiting(conn: Connection, kinds: Sequence[str], turn: int) -> list[Waiting]:
+    """Of each tenant the job of these kinds that it would be given next; the tenants behind `turn` first."""
+    rows = await conn.fetch(WAITING, kinds, turn)
+    return [Waiting(TenantId(row["owner"]), JobId(row["number"]), row["urgency"]) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """What a try of a job came to."""
@@ -30,6 +41,7 @@ class End:
     job: Job
     state: State  # pending: it waits again
     counts: bool = False  # as a failure
+    gave_way: bool = False  # to others
     kept: bool = True  # the row stays
     run_at: datetime | None = None  # of what waits again
     error: Reason | None = None
@@ -37,6 +49,7 @@ class End:
 
 
 FINISH = "SELECT jobs_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+GAVE_WAY = "SELECT jobs_gave_way($1, $2, $3)"
 
 
 async def finish(conn: Connection, ends: Sequence[End]) -> set[JobId]:
@@ -73,6 +86,9 @@ async def record(conn: Connection, ends: Sequence[End]) -> set[JobId]:
         for end in ends
     ]
     done = {JobId(row[0]) for row in await conn.fetch(FINISH, *zip(*rows, strict=True))}
+    gave = [end.job for end in ends if end.gave_way and end.job.id in done]
+    if gave:
+        await conn.execute(GAVE_WAY, *_tries(gave))
     for job in done:
         hint(conn, CHANGED, str(job))
     return done
@@ -86,9 +102,13 @@ BEAT = """
 
 async def beat(conn: Connection, holder: str, jobs: Sequence[Job], lease: timedelta) -> dict[JobId, bool]:
     """Hold these for another `lease`: which of them are still ours, and whether each is asked to stop."""
-    columns = [job.tenant_id for job in jobs], [job.id for job in jobs], [job.attempts for job in jobs]
-    rows = await conn.fetch(BEAT, holder, *columns, lease)
+    rows = await conn.fetch(BEAT, holder, *_tries(jobs), lease)
     return {JobId(row["id"]): row["cancel_requested"] for row in rows}
+
+
+def _tries(jobs: Sequence[Job]) -> tuple[list[int], list[int], list[int]]:
+    """Of which tenant, which job, which try."""
+    return [job.tenant_id for job in jobs], [job.id for job in jobs], [job.attempts for job in jobs]
 
 
 HOLDERS = "SELECT jobs_holders()"
