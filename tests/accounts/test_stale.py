@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from servers.tenants import ANNS, ONE
 
@@ -11,6 +12,7 @@ from postroom.accounts.stale import tell_stale
 from postroom.db.pool import Database
 from postroom.events import log
 from postroom.events.model import stream_of
+from postroom.sync.due import enqueue_due
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -26,7 +28,28 @@ async def told(db: Database) -> list[str]:
 async def overdue(db: Database, age: timedelta, state: str = "active") -> None:
     async with db.transaction(ONE) as conn:
         await conn.execute(
-            "UPDATE accounts_account SET next_sync_at = now() - $1::interval, state = $2", age, state
+            "UPDATE accounts_account SET wanted_at = now() - $1::interval, state = $2", age, state
+        )
+
+
+async def synced(db: Database, ago: timedelta) -> None:
+    """It succeeded so long ago."""
+    at = datetime.now(UTC) - ago
+    async with db.transaction(ONE) as conn:
+        await store.mark_sync_succeeded(conn, ONE, ANNS, at=at, next_sync_at=at + EVERY)
+
+
+async def failed(db: Database) -> None:
+    now = datetime.now(UTC)
+    async with db.transaction(ONE) as conn:
+        await store.mark_sync_failed(
+            conn,
+            ONE,
+            ANNS,
+            at=now,
+            next_sync_at=now + HOUR,
+            error={"code": "a.b", "message": "no"},
+            state=AccountState.ERROR,
         )
 
 
@@ -56,25 +79,104 @@ async def test_what_is_not_polled_is_told_of_in_another_way(db: Database, state:
 
 
 async def test_an_account_whose_syncs_fail_is_stale_until_one_succeeds(db: Database) -> None:
-    now = datetime.now(UTC)
-    async with db.transaction(ONE) as conn:
-        await store.mark_sync_failed(
-            conn,
-            ONE,
-            ANNS,
-            at=now - 2 * HOUR,
-            next_sync_at=now + HOUR,
-            error={"code": "a.b", "message": "no"},
-            state=AccountState.ERROR,
-        )
+    await overdue(db, 2 * HOUR)
+    await failed(db)
     await tell_stale(db, EVERY)
     assert await told(db) == ["accounts.stale"]
 
     async with db.transaction(ONE) as conn:
         account = await store.get_by_id(conn, ONE, ANNS)
         assert account.stale_at is not None
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=now, next_sync_at=now + HOUR)
+    await synced(db, timedelta())
+    async with db.transaction(ONE) as conn:
         assert (await store.get_by_id(conn, ONE, ANNS)).stale_at is None
         await change.tell(conn, account, "accounts.recovered")
     await tell_stale(db, EVERY)
     assert await told(db) == ["accounts.stale", "accounts.recovered"]
+
+
+async def test_a_copy_is_stale_that_waits_for_a_worker_however_often_its_time_comes(db: Database) -> None:
+    await synced(db, HOUR + EVERY * 0.9)
+    assert await enqueue_due(db, EVERY) > 0
+    await tell_stale(db, EVERY)
+    assert await told(db) == []
+
+    await synced(db, HOUR + EVERY * 1.1)
+    await enqueue_due(db, EVERY)
+    await tell_stale(db, EVERY)
+    assert await told(db) == ["accounts.stale"]
+
+
+async def test_who_comes_back_has_its_time_to_become_fresh(db: Database) -> None:
+    async with db.transaction(ONE) as conn:
+        account = await store.get_by_id(conn, ONE, ANNS)
+
+    await overdue(db, 99 * HOUR, "paused")
+    async with db.transaction(ONE) as conn:
+        await store.set_state(conn, ONE, ANNS, AccountState.ACTIVE)
+    await tell_stale(db, EVERY)
+    await overdue(db, 99 * HOUR, "reauth_required")
+    async with db.transaction(ONE) as conn:
+        await store.make_due(conn, ONE, [ANNS])
+    await tell_stale(db, EVERY)
+    await overdue(db, 99 * HOUR, "reauth_required")
+    async with db.transaction(ONE) as conn:
+        await store.set_credentials(conn, ONE, ANNS, account.settings, None)
+    await tell_stale(db, EVERY)
+
+    assert await told(db) == []
+
+
+async def test_trying_again_makes_nothing_fresh(db: Database) -> None:
+    await overdue(db, 2 * HOUR)
+    async with db.transaction(ONE) as conn:
+        await store.make_due(conn, ONE, [ANNS])
+        await store.set_interval(conn, ONE, ANNS, EVERY, EVERY)
+        await store.mark_sync_started(conn, ONE, ANNS)
+    await tell_stale(db, EVERY)
+
+    assert await told(db) == ["accounts.stale"]
+
+
+async def test_a_copy_that_grows_is_not_stale_and_one_that_grows_no_more_is(db: Database, dsn: str) -> None:
+    await overdue(db, 2 * HOUR)
+    async with db.transaction(ONE) as conn:
+        account = await store.get_by_id(conn, ONE, ANNS)
+        await store.mark_sync_started(conn, ONE, ANNS)
+        await change.tell(conn, account, "accounts.resumed")  # any news of the account
+    await tell_stale(db, EVERY)
+    assert await told(db) == ["accounts.resumed"]
+
+    owner = await asyncpg.connect(dsn)
+    await owner.execute("UPDATE postroom.events_event SET at = at - interval '61 min'")
+    await owner.close()
+    await tell_stale(db, EVERY)
+    assert await told(db) == ["accounts.resumed", "accounts.stale"]
+
+
+async def test_a_copy_whose_syncs_fail_after_some_mail_is_stale_though_it_grows(db: Database) -> None:
+    await overdue(db, 2 * HOUR)
+    await failed(db)
+    async with db.transaction(ONE) as conn:
+        account = await store.get_by_id(conn, ONE, ANNS)
+        await store.mark_sync_started(conn, ONE, ANNS)
+        await change.tell(conn, account, "accounts.resumed")
+    await tell_stale(db, EVERY)
+
+    assert await told(db) == ["accounts.resumed", "accounts.stale"]
+
+
+async def test_a_success_in_the_very_moment_is_not_told_of_as_stale(db: Database) -> None:
+    await overdue(db, 2 * HOUR)
+    await synced(db, timedelta())
+    async with db.transaction(ONE) as conn:
+        assert not await store.mark_stale(conn, ONE, ANNS)
+
+
+async def test_a_success_that_the_previous_release_tells_counts(db: Database) -> None:
+    await overdue(db, 2 * HOUR)
+    async with db.transaction(ONE) as conn:
+        await conn.execute("UPDATE accounts_account SET last_sync_at = now(), last_sync_status = 'success'")
+    await tell_stale(db, EVERY)
+
+    assert await told(db) == []

@@ -112,7 +112,7 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 SET_CREDENTIALS = """
     UPDATE accounts_account
        SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, failing_since = NULL,
-           next_sync_at = now(), logins = 0, login_after = NULL,
+           next_sync_at = now(), wanted_at = now(), logins = 0, login_after = NULL,
            last_sync_error = last_sync_error - 'needs_owner'
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
@@ -127,7 +127,8 @@ async def set_credentials(
 
 SET_STATE = """
     UPDATE accounts_account
-       SET state = $3, reason = $4, next_sync_at = CASE WHEN $3 = 'active' THEN now() ELSE next_sync_at END
+       SET state = $3, reason = $4, next_sync_at = CASE WHEN $3 = 'active' THEN now() ELSE next_sync_at END,
+           wanted_at = CASE WHEN $3 = 'active' AND state <> 'active' THEN now() ELSE wanted_at END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -141,7 +142,8 @@ async def set_state(
 
 MAKE_DUE = """
     UPDATE accounts_account
-       SET next_sync_at = now(), state = CASE state WHEN 'reauth_required' THEN 'error' ELSE state END
+       SET next_sync_at = now(), state = CASE state WHEN 'reauth_required' THEN 'error' ELSE state END,
+           wanted_at = CASE state WHEN 'reauth_required' THEN now() ELSE wanted_at END
      WHERE tenant_id = $1 AND id = ANY($2) AND state <> 'paused'
 """
 
@@ -153,7 +155,8 @@ async def make_due(conn: Connection, tenant: TenantId, accounts: Sequence[Accoun
 
 SET_INTERVAL = """
     UPDATE accounts_account
-       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3::interval, $4::interval))
+       SET poll_every = $3, next_sync_at = least(next_sync_at, now() + coalesce($3::interval, $4::interval)),
+           wanted_at = least(wanted_at, now() + coalesce($3::interval, $4::interval))
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -187,7 +190,7 @@ SUCCEEDED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
            sync_count = sync_count + 1, failures = 0, failing_since = NULL, stale_at = NULL,
-           next_sync_at = $4,
+           next_sync_at = $4, wanted_at = $4,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -311,17 +314,20 @@ async def remove(conn: Connection, tenant: TenantId, account: AccountId) -> None
     _found(await conn.fetchrow(REMOVE, tenant, account))
 
 
-GONE_STALE = "SELECT tenant_id, account_id FROM accounts_gone_stale($1, $2, $3)"
+GONE_STALE = "SELECT tenant_id, account_id FROM accounts_overdue($1, $2, $3)"
 MARK_STALE = """
     UPDATE accounts_account SET stale_at = now()
-     WHERE tenant_id = $1 AND id = $2 AND stale_at IS NULL AND state IN ('active', 'error') RETURNING id
+     WHERE tenant_id = $1 AND id = $2 AND stale_at IS NULL AND state IN ('active', 'error')
+       AND wanted_at < now()
+    RETURNING id
 """
 
 
 async def gone_stale(
     conn: Connection, age: timedelta, every: timedelta, most: int
 ) -> list[tuple[TenantId, AccountId]]:
-    """Accounts of all tenants that were not brought up to date for `age` or three intervals, and not told of.
+    """Accounts of all tenants that should have been brought up to date `age` or three intervals ago, and were
+    not told of. A copy that grows is none of them.
 
     The transaction is bound to no tenant.
     """
@@ -330,7 +336,7 @@ async def gone_stale(
 
 
 async def mark_stale(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
-    """Whether that is news."""
+    """Whether that is news, and no sync has succeeded in this moment."""
     return await conn.fetchval(MARK_STALE, tenant, account) is not None
 
 

@@ -72,7 +72,8 @@ KINDS: Mapping[str, Kind] = {
         "The server refuses an account; its owner must act.", {**ACCOUNT, "code": Type.CODE}
     ),
     "accounts.stale": Kind(
-        "An account has not been brought up to date for an hour, or for three of its intervals.", ACCOUNT
+        "An account should have been brought up to date an hour ago, or three of its intervals, and was not.",
+        ACCOUNT,
     ),
     "accounts.recovered": Kind("An account that needed its owner, or was stale, is in order again.", ACCOUNT),
     "accounts.removed": Kind("An account and its copy were deleted. Stands in the tenant's stream.", ACCOUNT),

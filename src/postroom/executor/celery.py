@@ -43,7 +43,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         means = Means(db, vault, Registry(Egress(private_allowed=True)), Workshop(), manner)
         work = Work(means, settings.sync_interval)
         due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
-        yield House(db, hints, handlers(work), duties(work), due)
+        yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
 
 
 app = make_app(Settings().celery_broker_url, lambda: opened(Settings()))

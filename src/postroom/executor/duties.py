@@ -23,10 +23,12 @@ STEP = 1000
 SETTLED = 500  # mails whose words move in one transaction, so that a poll that falls due does not wait long
 
 
-def duties(work: Work) -> Sequence[Duty]:
+def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
+    """`polls`: whether accounts are kept up to date; no copy is stale that nobody promised to renew."""
+    stale = Duty("accounts.stale", timedelta(minutes=1), partial(tell_stale, work.means.db, work.every))
     return [
         Duty("sync.compare", timedelta(minutes=10), partial(_compare, work)),
-        Duty("accounts.stale", timedelta(minutes=1), partial(tell_stale, work.means.db, work.every)),
+        *([stale] if polls else []),
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),

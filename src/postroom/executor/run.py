@@ -24,7 +24,7 @@ async def executing(
     """
     db = work.means.db
     executor = Executor(db, hints, handlers(work), workers=workers)
-    recurring = [jobs_duties.attend(db, duties(work))]
+    recurring = [jobs_duties.attend(db, duties(work, polls=polls))]
     if polls:
         recurring.append(schedule(db, work.every))
     async with executor.working(patience), beside(*recurring):

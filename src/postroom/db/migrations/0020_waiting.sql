@@ -1,6 +1,34 @@
--- Long jobs give way to others when all workers are busy.
+-- Jobs that wait for a worker: accounts are stale when theirs wait too long, and long jobs give way to others.
+
+-- Locked in this order, as the schedule does.
+ALTER TABLE postroom.accounts_account
+    ADD wanted_at timestamptz NOT NULL DEFAULT now(); -- since when a sync should succeed; one that waits, runs or fails moves it not
+CREATE INDEX accounts_account_wanted ON postroom.accounts_account (wanted_at)
+ WHERE stale_at IS NULL AND state IN ('active', 'error');
 
 ALTER TABLE postroom.jobs_job ADD COLUMN gave_way int NOT NULL DEFAULT 0; -- so often, over all tries
+
+-- Accounts that should have been brought up to date so long ago, or three of their intervals ago, of which that was not
+-- told yet. A copy is not stale while it grows: the first one takes hours. (Before, accounts_gone_stale told; it and
+-- its index stay for the previous release.)
+CREATE FUNCTION postroom.accounts_overdue(age interval, every interval, most int)
+RETURNS TABLE (tenant_id bigint, account_id bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT a.tenant_id, a.id
+      FROM accounts_account a
+     CROSS JOIN LATERAL (SELECT coalesce(a.poll_every, every)) AS p (interval)
+     CROSS JOIN LATERAL (SELECT now() - greatest(age, 3 * p.interval)) AS o (old)
+     WHERE a.state IN ('active', 'error') AND a.stale_at IS NULL
+       AND a.wanted_at < now() - age AND a.wanted_at < o.old
+       -- The previous release does not say when it wants the next success.
+       AND (a.last_sync_status = 'success' AND a.last_sync_at > o.old - p.interval) IS NOT TRUE
+       AND NOT (a.sync_started_at IS NOT NULL AND a.failing_since IS NULL
+                AND EXISTS (SELECT FROM events_event e
+                             WHERE e.tenant_id = a.tenant_id AND e.stream = a.id AND e.at > o.old
+                               AND e.seq = (SELECT h.seq FROM events_head h
+                                             WHERE h.tenant_id = a.tenant_id AND h.stream = a.id)))
+     LIMIT most
+$$;
 
 -- What waits for a worker: of each of the next tenants behind `turn`, in a circle, the job of these kinds that it would
 -- be given. An executor that has no worker free asks this every second, so it looks no further than a thousand jobs
@@ -46,6 +74,7 @@ LANGUAGE sql AS $$
     SELECT g.tenant_id, g.id, 'info', 'gave way to others' FROM gave g
 $$;
 
+CALL postroom.across_tenants('accounts_overdue(interval, interval, int)', 'accounts_account', 'events_head', 'events_event');
 CALL postroom.across_tenants('jobs_waiting(text[], bigint)', 'jobs_job');
 CALL postroom.across_tenants('jobs_gave_way(bigint[], bigint[], int[])', 'jobs_job', 'jobs_event');
 
