@@ -198,6 +198,50 @@ async def test_nobody_gives_way_where_another_executor_has_a_worker_free(db: Dat
     assert gate.displaced() == 0
 
 
+async def test_two_executors_do_not_both_make_room_for_one_job(db: Database) -> None:
+    gate, leave, told = Gate(), asyncio.Event(), asyncio.Event()
+
+    async def slow(attempt: Attempt) -> None:
+        try:
+            await gate.wait(attempt)
+        except asyncio.CancelledError:
+            told.set()
+            await leave.wait()
+            raise
+
+    long = Resumes(slow)
+    async with (
+        asyncio.timeout(LIMIT),
+        executing(db, workers=1, slice=NOW, waits=OFTEN, long=long, quick=quick),
+        executing(db, workers=1, slice=NOW, waits=OFTEN, long=long, quick=quick),
+    ):
+        longs = await want(db, Wish("test.long"), Wish("test.long"))
+        await running(db, longs)
+        (one,) = await want(db, Wish("test.quick"), tenant=TWO)
+        await told.wait()
+        for _ in range(100):  # the other looks a few times meanwhile
+            await running(db, longs)
+        leave.set()
+        await until_state(db, one, State.COMPLETED, TWO)
+        await running(db, longs)
+
+    assert gate.displaced() == 1
+
+
+async def test_the_worker_is_given_to_whom_it_was_freed_for(db: Database) -> None:
+    gate = Gate()
+    async with executing(db, workers=3, slice=NOW, waits=OFTEN, long=Resumes(gate.wait), quick=quick):
+        mine = await want(db, Wish("test.long"), Wish("test.long"))
+        await running(db, mine)
+        theirs = await want(db, Wish("test.long"), tenant=TWO)
+        await running(db, theirs, TWO)  # so that it is the turn of ONE
+        (one,) = await want(db, Wish("test.quick", priority=-1), tenant=TWO)
+        await until_state(db, one, State.COMPLETED, TWO)
+        await running(db, mine)
+
+    assert gate.displaced() == 1
+
+
 async def waiting(db: Database, turn: int = 0) -> list[tuple[TenantId, int]]:
     async with db.unbound() as conn:
         return [(one.tenant, one.job) for one in await queue.waiting(conn, ["test.a", "test.b"], turn)]

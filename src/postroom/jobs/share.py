@@ -16,6 +16,8 @@ from .model import JobId
 from .slices import Ran, Waiting, gives_way, over
 from .store import queue
 
+PROMISE = timedelta(seconds=5)  # so long whoever gives way may take to stop, before another does so too
+
 logger = structlog.get_logger()
 
 
@@ -36,12 +38,13 @@ class Share:
         try:
             async with self.db.unbound() as conn:
                 found = await queue.waiting(conn, self.kinds, turn)
+            self._seen = {other.job for other in found}
+            pair = gives_way(running(), [other for other in found if other.job in seen], self.slice)
+            if pair is None:
+                return None
+            async with self.db.transaction(pair[1].tenant) as conn:
+                is_first = await queue.promise(conn, pair[1], PROMISE)
         except DATABASE_AWAY as error:
             logger.warning("jobs.database_away", code=error.code)
             return None
-        now = running()
-        wait = seen - {one.job.id for one in now}  # one may have come free here meanwhile
-        pair = gives_way(now, [other for other in found if other.job in wait], self.slice)
-        # Whoever gives way may take a moment to stop: nobody else does so for the same one meanwhile.
-        self._seen = {other.job for other in found if pair is None or other != pair[1]}
-        return pair
+        return pair if is_first and any(one.job is pair[0].job for one in running()) else None

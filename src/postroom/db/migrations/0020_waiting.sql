@@ -6,7 +6,9 @@ ALTER TABLE postroom.accounts_account
 CREATE INDEX accounts_account_wanted ON postroom.accounts_account (wanted_at)
  WHERE stale_at IS NULL AND state IN ('active', 'error');
 
-ALTER TABLE postroom.jobs_job ADD COLUMN gave_way int NOT NULL DEFAULT 0; -- so often, over all tries
+ALTER TABLE postroom.jobs_job
+    ADD gave_way       int NOT NULL DEFAULT 0, -- so often, over all tries
+    ADD promised_until timestamptz;            -- somebody gives way to it, and nobody else has to meanwhile
 
 -- Accounts that should have been brought up to date so long ago, or three of their intervals ago, of which that was not
 -- told yet. A copy is not stale while it grows: the first one takes hours. (Before, accounts_gone_stale told; it and
@@ -31,8 +33,9 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- What waits for a worker: of each of the next tenants behind `turn`, in a circle, the job of these kinds that it would
--- be given. An executor that has no worker free asks this every second, so it looks no further than a thousand jobs
--- of a hundred tenants: those behind wait for a worker that comes free by itself.
+-- be given; without those to which somebody gives way already. An executor that has no worker free asks this every
+-- second, so it looks no further than a thousand jobs of a hundred tenants: those behind wait for a worker that comes
+-- free by itself.
 CREATE FUNCTION postroom.jobs_waiting(wanted text[], turn bigint)
 RETURNS TABLE (owner bigint, number bigint, urgency smallint)
 LANGUAGE plpgsql AS $$
@@ -52,6 +55,7 @@ BEGIN
              FROM (SELECT j.id, j.key, j.priority FROM jobs_job j
                     WHERE j.tenant_id = t.tenant_id AND j.state = 'pending' AND j.place = 0
                       AND j.kind = ANY(wanted)
+                      AND (j.promised_until IS NULL OR j.promised_until < clock_timestamp())
                     ORDER BY j.priority DESC, j.id LIMIT 1000) AS c
             WHERE c.key IS NULL
                OR NOT EXISTS (SELECT FROM jobs_job r WHERE r.tenant_id = t.tenant_id AND r.key = c.key
@@ -65,7 +69,7 @@ $$;
 CREATE FUNCTION postroom.jobs_gave_way(tenants bigint[], ids bigint[], fences int[]) RETURNS void
 LANGUAGE sql AS $$
     WITH gave AS (
-        UPDATE jobs_job j SET gave_way = j.gave_way + 1
+        UPDATE jobs_job j SET gave_way = j.gave_way + 1, promised_until = NULL
           FROM unnest(tenants, ids, fences) AS g (tenant_id, id, fence)
          WHERE j.tenant_id = g.tenant_id AND j.id = g.id AND j.attempts = g.fence AND j.state = 'pending'
         RETURNING j.tenant_id, j.id

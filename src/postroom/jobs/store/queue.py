@@ -34,6 +34,22 @@ async def waiting(conn: Connection, kinds: Sequence[str], turn: int) -> list[Wai
     return [Waiting(TenantId(row["owner"]), JobId(row["number"]), row["urgency"]) for row in rows]
 
 
+PROMISE = """
+    UPDATE jobs_job SET promised_until = clock_timestamp() + $3::interval
+     WHERE tenant_id = $1 AND id = $2 AND state = 'pending'
+       AND (promised_until IS NULL OR promised_until < clock_timestamp())
+    RETURNING id
+"""
+
+
+async def promise(conn: Connection, other: Waiting, lasting: timedelta) -> bool:
+    """Nobody else gives way to this job for so long. False: somebody does already, or it waits no more.
+
+    The transaction is bound to its tenant.
+    """
+    return await conn.fetchval(PROMISE, other.tenant, other.job, lasting) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """What a try of a job came to."""
