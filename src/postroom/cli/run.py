@@ -37,7 +37,7 @@ from postroom.settings import Settings
 T = TypeVar("T")
 
 COLLECT = 20_000, 20, 50
-"""When cycles are looked for. Hardly anything here refers to itself, and looking took a tenth of a sync's time."""
+"""When cycles are looked for. Hardly anything here refers to itself; looking took a tenth of a sync."""
 JOURNAL = 16 << 20
 """Bytes that PostgreSQL's journal grows by."""
 
