@@ -14,9 +14,9 @@ from postroom.jobs.attempt import Attempt
 from postroom.jobs.model import State, Wish
 from postroom.jobs.run import Executor
 
-JOBS = 20  # the migration that this executor knows
+JOBS = 21  # the migration that this executor knows
 KNOWN = [one for one in migrations() if one.number <= JOBS]
-NEXT = [  # each table by itself: who locks two that are in use may meet who has them the other way round
+NEXT = [  # each locks one table: an executor that works has both, in either order
     Migration(
         9998,
         "of_the_next_release",
@@ -25,7 +25,7 @@ NEXT = [  # each table by itself: who locks two that are in use may meet who has
         CREATE INDEX jobs_job_colour ON postroom.jobs_job (tenant_id, colour);
         """,
     ),
-    Migration(9999, "its_events", "ALTER TABLE postroom.jobs_event ADD COLUMN colour text"),
+    Migration(9999, "and_more_of_it", "ALTER TABLE postroom.jobs_event ADD COLUMN colour text"),
 ]
 
 

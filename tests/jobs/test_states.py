@@ -34,7 +34,7 @@ from postroom.jobs.model import (
     Wish,
 )
 from postroom.jobs.rules import CRASHED, LOST
-from postroom.jobs.store import queue
+from postroom.jobs.store import queue, running
 from postroom.jobs.store.queue import End
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ class Known:
     attempts: int = 0
     failures: int = 0
     is_cancelled: bool = False
+    is_joined: bool = False
     holder: str | None = None
     processed: int = 0
     total: int | None = None
@@ -232,6 +233,43 @@ class Jobs(RuleBasedStateMachine):
                 totals = [total for total in (one.total, steps[1]) if total is not None]
                 one.total = max(totals, default=None)
 
+    @rule(pick=NUMBERS, steps=st.tuples(st.integers(0, 9), st.integers(0, 1)))
+    def count(self, pick: int, steps: tuple[int, int]) -> None:
+        if job := self._any_try(pick):
+            more = dict(zip(("processed", "items_found"), steps, strict=True))
+            if self._writes(job, lambda conn: running.count(conn, job, {"a": 1}, **more)):
+                one = self.known[job.id]
+                one.processed, one.found = one.processed + steps[0], one.found + steps[1]
+
+    @rule(wanted=WANTED)
+    def join(self, wanted: Wanted) -> None:
+        tenant, wish = wanted.tenant, wanted.wish()
+        same = [
+            one
+            for one in self.known.values()
+            if one.state is State.RUNNING and not one.is_cancelled and (one.is_joined or not one.is_kept)
+            if one.key and one.dedupe and (*one.named, one.dedupe) == (tenant, wish.key, wish.dedupe)
+        ]
+        found = self._run(self._bound(tenant, lambda conn: running.join(conn, tenant, wish)))
+        assert (found and found.id) == (same[0].id if same else None)
+        for one in same:
+            one.is_joined = one.is_kept = True
+            one.priority = max(one.priority, wish.priority)
+
+    @rule(tenant=TENANTS, kind=st.sampled_from(KINDS))
+    def call_off(self, tenant: TenantId, kind: str) -> None:
+        account = ACCOUNTS[tenant]
+        self._run(self._bound(tenant, lambda conn: running.call_off(conn, tenant, account, "k", kind)))
+        for one in list(self.known.values()):
+            if (*one.named, one.kind) != (tenant, "k", kind):
+                continue
+            if one.state is State.RUNNING:
+                one.is_cancelled = True
+            elif one.state is State.PENDING and one.is_kept:
+                one.state = State.CANCELLED
+            elif one.state is State.PENDING:
+                self._forget(one)
+
     @rule(pick=NUMBERS)
     def say(self, pick: int) -> None:
         job = self._any_try(pick)
@@ -287,8 +325,9 @@ class Jobs(RuleBasedStateMachine):
         again = sorted((one for one in lost if one not in last), key=lambda one: one.id)
         assert self._run(self._unbound(lambda conn: queue.reap(conn, [holder]))) == len(again)
         for one in again:
-            one.failures += not one.is_cancelled
+            one.failures += not one.is_cancelled and not one.is_joined
             one.events += not one.is_cancelled
+            one.is_joined = False
             if one.is_cancelled:
                 self._over(one, State.CANCELLED)
             else:
@@ -309,7 +348,9 @@ class Jobs(RuleBasedStateMachine):
 
     @rule(tenant=TENANTS)
     def forget(self, tenant: TenantId) -> None:
-        self._run(self._bound(tenant, lambda conn: store.forget(conn, tenant, ACCOUNTS[tenant])))
+        self._run(
+            self._bound(tenant, lambda conn: store.forget(conn, tenant, ACCOUNTS[tenant], "test.remove"))
+        )
         for one in list(self.known.values()):
             if one.named == (tenant, "k") and one.state is not State.RUNNING:
                 self._forget(one)
@@ -357,17 +398,18 @@ class Jobs(RuleBasedStateMachine):
     def _ended(self, ends: Sequence[End]) -> None:
         for end in sorted(ends, key=lambda end: end.job.id):
             one = self.known[end.job.id]
-            one.failures += end.counts
-            one.events += end.error is not None or (end.gave_way and not one.is_cancelled)
+            joined, one.is_joined = one.is_joined, False
+            one.failures += end.counts and not joined
+            one.events += (end.error is not None or end.gave_way) and not one.is_cancelled
             one.gave_way += end.gave_way and not one.is_cancelled
-            if end.state is not State.PENDING:
-                self._over(one, end.state)
-                if not end.kept:
-                    self._forget(one)
-            elif one.is_cancelled:
+            if one.is_cancelled and end.state is not State.COMPLETED:
                 self._over(one, State.CANCELLED)
-            else:
+            elif end.state is State.PENDING or (joined and not one.is_cancelled):
                 self._waits(one, is_later=end.run_at is not None and end.run_at > datetime.now(UTC))
+            else:
+                self._over(one, end.state)
+            if end.state is not State.PENDING and not end.kept and not joined:
+                self._forget(one)
 
     def _over(self, one: Known, state: State) -> None:
         one.state, one.holder = state, None

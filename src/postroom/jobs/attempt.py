@@ -9,7 +9,7 @@ from postroom.db.pool import Connection, Database
 
 from . import store
 from .model import Job, JobLost, Level, Progress, State
-from .store import queue
+from .store import queue, running
 from .store.queue import End
 
 SAY_EVERY = 0.2  # seconds between two reports of how far it is
@@ -21,6 +21,7 @@ class Attempt:
     def __init__(self, db: Database, job: Job) -> None:
         self.db, self.job = db, job
         self._now = job.progress
+        self.tally = job.tally  # what all tries have stored, by name
         self._changed = asyncio.Event()
 
     async def fence(self, conn: Connection) -> None:
@@ -34,10 +35,21 @@ class Attempt:
         self._now = Progress(processed, total_estimate, items_found)
         self._changed.set()
 
+    async def count(
+        self, conn: Connection, tally: Mapping[str, int], *, processed: int = 0, items_found: int = 0
+    ) -> None:
+        """Count what this transaction stores: both, or neither. Raises `JobLost`.
+
+        `tally` says more by names of the handler's own. Let the transaction end soon: it holds the job's row.
+        """
+        if tally:
+            given = {"processed": processed, "items_found": items_found}
+            self.tally = await running.count(conn, self.job, tally, **given)
+
     @property
     def has_found(self) -> bool:
         """Whether there is something to tell of it."""
-        return self._now.items_found > 0 or self.job.progress.items_found > 0
+        return self._now.items_found > 0 or self.job.progress.items_found > 0 or any(self.tally.values())
 
     async def complete(self, conn: Connection, result: Mapping[str, Any] | None = None) -> None:
         """End the job in the transaction that writes what it is for: both, or neither. Raises `JobLost`.

@@ -117,6 +117,7 @@ class Job:
     is_kept: bool
     gave_way: int  # so often, to let others have their turn
     progress: Progress
+    tally: Mapping[str, int]  # what its tries have stored, by name
     error: Reason | None
     result: Mapping[str, Any] | None
     created_at: datetime

@@ -36,6 +36,7 @@ from postroom.events import log
 from postroom.events.model import TENANT, Event
 from postroom.ids import TenantId
 
+from . import store
 from .attempt import SAY_EVERY, Attempt, Handler, Resumes
 from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
@@ -257,7 +258,9 @@ class Executor:
         job, error = end.job, end.error or CRASHED
         event = Event("jobs.failed", {"job": str(job.public_id), "kind": job.kind, "code": error.code})
         async with self.db.transaction(job.tenant_id) as conn:
-            if await queue.finish(conn, [end]):
+            done = await queue.finish(conn, [end])
+            # One that was joined waits again, and one that was to stop is cancelled.
+            if done and (await store.get_by_id(conn, job.tenant_id, job.id)).state is State.FAILED:
                 await log.append(conn, job.tenant_id, TENANT, [event])
 
     async def _run(self, one: Running) -> None:

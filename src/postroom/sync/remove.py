@@ -44,7 +44,7 @@ async def remove_account(db: Database, account: Account) -> None:
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await blobs.release(conn, tenant, await store.forget(conn, tenant, account.id))
-            await jobs.forget(conn, tenant, account.id)
+            await jobs.forget(conn, tenant, account.id, REMOVE)
             await accounts.remove(conn, tenant, account.id)
             await log.append(
                 conn, tenant, TENANT, [Event("accounts.removed", {"account": str(account.public_id)})]

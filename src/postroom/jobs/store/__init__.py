@@ -35,7 +35,7 @@ BEHIND = 2  # the `place` of what waits for its key
 COLUMNS = """
     id, public_id, tenant_id, kind, account_id, key, args, priority, tries, limit_seconds, state, run_at,
     place, attempts, failures, holder, cancel_requested, is_kept, gave_way, processed, total_estimate,
-    items_found, error_code, error_reason, result, created_at, started_at, finished_at
+    items_found, tally, error_code, error_reason, result, created_at, started_at, finished_at
 """
 # A row that an upsert has changed, and not made, was locked by this transaction.
 ENQUEUE = """
@@ -196,7 +196,7 @@ async def fence(conn: Connection, job: Job) -> None:
     Until the transaction ends, nobody else can take the job.
     """
     if await conn.fetchrow(FENCE, job.tenant_id, job.id, job.attempts) is None:
-        raise _lost(job)
+        raise lost(job)
 
 
 PROGRESS = """
@@ -212,7 +212,7 @@ async def progress(conn: Connection, job: Job, now: Progress) -> None:
     """Say how far a job is; nothing of it ever gets smaller. Raises `JobLost`."""
     given = (now.processed, now.total_estimate, now.items_found)
     if await conn.fetchval(PROGRESS, job.tenant_id, job.id, job.attempts, *given) is None:
-        raise _lost(job)
+        raise lost(job)
     hint(conn, CHANGED, str(job.id))
 
 
@@ -240,7 +240,7 @@ async def say(
     given = (job.attempts, level, message, dict(data or {}))
     number: int | None = await conn.fetchval(SAY, job.tenant_id, job.id, *given)
     if number is None:
-        raise _lost(job)
+        raise lost(job)
     hint(conn, CHANGED, str(job.id))
     return number
 
@@ -259,15 +259,20 @@ async def events(
     return [JobEvent(row["id"], row["at"], Level(row["level"]), row["message"], row["data"]) for row in rows]
 
 
-FORGET = "DELETE FROM jobs_job WHERE tenant_id = $1 AND account_id = $2 AND state <> 'running'"
+FORGET = """
+    DELETE FROM jobs_job
+     WHERE tenant_id = $1 AND account_id = $2 AND state <> 'running' AND NOT (kind = $3 AND is_kept)
+"""
 
 
-async def forget(conn: Connection, tenant: TenantId, account: AccountId) -> None:
-    """The account is going; a job that removes it stays to its own end."""
-    await conn.execute(FORGET, tenant, account)
+async def forget(conn: Connection, tenant: TenantId, account: AccountId, removing: str) -> None:
+    """The account is going. What runs stays to its own end, and so does a job of the kind `removing` that
+    somebody may follow.
+    """
+    await conn.execute(FORGET, tenant, account, removing)
 
 
-def _lost(job: Job) -> JobLost:
+def lost(job: Job) -> JobLost:
     return JobLost("This try is over: another executor has taken the job.", job=str(job.public_id))
 
 
@@ -300,6 +305,7 @@ def job_of(row: Record) -> Job:
         is_kept=row["is_kept"],
         gave_way=row["gave_way"],
         progress=Progress(row["processed"], row["total_estimate"], row["items_found"]),
+        tally=row["tally"],
         error=None if error is None else Reason(error, row["error_reason"]),
         result=row["result"],
         created_at=row["created_at"],

@@ -9,7 +9,7 @@ from asyncpg import Connection
 from postroom.ids import TenantId
 from postroom.jobs.model import Job, JobId
 
-from . import job_of
+from . import COLUMNS, job_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ async def publish(
     return [Address(TenantId(row["owner"]), JobId(row["number"])) for row in rows]
 
 
-TAKE = "SELECT * FROM jobs_take($1, $2, $3, $4, $5)"
+TAKE = f"SELECT {COLUMNS} FROM jobs_take($1, $2, $3, $4, $5)"  # noqa: S608
 
 
 async def take(
