@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from servers.tenants import ANNS, ONE
@@ -11,6 +12,7 @@ from postroom.accounts.model import Account, AccountState
 from postroom.db.pool import Database
 from postroom.events import log
 from postroom.events.model import stream_of
+from postroom.sync import halt
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -29,7 +31,8 @@ async def told(db: Database) -> list[str]:
 
 async def test_a_pause_and_its_end_are_told_once_each(db: Database) -> None:
     account = await anns(db)
-    for act in (change.resume, change.pause, change.pause, change.resume, change.resume):
+    pause = partial(change.pause, stop=halt.stop)
+    for act in (change.resume, pause, pause, change.resume, change.resume):
         async with db.transaction(ONE) as conn:
             await act(conn, account)
 
@@ -42,7 +45,7 @@ async def test_two_who_pause_at_once_are_told_as_one(db: Database) -> None:
 
     async def pause() -> None:
         async with db.transaction(ONE) as conn:
-            await change.pause(conn, account)
+            await change.pause(conn, account, halt.stop)
 
     await asyncio.gather(*(pause() for _ in range(5)))
 

@@ -19,6 +19,7 @@ from postroom.lab.server import LabServer, serve
 from postroom.net.egress import Egress
 from postroom.providers.model import NotTrusted, UnknownHost, WrongPassword
 from postroom.providers.registry import Registry
+from postroom.sync.halt import begin_anew
 from postroom.vault.model import Damaged
 from postroom.vault.seal import Key, Vault
 
@@ -33,7 +34,7 @@ def wish(server: LabServer) -> Wish:
 
 
 async def connected(db: Database, wanted: Wish) -> Connected:
-    return await connect(db, VAULT, PROVIDERS, ONE, wanted)
+    return await connect(db, VAULT, PROVIDERS, ONE, wanted, begin_anew)
 
 
 async def test_a_mailbox_is_connected_with_an_estimate_and_an_event(db: Database) -> None:

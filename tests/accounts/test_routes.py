@@ -121,12 +121,26 @@ async def test_a_sync_is_in_progress_while_somebody_holds_its_lease(
         await store.mark_sync_started(conn, ONE, ANNS)
     async with leases.holding(db, ONE, f"sync.account:{ANNS}"):
         during = (await api.get(ann)).json()
-        refused = await api.delete(ann)
     after = (await api.get(ann)).json()
 
     assert (during["is_syncing"], during["last_sync_status"]) == (True, "in_progress")
     assert (after["is_syncing"], after["last_sync_status"]) == (False, None)
-    assert refused.status_code == 503
+
+
+async def test_what_cannot_be_removed_at_once_is_removed_by_a_job_that_can_be_followed(
+    api: Client, ann: str, db: Database
+) -> None:
+    async with leases.holding(db, ONE, f"sync.account:{ANNS}"):
+        promised = await api.delete(ann)
+        meanwhile = (await api.get(ann)).json()
+        again = await api.delete(ann)
+
+    assert promised.status_code == again.status_code == 202
+    assert (promised.json()["kind"], promised.json()["state"]) == ("sync.remove", "pending")
+    assert promised.headers["Location"] == again.headers["Location"]
+    assert (await api.get(promised.headers["Location"])).json()["id"] == promised.json()["id"]
+    assert meanwhile["state"] == "paused"
+    assert "sync.account:" not in promised.text + str(meanwhile)
 
 
 async def test_an_account_is_paused_and_resumed(api: Client, ann: str, db: Database) -> None:

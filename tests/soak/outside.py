@@ -32,6 +32,7 @@ from postroom.lab.server import serve
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
+from postroom.sync.halt import begin_anew
 from postroom.sync.perform import Means, perform
 from postroom.sync.run import Manner
 from postroom.vault import keys as vault_keys
@@ -168,7 +169,7 @@ async def _connected(stack: AsyncExitStack, means: Means, side: Side, number: in
     line = await stack.enter_async_context(proxy(side.host, side.port))
     where = {"host": line.host, "port": line.port, "security": "plain"}
     wish = Wish(f"box{number}@history.example", side.password, "imap", where, side.user, None, Scope())
-    made = await connect(means.db, means.vault, means.providers, ONE, wish)
+    made = await connect(means.db, means.vault, means.providers, ONE, wish, begin_anew)
     return Outside(side, await world_of(side), means, made.account, line)
 
 

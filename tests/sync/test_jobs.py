@@ -1,39 +1,32 @@
 """Syncs as jobs: asked for or due, with progress, cancelled, cut off and gone on with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from servers.dovecot import Dovecot
-from servers.mailbox import other_client
 from servers.tenants import ONE, TWO
 from sync.lab import assert_nothing_wrong
 from sync.lab import connected as at_lab
 from sync.mailboxes import connected, copied, means
+from sync.working import EVERY, all_jobs, filled, is_over, running, until, until_jobs, wanted
 
 from postroom.accounts import change
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.model import AccountState, NoSuchAccount
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.executor.handlers import Work, handlers
-from postroom.executor.run import executing
-from postroom.ids import TenantId
 from postroom.jobs import store
 from postroom.jobs.attempt import Attempt
-from postroom.jobs.model import Enqueued, Job, State, Wish
+from postroom.jobs.model import State, Wish
 from postroom.jobs.run import Executor
 from postroom.lab.server import serve
-from postroom.sync.jobs import IsPaused, request
+from postroom.sync import halt
+from postroom.sync.model import IsPaused
 from postroom.sync.remove import remove_account
-from postroom.sync.run import Manner
 
 pytestmark = pytest.mark.usefixtures("tenants", "others")
-
-EVERY = timedelta(minutes=15)
 
 
 @pytest.fixture
@@ -42,58 +35,6 @@ async def others(db: Database) -> None:
     for tenant in (ONE, TWO):
         async with db.transaction(tenant) as conn:
             await conn.execute("UPDATE accounts_account SET state = 'paused'")
-
-
-@asynccontextmanager
-async def running(
-    db: Database, *, polls: bool = False, pause: timedelta = timedelta(0)
-) -> AsyncIterator[None]:
-    manner = Manner(grace=timedelta(0), pause=pause)
-    work = Work(replace(means(db), manner=manner), EVERY)
-    async with (
-        open_hints(db) as hints,
-        executing(work, hints, workers=3, patience=timedelta(0), polls=polls),
-    ):
-        yield
-
-
-async def wanted(db: Database, account: Account) -> Enqueued:
-    async with db.transaction(ONE) as conn:
-        return await request(conn, await accounts.get_by_id(conn, ONE, account.id))
-
-
-async def until(db: Database, one: Enqueued, is_so: Callable[[Job], bool], tenant: TenantId = ONE) -> Job:
-    async with asyncio.timeout(60):
-        while True:
-            async with db.transaction(tenant) as conn:
-                found = await store.get_by_id(conn, tenant, one.id)
-            if is_so(found):
-                return found
-            await asyncio.sleep(0.01)
-
-
-def is_over(job: Job) -> bool:
-    return job.finished_at is not None
-
-
-async def filled(db: Database, dovecot: Dovecot, messages: int) -> Account:
-    user = dovecot.user("jobs")
-    with other_client(dovecot, user) as client:
-        for number in range(messages):
-            client.append("INBOX", b"Subject: mail %d\r\n\r\nhello %d" % (number, number))
-    return await connected(db, dovecot, user)
-
-
-async def until_jobs(db: Database, is_so: Callable[[list[Job]], bool]) -> list[Job]:
-    async with asyncio.timeout(60):
-        while not is_so(found := await all_jobs(db)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return found
-
-
-async def all_jobs(db: Database) -> list[Job]:
-    async with db.transaction(ONE) as conn:
-        return await store.page(conn, ONE, limit=100)
 
 
 async def test_a_sync_that_is_asked_for_is_a_job_with_counters_and_a_result(
@@ -235,13 +176,12 @@ async def test_a_sync_that_waits_when_its_account_is_paused_copies_nothing(
     account = await filled(db, dovecot, 3)
     one = await wanted(db, account)
     async with db.transaction(ONE) as conn:
-        await change.pause(conn, account)
+        await change.pause(conn, account, halt.stop)
 
     async with running(db):
         job = await until(db, one, is_over)
 
-    assert job.error is not None
-    assert (job.state, job.error.code) == (State.FAILED, IsPaused.code)
+    assert (job.state, job.error, job.attempts) == (State.CANCELLED, None, 0)
     assert await copied(db, account) == {}
 
 
@@ -252,7 +192,7 @@ async def test_a_removal_that_was_cut_off_is_finished_by_a_job(
     with monkeypatch.context() as patch:
         patch.setattr("postroom.sync.remove.store.forget", refused)
         with pytest.raises(RuntimeError):
-            await remove_account(db, account)
+            await halt.remove(db, account)
     (job,) = await all_jobs(db)
     assert job.kind == "sync.remove"
     async with db.transaction(ONE) as conn:

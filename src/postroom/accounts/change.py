@@ -1,6 +1,8 @@
 """Pause and resume an account, or poll it at another interval; what really changed is told once."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeAlias
 
 from postroom.accounts import store
 from postroom.accounts.model import Account, AccountState
@@ -8,10 +10,17 @@ from postroom.db.pool import Connection
 from postroom.events import log
 from postroom.events.model import Event, stream_of
 
+Then: TypeAlias = Callable[[Connection, Account], Awaitable[None]]
+"""What a room above does in the transaction that changes an account."""
 
-async def pause(conn: Connection, account: Account) -> None:
-    """No syncs until it is resumed. Raises `NoSuchAccount`, as do all of these."""
+
+async def pause(conn: Connection, account: Account, stop: Then) -> None:
+    """No syncs until it is resumed; `stop` ends what runs.
+
+    Raises `NoSuchAccount`, as do all of these.
+    """
     account = await store.lock(conn, account.tenant_id, account.id)
+    await stop(conn, account)
     if account.state is not AccountState.PAUSED:
         await store.set_state(conn, account.tenant_id, account.id, AccountState.PAUSED)
         await tell(conn, account, "accounts.paused")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from postroom.accounts import credentials, store
-from postroom.accounts.change import tell
+from postroom.accounts.change import Then, tell
 from postroom.accounts.guess import guess, normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.scope import wants
@@ -68,9 +68,15 @@ class Connected:
 
 
 async def connect(
-    db: Database, vault: Vault, providers: Mapping[str, Provider], tenant: TenantId, wish: Wish
+    db: Database,
+    vault: Vault,
+    providers: Mapping[str, Provider],
+    tenant: TenantId,
+    wish: Wish,
+    begin_anew: Then,
 ) -> Connected:
-    """Connect a mailbox, or one whose last sync failed once more: then its password and settings change.
+    """Connect a mailbox, or one whose last sync failed once more: then its password and settings change, and
+    `begin_anew` sees to it that it is synced with these and not with those before.
 
     Raises `AlreadyConnected`, `BadAddress`, `NoServerFound`, and what the provider raises; nothing is stored.
     """
@@ -84,7 +90,7 @@ async def connect(
         if known is None:
             account = await _add(conn, vault, tenant, address, wish, found)
         else:
-            account = await _mend(conn, vault, known, wish, found)
+            account = await _mend(conn, vault, known, wish, found, begin_anew)
         await tell(conn, account, "accounts.connected" if known is None else "accounts.changed")
         if known is not None and known.needs_owner:
             await tell(conn, account, "accounts.recovered")
@@ -146,11 +152,17 @@ async def _add(
     return account
 
 
-async def _mend(conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found) -> Account:
+async def _mend(
+    conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found, begin_anew: Then
+) -> Account:
     """What is copied, and how often, stays as it was chosen."""
+    if (await store.lock(conn, known.tenant_id, known.id)).state is AccountState.PAUSED:
+        raise _connected_already(known.address)  # paused or being removed, while we asked the server
     sealed = credentials.seal(vault, known.tenant_id, known.public_id, wish.secret) if wish.secret else None
     await store.set_credentials(conn, known.tenant_id, known.id, found.settings, sealed)
-    return await store.get_by_id(conn, known.tenant_id, known.id)
+    account = await store.get_by_id(conn, known.tenant_id, known.id)
+    await begin_anew(conn, account)
+    return account
 
 
 def _connected_already(address: str) -> AlreadyConnected:

@@ -50,6 +50,7 @@ class Account:
     compared_at: datetime | None  # when every message and flag was last compared
     created_at: datetime
     stale_at: datetime | None = None  # when that was told; None: its copy is as new as it should be
+    credentials_version: int = 1  # grows with each change of them
     needs_owner: bool = False  # it did, and no sync has succeeded since
 
 

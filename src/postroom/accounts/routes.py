@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
 from postroom.accounts import change, store
+from postroom.accounts.change import Then
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.status import SyncStatus, status
@@ -19,6 +20,8 @@ from postroom.errors import TryLater
 from postroom.http.asked import Text
 from postroom.http.deps import Admin, AtDoor, Reader, Tx
 from postroom.ids import AccountId, TenantId
+from postroom.jobs.answers import JobOut, job_out
+from postroom.jobs.model import Job
 from postroom.providers.imap.settings import from_url
 from postroom.providers.model import Provider
 from postroom.vault.seal import Vault
@@ -41,7 +44,9 @@ class Desk:
     vault: Vault
     providers: Mapping[str, Provider]
     interval: timedelta  # between polls, for accounts without their own
-    remove: Callable[[Database, Account], Awaitable[None]]
+    stop: Then  # what copies an account
+    begin_anew: Then  # with other credentials
+    remove: Callable[[Database, Account], Awaitable[Job | None]]
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
 
 
@@ -158,7 +163,9 @@ async def connect_account(
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            connected = await connect(door.database, desk.vault, desk.providers, caller.tenant, wish)
+            connected = await connect(
+                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew
+            )
     except TimeoutError as error:
         raise TooSlow("The mail server takes too long to answer.") from error
     account = connected.account
@@ -179,19 +186,30 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
     """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
     found = await store.get(conn, caller.tenant, id)
-    if wanted.paused is not None:
-        await (change.pause if wanted.paused else change.resume)(conn, found)
+    if wanted.paused:
+        await change.pause(conn, found, desk.stop)
+    elif wanted.paused is not None:
+        await change.resume(conn, found)
     if "poll_every_minutes" in wanted.model_fields_set:
         await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
     return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
-@router.delete("/{id}", status_code=204)
-async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) -> None:
+@router.delete(
+    "/{id}",
+    status_code=204,
+    responses={202: {"model": JobOut, "description": "Something is at work on it; this job removes it."}},
+)
+async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) -> Response:
     """Forget a mailbox and everything copied from it. The mailbox itself is not touched."""
     async with door.database.transaction(caller.tenant) as conn:
         found = await store.get(conn, caller.tenant, id)
-    await desk.remove(door.database, found)
+    job = await desk.remove(door.database, found)
+    if job is None:
+        return Response(status_code=204)
+    place = {"Location": f"/v1/jobs/{job.public_id}"}
+    told = job_out(job, found.public_id).model_dump_json()
+    return Response(told, 202, place, "application/json")
 
 
 def _every(minutes: float | None) -> timedelta | None:

@@ -13,7 +13,7 @@ from postroom.ids import AccountId, TenantId
 COLUMNS = """
     tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
     sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
-    compared_at, stale_at, created_at
+    compared_at, stale_at, credentials_version, created_at
 """
 
 ADD = f"""
@@ -111,7 +111,8 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 
 SET_CREDENTIALS = """
     UPDATE accounts_account
-       SET settings = $3, secret = $4, state = 'active', reason = NULL, failures = 0, failing_since = NULL,
+       SET settings = $3, secret = $4, credentials_version = credentials_version + 1, state = 'active',
+           reason = NULL, failures = 0, failing_since = NULL,
            next_sync_at = now(), wanted_at = now(), logins = 0, login_after = NULL,
            last_sync_error = last_sync_error - 'needs_owner'
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -248,6 +249,14 @@ async def put_off_sync(conn: Connection, tenant: TenantId, account: AccountId, u
     _found(await conn.fetchrow(PUT_OFF, tenant, account, until))
 
 
+STOPPED = "UPDATE accounts_account SET sync_started_at = NULL WHERE tenant_id = $1 AND id = $2"
+
+
+async def mark_sync_stopped(conn: Connection, tenant: TenantId, account: AccountId) -> None:
+    """None runs any more, and what came of it says nothing of the account."""
+    await conn.execute(STOPPED, tenant, account)
+
+
 BEGIN_LOGIN = """
     UPDATE accounts_account
        SET logins = logins + 1, login_after = CASE WHEN logins >= $4 THEN now() + $3::interval END
@@ -271,13 +280,13 @@ async def begin_login(
 END_LOGIN = """
     UPDATE accounts_account SET logins = CASE WHEN $3::interval IS NULL THEN 0 ELSE logins END,
            login_after = now() + $3::interval
-     WHERE tenant_id = $1 AND id = $2
+     WHERE tenant_id = $1 AND id = $2 AND credentials_version = $4
 """
 
 
-async def end_login(conn: Connection, tenant: TenantId, account: AccountId, pause: timedelta | None) -> None:
-    """It ended well, or the next one has to wait for `pause`."""
-    await conn.execute(END_LOGIN, tenant, account, pause)
+async def end_login(conn: Connection, account: Account, pause: timedelta | None) -> None:
+    """It ended well, or the next one with the same credentials has to wait for `pause`."""
+    await conn.execute(END_LOGIN, account.tenant_id, account.id, pause, account.credentials_version)
 
 
 COMPARED = """

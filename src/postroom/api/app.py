@@ -33,8 +33,8 @@ from postroom.people.routes import router as people
 from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
+from postroom.sync import halt
 from postroom.sync.model import key
-from postroom.sync.remove import remove_account
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
@@ -68,7 +68,9 @@ def create_app(
     app.state.door = Door(database, partial(keys.find, database), Cursors(vault), Streams())
     app.state.jobs = jobs.Desk(following, _account, account_store.public_ids)
     app.state.gauges = Gauges()
-    app.state.desk = Desk(vault, providers, settings.sync_interval, remove_account, _is_syncing)
+    app.state.desk = Desk(
+        vault, providers, settings.sync_interval, halt.stop, halt.begin_anew, halt.remove, _is_syncing
+    )
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)

@@ -24,6 +24,7 @@ from postroom.providers.imap.settings import from_url
 from postroom.providers.known import LoginRule, by_address
 from postroom.providers.model import Estimate
 from postroom.settings import Settings
+from postroom.sync.halt import begin_anew
 
 app = command()
 
@@ -98,7 +99,9 @@ def main(
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with opened(settings) as house:
-        return await connect_account(house.database, house.vault, house.providers, house.tenant, wish)
+        return await connect_account(
+            house.database, house.vault, house.providers, house.tenant, wish, begin_anew
+        )
 
 
 def _server(address: str, server: str | None, starttls: Starttls) -> Mapping[str, Any] | None:

@@ -18,6 +18,7 @@ from postroom.cli.installation import Installation
 from postroom.errors import Conflict
 from postroom.lab.server import LabServer, serve
 from postroom.providers.imap.settings import from_url
+from postroom.sync.halt import begin_anew
 
 ADDRESS = "demo@postroom.example"
 MESSAGES = 1000
@@ -86,5 +87,5 @@ async def _connected(house: Installation, server: LabServer) -> Account:
             await accounts.set_credentials(conn, house.tenant, known.id, settings, sealed)
             return await accounts.get_by_id(conn, house.tenant, known.id)
     wish = Wish(ADDRESS, server.password, settings=settings, poll_every=POLL_EVERY)
-    made = await connect(house.database, house.vault, house.providers, house.tenant, wish)
+    made = await connect(house.database, house.vault, house.providers, house.tenant, wish, begin_anew)
     return made.account

@@ -15,6 +15,7 @@ from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.sync import described, is_complete, report, stored, sync_accounts
 from postroom.settings import Settings
+from postroom.sync.halt import begin_anew
 from postroom.sync.perform import Outcome
 
 app = command()
@@ -71,7 +72,7 @@ async def _account(house: Installation, source: Path, address: str) -> Account:
             raise AlreadyConnected(f"There is an account {address} already; name this one with --as ADDRESS.")
         return known
     wish = Wish(address, "", KIND, settings)
-    made = await connect(house.database, house.vault, house.providers, house.tenant, wish)
+    made = await connect(house.database, house.vault, house.providers, house.tenant, wish, begin_anew)
     async with house.database.transaction(house.tenant) as conn:
         # Files that do not change by themselves need no polling.
         await accounts.set_state(conn, house.tenant, made.account.id, AccountState.PAUSED, IMPORTED)

@@ -2,7 +2,7 @@
 
 sync.account   bring one account up to date; asked for by its owner, or by the schedule. One that the schedule
                asked for leaves no row where it finds nothing: the account's own columns tell how it went
-sync.remove    finish the removal of an account that was cut off
+sync.remove    remove an account: where something was at work on it for long, or its removal was cut off
 """
 
 import asyncio
@@ -17,26 +17,18 @@ from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.beside import beside
 from postroom.db.model import LeaseHeld
 from postroom.db.pool import Connection
-from postroom.errors import Conflict
 from postroom.jobs import store as jobs
 from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
 from postroom.jobs.model import Enqueued, Level, NotNow, Wish
 
 from .logins import TooSoon
-from .model import Counts, key
+from .model import ASKED, Counts, IsPaused, Outdated, Stored, key
 from .perform import Means, Outcome, perform
 from .remove import CUT_OFF, REMOVE, remove_account
 
 ACCOUNT = "sync.account"
 LIMIT = timedelta(hours=12)  # a first sync from a slow server takes hours; what it has stored stays
-ASKED = 10  # the priority of what somebody waits for
 BUSY = timedelta(seconds=0.5)
-
-
-class IsPaused(Conflict):
-    """A paused account is not synced: the pause is its owner's."""
-
-    code = "sync.account_paused"
 
 
 async def request(conn: Connection, account: Account, *, full: bool = False) -> Enqueued:
@@ -70,14 +62,13 @@ async def _sync(
 ) -> Mapping[str, Any]:
     account, counts = await _account(means, attempt), Counts()
     _not_paused(account)
-    try:
-        async with beside(_report(attempt, counts)):
-            full = bool(attempt.job.args.get("full"))
-            outcome = await perform(means, account, every=every, counts=counts, full=full)
-    except asyncio.CancelledError:
-        _tell(attempt, counts)  # the next try counts on from here
-        raise
+    async with beside(_report(attempt, counts)):
+        full = bool(attempt.job.args.get("full"))
+        tally = partial(_count, attempt)
+        outcome = await perform(means, account, every=every, counts=counts, full=full, tally=tally)
     _tell(attempt, counts, is_over=outcome.status == "success")
+    if isinstance(outcome.error, Outdated | IsPaused):  # whoever saw to that has asked this job to stop
+        raise NotNow(outcome.error.message, wait=timedelta())
     if outcome.status == "busy":
         raise NotNow("Another process syncs this account.", wait=BUSY)
     if isinstance(outcome.error, TooSoon) and attempt.job.is_kept:
@@ -88,7 +79,7 @@ async def _sync(
             await attempt.say(folder.message, level=Level.WARNING, folder=folder.path, code=folder.code)
     if outcome.error is not None:
         raise outcome.error
-    return _result(counts)
+    return _result(attempt, counts)
 
 
 def _not_paused(account: Account) -> None:
@@ -120,16 +111,16 @@ def _tell(attempt: Attempt, counts: Counts, *, is_over: bool = False) -> None:
     attempt.progress(processed=processed, total_estimate=total, items_found=before.items_found + found)
 
 
-def _result(counts: Counts) -> Mapping[str, Any]:
-    return {
-        "added": counts.added,
-        "moved": counts.moved,
-        "removed": counts.removed,
-        "flags_changed": counts.flags_changed,
-        "parked": counts.parked,
-        "bytes": counts.bytes,
-        "skipped": [asdict(folder) for folder in counts.skipped],
-    }
+async def _count(attempt: Attempt, conn: Connection, stored: Stored) -> None:
+    tally = {name: number for name, number in asdict(stored).items() if number}
+    await attempt.count(conn, tally, processed=stored.done, items_found=stored.found)
+
+
+def _result(attempt: Attempt, counts: Counts) -> Mapping[str, Any]:
+    """What all tries together have stored."""
+    stored = {**asdict(Stored()), **attempt.tally}
+    del stored["done"]
+    return {**stored, "skipped": [asdict(folder) for folder in counts.skipped]}
 
 
 async def _remove(means: Means, attempt: Attempt) -> None:

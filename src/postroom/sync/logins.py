@@ -43,12 +43,12 @@ async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIte
         raise  # nobody was logged in to
     except (Unreachable, ServerRefused, Incomplete, NeedsOwner):
         async with db.transaction(tenant) as conn:
-            await accounts.end_login(conn, tenant, account.id, pause)
+            await accounts.end_login(conn, account, pause)
         raise
     except asyncio.CancelledError:
         with suppress(PostroomError, TimeoutError):
             async with asyncio.timeout(WORD), db.transaction(tenant) as conn:
-                await accounts.end_login(conn, tenant, account.id, None)
+                await accounts.end_login(conn, account, None)
         raise
     async with db.transaction(tenant) as conn:
-        await accounts.end_login(conn, tenant, account.id, None)
+        await accounts.end_login(conn, account, None)

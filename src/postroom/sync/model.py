@@ -14,6 +14,7 @@ SUSPECT = "sync.suspect"  # one of those that were asked for when the connection
 BREAKS = "sync.breaks_connection"
 NOT_READABLE = "sync.not_readable"
 NOT_STORABLE = "sync.not_storable"
+ASKED = 10  # the priority of what somebody waits for
 FOLDER_PARKED = "sync.folder_parked"  # why a folder is skipped
 
 
@@ -109,6 +110,24 @@ class Skipped:
 
 
 @dataclass(slots=True)
+class Stored:
+    """What one transaction changes."""
+
+    done: int = 0  # messages stored, or parked
+    added: int = 0
+    moved: int = 0
+    removed: int = 0
+    flags_changed: int = 0
+    parked: int = 0
+    bytes: int = 0  # of what was added
+
+    @property
+    def found(self) -> int:
+        """Whatever is not as it was."""
+        return self.added + self.moved + self.removed + self.flags_changed + self.parked
+
+
+@dataclass(slots=True)
 class Counts:
     """What a sync has done so far; all of it only grows."""
 
@@ -124,11 +143,25 @@ class Counts:
     unplaced: int = 0  # messages that lie nowhere, and may yet be found
     skipped: list[Skipped] = field(default_factory=list)
 
+    def add(self, stored: Stored) -> None:
+        self.done += stored.done
+        self.added += stored.added
+        self.moved += stored.moved
+        self.removed += stored.removed
+        self.flags_changed += stored.flags_changed
+        self.parked += stored.parked
 
-class AlreadySyncing(errors.Conflict):
-    """Another process syncs this account now; its result will do."""
 
-    code = "sync.already_running"
+class IsPaused(errors.Conflict):
+    """A paused account is not synced: the pause is its owner's."""
+
+    code = "sync.account_paused"
+
+
+class Outdated(errors.TryLater):
+    """The account got other credentials meanwhile; what came of the old ones says nothing of it."""
+
+    code = "sync.outdated"
 
 
 def key(account: AccountId) -> str:

@@ -5,6 +5,8 @@ TryLater, Broken         error: polls go on, more slowly, never before the serve
 NeedsOwner               reauth_required: no polls until its owner has acted
 LeaseHeld, LeaseLost     untouched: another process is at it
 TooSoon                  untouched, and due when the server has been left alone for long enough
+paused meanwhile         a failure says nothing any more: untouched
+other credentials        whatever came of the old ones says nothing any more: untouched
 """
 
 import random
@@ -21,15 +23,17 @@ from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.model import LeaseHeld, LeaseLost
-from postroom.db.pool import Database
+from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
+from postroom.jobs.model import JobLost
 from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.seal import Vault
 
 from .logins import TooSoon
-from .model import Counts
+from .model import Counts, IsPaused, Outdated
 from .run import Manner, sync_account
 from .workshop import Workshop
+from .write import Tally, nobody
 
 A_MOMENT = timedelta(seconds=10)
 FULL_EVERY = timedelta(days=1)  # deltas are hints: this often everything is compared
@@ -62,7 +66,7 @@ class Outcome:
     """What became of one sync."""
 
     account: Account
-    status: Literal["success", "failed", "busy"]
+    status: Literal["success", "failed", "busy"]  # busy: of no account, for something else is at it, or was
     counts: Counts
     seconds: float
     error: PostroomError | None = field(default=None)
@@ -76,11 +80,12 @@ async def perform(
     counts: Counts | None = None,
     full: bool = False,
     grace: timedelta | None = None,
+    tally: Tally = nobody,
 ) -> Outcome:
     """Sync one account now. `every` is its poll interval where it has none of its own.
 
     `full` compares everything, as happens by itself once a day; `grace` is how long mail that lies nowhere
-    may have moved, where that is not as usual.
+    may have moved, where that is not as usual. `tally` counts what is stored, in the same transactions.
 
     Never raises for what is the account's, the server's or the network's trouble; those are outcomes.
     """
@@ -89,19 +94,21 @@ async def perform(
     error: PostroomError | None = None
     grace = means.manner.grace if grace is None else grace
     try:
-        opening = await means.mailbox(account)
         account = await _started(means.db, account)
+        opening = await means.mailbox(account)
         is_due = account.compared_at is None or datetime.now(UTC) - account.compared_at > FULL_EVERY
         manner = replace(means.manner, full=full or is_due, grace=grace)
-        await sync_account(means.db, account, opening, counts, means.workshop, manner)
-    except (LeaseHeld, LeaseLost) as other:
+        await sync_account(means.db, account, opening, counts, means.workshop, manner, tally)
+    except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
     seconds = monotonic() - began
     with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
         soon = grace + A_MOMENT if counts.unplaced else None
-        await _finished(means.db, account, account.poll_every or every, error, soon)
+        outdated = await _finished(means.db, account, account.poll_every or every, error, soon)
+        if outdated is not None:
+            return Outcome(account, "busy", counts, seconds, outdated)
     status: Literal["success", "failed"] = "failed" if error else "success"
     logger.info(
         "sync.finished",
@@ -128,40 +135,68 @@ async def _finished(
     every: timedelta,
     error: PostroomError | None,
     soon: timedelta | None,
-) -> None:
-    """`soon`: when there is more to be said of mail that lies nowhere, whatever the interval."""
-    now = datetime.now(UTC)
+) -> PostroomError | None:
+    """Write what came of it, unless that says nothing of the account any more: then why.
+
+    `soon`: when there is more to be said of mail that lies nowhere, whatever the interval.
+    """
     async with db.transaction(account.tenant_id) as conn:
-        if error is None:
-            await accounts.mark_sync_succeeded(
-                conn,
-                account.tenant_id,
-                account.id,
-                at=now,
-                next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
-            )
-            if account.needs_owner or account.stale_at is not None:
-                await change.tell(conn, account, "accounts.recovered")
-            return
-        if isinstance(error, TooSoon):
-            later = now + (error.wait or timedelta())
-            await accounts.put_off_sync(conn, account.tenant_id, account.id, later)
-            return
-        needs_owner = isinstance(error, NeedsOwner)
-        state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
-        wait = error.wait if isinstance(error, TryLater) else None
-        await accounts.mark_sync_failed(
+        today = await accounts.lock(conn, account.tenant_id, account.id)
+        outdated = _outdated(account, today, error)
+        if outdated is None:
+            await _tell(conn, account, every, error, soon)
+        else:
+            await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
+        return outdated
+
+
+def _outdated(began: Account, today: Account, error: PostroomError | None) -> PostroomError | None:
+    """Why what came of a sync says nothing of the account as it is today."""
+    if began.credentials_version != today.credentials_version:
+        return Outdated("It got other credentials while it was synced.", wait=timedelta())
+    if error is not None and today.state is AccountState.PAUSED is not began.state:
+        return IsPaused("It was paused while it was synced.")
+    return None
+
+
+async def _tell(
+    conn: Connection,
+    account: Account,
+    every: timedelta,
+    error: PostroomError | None,
+    soon: timedelta | None,
+) -> None:
+    now = datetime.now(UTC)
+    if error is None:
+        await accounts.mark_sync_succeeded(
             conn,
             account.tenant_id,
             account.id,
             at=now,
-            next_sync_at=due.after_failure(now, every, account.failures + 1, wait, random.random()),
-            error=described(error),
-            state=state,
-            needs_owner=needs_owner or account.needs_owner,
+            next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
         )
-        if needs_owner and not account.needs_owner:
-            await change.tell(conn, account, "accounts.reauth_required", code=error.code)
+        if account.needs_owner or account.stale_at is not None:
+            await change.tell(conn, account, "accounts.recovered")
+        return
+    if isinstance(error, TooSoon):
+        later = now + (error.wait or timedelta())
+        await accounts.put_off_sync(conn, account.tenant_id, account.id, later)
+        return
+    needs_owner = isinstance(error, NeedsOwner)
+    state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
+    wait = error.wait if isinstance(error, TryLater) else None
+    await accounts.mark_sync_failed(
+        conn,
+        account.tenant_id,
+        account.id,
+        at=now,
+        next_sync_at=due.after_failure(now, every, account.failures + 1, wait, random.random()),
+        error=described(error),
+        state=state,
+        needs_owner=needs_owner or account.needs_owner,
+    )
+    if needs_owner and not account.needs_owner:
+        await change.tell(conn, account, "accounts.reauth_required", code=error.code)
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Forget an account: its mail, its content, its secret. The tenant's log remembers that it was."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from postroom.accounts import store as accounts
@@ -15,7 +16,7 @@ from postroom.jobs.model import Wish
 from postroom.mail.store import write
 
 from . import store
-from .model import key
+from .model import ASKED, key
 
 STEP = 1000  # messages in one transaction
 REMOVE = "sync.remove"
@@ -25,16 +26,15 @@ CUT_OFF = "It is being removed; resume it to copy its mail anew."
 
 
 async def remove_account(db: Database, account: Account) -> None:
-    """Delete everything of an account. Interrupted, it is finished by the next call, or by a job.
+    """Delete everything of an account. Interrupted, it is finished by the next call.
 
-    Raises `LeaseHeld` while the account is being synced, and `NoSuchAccount`.
+    Raises `LeaseHeld` while somebody is at work on the account, and `NoSuchAccount`.
     """
     tenant = account.tenant_id
     async with leases.holding(db, tenant, key(account.id)) as lease:
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await accounts.begin_removal(conn, tenant, account.id, CUT_OFF)
-            await jobs.enqueue(conn, tenant, [_in_case(account.id)])
         digests = None
         while digests is None or digests:
             async with db.transaction(tenant) as conn:
@@ -51,10 +51,11 @@ async def remove_account(db: Database, account: Account) -> None:
             )
 
 
-def _in_case(account: AccountId) -> Wish:
-    """Should what follows be cut off, this finishes it; else it goes with the account."""
-    again = datetime.now(UTC) + SOON
+def in_case(account: AccountId) -> Wish:
+    """Should a removal that begins now be cut off, this finishes it; else it goes with the account."""
+    return replace(removal(account), run_at=datetime.now(UTC) + SOON, is_kept=False)
+
+
+def removal(account: AccountId) -> Wish:
     name = f"{key(account)}:remove"
-    return Wish(
-        REMOVE, account=account, key=key(account), dedupe=name, run_at=again, limit=LIMIT, is_kept=False
-    )
+    return Wish(REMOVE, account=account, key=key(account), dedupe=name, priority=ASKED, limit=LIMIT)

@@ -42,7 +42,7 @@ from .pipeline import Pipeline
 from .plan import Way, way
 from .renames import renames
 from .workshop import Workshop
-from .write import Writer
+from .write import Tally, Writer
 
 FIRST = 200  # messages of each folder that come before anything older
 PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
@@ -72,6 +72,7 @@ async def sync_account(
     counts: Counts,
     workshop: Workshop,
     manner: Manner,
+    tally: Tally,
 ) -> None:
     """Make the copy equal to the mailbox that `opening` opens. `counts` tells how far it is, as it goes.
 
@@ -84,7 +85,7 @@ async def sync_account(
         logins.admitted(db, account, manner.pause),
         opening as mailbox,
     ):
-        writer = Writer(db, lease, tenant, account.id, counts, workshop)
+        writer = Writer(db, lease, tenant, account.id, counts, workshop, tally)
         await _Run(mailbox, writer, account, manner).run()
 
 

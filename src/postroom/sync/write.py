@@ -4,10 +4,11 @@ No transaction is open while we wait for a server.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import asyncpg
 import structlog
@@ -28,7 +29,7 @@ from postroom.providers.model import RemoteFolder, RemoteItem
 from postroom.search import store as search
 
 from . import news, store
-from .model import NOT_STORABLE, TOO_LARGE, Counts, Cursor, Failure
+from .model import NOT_STORABLE, TOO_LARGE, Counts, Cursor, Failure, Stored
 from .prepare import Prepared, Raw
 from .store import quarantine
 from .workshop import Workshop
@@ -42,6 +43,13 @@ REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.Charact
 logger = structlog.get_logger()
 
 
+Tally: TypeAlias = Callable[[Connection, Stored], Awaitable[None]]
+"""Counts what a transaction stores, in that transaction."""
+
+
+async def nobody(_conn: Connection, _stored: Stored) -> None: ...
+
+
 @dataclass(slots=True)
 class Writer:
     """Writes one account's copy while its lease is held."""
@@ -52,6 +60,7 @@ class Writer:
     account: AccountId
     counts: Counts
     workshop: Workshop
+    tally: Tally = nobody
     has_statistics: bool = False
     leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
     doubtful: frozenset[FolderId] = frozenset()  # what these numbered anew hold is not known yet
@@ -65,15 +74,19 @@ class Writer:
         return at < len(gone) and gone[at] == uid
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event]]]:
-        events: list[Event] = []
+    async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event], Stored]]:
+        """What is written, told and counted together."""
+        events, stored = list[Event](), Stored()
         async with self.db.transaction(self.tenant, lasting_plans=self.has_statistics) as conn:
             await leases.fence(conn, self.lease)
-            yield conn, events
+            yield conn, events, stored
+            if stored.found or stored.done:
+                await self.tally(conn, stored)
             await log.append(conn, self.tenant, stream_of(self.account), events)
+        self.counts.add(stored)
 
     async def folder(self, remote: RemoteFolder, *, is_new: bool) -> Folder:
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             folder = await folders.save(conn, self.tenant, self.account, remote)
             if is_new:
                 events.append(news.of_folder("added", folder))
@@ -81,7 +94,7 @@ class Writer:
 
     async def rename(self, renamed: Sequence[tuple[Folder, RemoteFolder]]) -> list[Folder]:
         """These folders have other names now, and are what they were."""
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             now = await folders.rename(conn, self.tenant, renamed)
             events += [news.of_folder("renamed", folder) for folder in now]
         return now
@@ -107,7 +120,7 @@ class Writer:
                 self.has_statistics = await write.analyze(conn)
 
     async def _messages(self, folder: Folder, batch: Sequence[Prepared], *, old: datetime | None) -> None:
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, stored):
             batch = await self._decided(conn, folder, batch)
             incoming = [mail.incoming for mail in batch]
             placed = await write.add(conn, self.tenant, self.account, folder, incoming, self.is_leaving)
@@ -120,7 +133,8 @@ class Writer:
             events += await self._unpark(conn, folder, [mail.uid for mail in incoming])
             backfill = {mail.uid for mail in incoming if old is not None and mail.received_at < old}
             events += news.of_placed(placed, folder, backfill=backfill)
-        self._count(placed)
+            _count(stored, placed)
+            stored.bytes = sum(mail.packed.size for _, mail in new)
 
     async def _decided(
         self, conn: Connection, folder: Folder, batch: Sequence[Prepared]
@@ -142,7 +156,7 @@ class Writer:
 
         One of another size than what we have is not believed.
         """
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, stored):
             objects = {item.object_id: item.size for item in items if item.object_id is not None}
             known = await places.known_objects(conn, self.tenant, self.account, folder.id, list(objects))
             known = [one for one in known if objects[str(one.key)] in {None, one.size}]
@@ -157,14 +171,9 @@ class Writer:
             placed = [one for one in settled if one is not None]
             events += await self._unpark(conn, folder, [one.uid for one in placed])
             events += news.of_placed(placed, folder)
-        self._count(placed)
+            _count(stored, placed)
         self._put_off(folder, later)
         return {one.uid for one in placed} | later
-
-    def _count(self, placed: Sequence[Placed]) -> None:
-        self.counts.added += sum(one.came is Came.ADDED for one in placed)
-        self.counts.moved += sum(one.came is Came.MOVED for one in placed)
-        self.counts.done += len(placed)
 
     async def park(
         self,
@@ -179,7 +188,7 @@ class Writer:
     ) -> None:
         """Set one message aside, so that the rest goes on. Its bytes are kept where they came."""
         failure = Failure(validity, code, reason, size)
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, stored):
             if raw is not None:
                 await self._keep(conn, raw)
                 packed = raw.packed
@@ -190,8 +199,7 @@ class Writer:
             await blobs.release(conn, self.tenant, replaced)
             if is_new:
                 events.append(news.of_parked(folder, uid, code))
-        self.counts.parked += 1
-        self.counts.done += 1
+            stored.parked = stored.done = 1
         logger.warning("sync.parked", account=self.account, folder=folder.id, uid=uid, code=code)
 
     async def _keep(self, conn: Connection, raw: Raw) -> None:
@@ -202,7 +210,7 @@ class Writer:
 
     async def fail_folder(self, folder: Folder, error: PostroomError, *, times: int) -> None:
         """Count so many failures of a folder. None of them: it is merely suspected."""
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             is_new = await quarantine.fail(
                 conn,
                 self.tenant,
@@ -217,20 +225,20 @@ class Writer:
 
     async def mend_folder(self, folder: Folder) -> None:
         """Forget a folder's failures."""
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             if await quarantine.mend(conn, self.tenant, folder.id):
                 events.append(news.of_folder_released(folder))
 
     async def suspect(self, folder: Folder, validity: int, uids: Sequence[int], reason: str) -> None:
         """The server broke off when it was asked for these."""
-        async with self._writing() as (conn, _):
+        async with self._writing() as (conn, _, _):
             await store.suspect(conn, self.tenant, folder.id, uids, validity=validity, reason=reason)
 
     async def flags(self, folder: Folder, flags: Mapping[int, frozenset[str]]) -> None:
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, stored):
             changed = await places.set_flags(conn, self.tenant, folder.id, flags)
             events += news.of_flags(changed, flags, folder)
-        self.counts.flags_changed += len(changed)
+            stored.flags_changed = len(changed)
 
     async def begin(self, folder: Folder, validity: int) -> Cursor:
         """Begin a folder's copy under this validity, known before the first message is stored under it.
@@ -238,7 +246,7 @@ class Writer:
         Numbers given under another are worthless: those messages lie there under unknown ones until they are
         found again.
         """
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             had = await places.unnumber(conn, self.tenant, folder.id)
             events += await self._unpark(conn, folder, None)
             cursor = Cursor.begun(validity, had)
@@ -258,8 +266,8 @@ class Writer:
             removed = [*removed, *await self.not_found_again(folder)]
         last = max(len(removed) - 1, 0) // AT_ONCE * AT_ONCE
         for start in range(0, last + 1, AT_ONCE):
-            async with self._writing() as (conn, events):
-                await self._displace(conn, events, folder, removed[start : start + AT_ONCE])
+            async with self._writing() as (conn, events, stored):
+                await self._displace(conn, events, stored, folder, removed[start : start + AT_ONCE])
                 if cursor is not None and start == last:
                     await store.move(conn, self.tenant, folder.id, cursor)
 
@@ -271,21 +279,21 @@ class Writer:
             return await places.unnumbered(conn, self.tenant, folder.id)
 
     async def _displace(
-        self, conn: Connection, events: list[Event], folder: Folder, uids: Sequence[int]
+        self, conn: Connection, events: list[Event], stored: Stored, folder: Folder, uids: Sequence[int]
     ) -> None:
         if uids:
             displaced = await places.displace(conn, self.tenant, folder, uids)
             events += news.of_displaced(displaced, folder)
-            self.counts.removed += len(displaced)
+            stored.removed += len(displaced)
 
     async def forget_folder(self, folder: Folder) -> None:
         """The server has this folder no more. Its messages may lie elsewhere."""
         async with self.db.transaction(self.tenant) as conn:
             uids = await folders.all_uids(conn, self.tenant, folder.id)
         for start in range(0, len(uids), AT_ONCE):
-            async with self._writing() as (conn, events):
-                await self._displace(conn, events, folder, uids[start : start + AT_ONCE])
-        async with self._writing() as (conn, events):
+            async with self._writing() as (conn, events, stored):
+                await self._displace(conn, events, stored, folder, uids[start : start + AT_ONCE])
+        async with self._writing() as (conn, events, _):
             events += await self._unpark(conn, folder, None)
             if await quarantine.mend(conn, self.tenant, folder.id):
                 events.append(news.of_folder_released(folder))
@@ -294,7 +302,7 @@ class Writer:
 
     async def unpark(self, folder: Folder, uids: Sequence[int]) -> None:
         """Forget that these wait: the server has them no more."""
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             events += await self._unpark(conn, folder, uids)
 
     async def _unpark(self, conn: Connection, folder: Folder, uids: Sequence[int] | None) -> list[Event]:
@@ -309,7 +317,7 @@ class Writer:
             purged = await self._purge(after)
 
     async def _purge(self, after: timedelta) -> int:
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             purged = await places.purge(conn, self.tenant, self.account, after, AT_ONCE)
             await search.remove(conn, self.tenant, [mail.id for mail in purged])
             await blobs.release(conn, self.tenant, [mail.digest for mail in purged])
@@ -319,8 +327,14 @@ class Writer:
 
     async def compared(self, at: datetime, *, is_equal: bool, is_first: bool) -> None:
         """Every message and every flag was compared, beginning at that time."""
-        async with self._writing() as (conn, events):
+        async with self._writing() as (conn, events, _):
             await accounts.mark_compared(conn, self.tenant, self.account, at, is_equal=is_equal)
             if is_first:
                 account = await accounts.get_by_id(conn, self.tenant, self.account)
                 events.append(Event("sync.completed_first", {"account": str(account.public_id)}))
+
+
+def _count(stored: Stored, placed: Sequence[Placed]) -> None:
+    stored.added = sum(one.came is Came.ADDED for one in placed)
+    stored.moved = sum(one.came is Came.MOVED for one in placed)
+    stored.done = len(placed)
