@@ -20,6 +20,7 @@ from postroom.db.pool import Connection
 from postroom.jobs import store as jobs
 from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
 from postroom.jobs.model import Enqueued, Level, NotNow, Wish
+from postroom.jobs.store import running
 
 from .logins import TooSoon
 from .model import ASKED, Counts, IsPaused, Outdated, Stored, key
@@ -32,8 +33,9 @@ BUSY = timedelta(seconds=0.5)
 
 
 async def request(conn: Connection, account: Account, *, full: bool = False) -> Enqueued:
-    """A sync of the account, as soon as may be. One that waits already is pulled forward.
+    """A sync of the account, as soon as may be: once it has completed, all is here that was there before.
 
+    One that waits already is pulled forward, and a poll that runs is joined: it will look once more.
     `full` compares everything. Raises `IsPaused`.
     """
     _not_paused(account)
@@ -46,6 +48,8 @@ async def request(conn: Connection, account: Account, *, full: bool = False) -> 
         priority=ASKED,
         limit=LIMIT,
     )
+    if joined := await running.join(conn, account.tenant_id, wish):
+        return joined
     (made,) = await jobs.enqueue(conn, account.tenant_id, [wish])
     return made
 
