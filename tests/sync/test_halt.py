@@ -1,7 +1,7 @@
 """A sync stops when its account is paused, removed, or gets other credentials, and harms nothing then."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -28,12 +28,13 @@ from postroom.providers.model import Mailbox
 from postroom.providers.registry import Registry
 from postroom.sync import halt
 from postroom.sync.due import enqueue_due
-from postroom.sync.model import key
+from postroom.sync.model import Counts, IsPaused, Outdated, key
 from postroom.sync.perform import Means, perform
 
 pytestmark = pytest.mark.usefixtures("tenants", "others")
 
 STALLS = "stall-in-literal"  # for ever, in the middle of the first message that is fetched
+Change = Callable[[Database, Account], Awaitable[type[Exception]]]
 FORGET = "UPDATE accounts_account SET state = 'error' WHERE id = $1"
 
 
@@ -75,6 +76,42 @@ async def pause(db: Database, account: Account) -> None:
 async def resume(db: Database, account: Account) -> None:
     async with db.transaction(ONE) as conn:
         await change.resume(conn, account)
+
+
+async def paused(db: Database, account: Account) -> type[Exception]:
+    await pause(db, account)
+    return IsPaused
+
+
+async def removed(db: Database, account: Account) -> type[Exception]:
+    assert await halt.remove(db, account) is None
+    return NoSuchAccount
+
+
+async def given_another_password(db: Database, account: Account) -> type[Exception]:
+    async with db.transaction(ONE) as conn:
+        await accounts.set_credentials(conn, ONE, account.id, account.settings, None)
+    return Outdated
+
+
+@pytest.mark.parametrize("change_of", [paused, removed, given_another_password])
+async def test_a_sync_that_is_no_job_stops_as_well(db: Database, change_of: Change) -> None:
+    async with serve(messages=5, folder_count=1, faults=[STALLS]) as server:
+        account = await connected(db, server)
+        counts = Counts()
+
+        async def sync() -> None:
+            async with halt.unless_outgrown(db, account):
+                await perform(means(db), account, every=EVERY, counts=counts)
+
+        task = asyncio.create_task(sync())
+        async with asyncio.timeout(10):
+            while not counts.total:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            why = await change_of(db, account)
+            with pytest.raises((IsPaused, Outdated, NoSuchAccount)) as ended:
+                await task
+    assert ended.type in {why, IsPaused}  # who removes pauses first
 
 
 async def spoil(db: Database, account: Account) -> None:

@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
 
-from postroom.accounts.model import Account, AccountState
+from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.cli import progress, screen
 from postroom.cli.installation import Installation, account_named, all_accounts, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.mail.store import browse
 from postroom.settings import Settings
+from postroom.sync import halt
 from postroom.sync.logins import TooSoon
-from postroom.sync.model import Counts
+from postroom.sync.model import Counts, IsPaused, Outdated
 from postroom.sync.perform import Outcome, perform
 from postroom.sync.workshop import workshop
 
@@ -86,7 +88,14 @@ async def sync_accounts(
     async def one(account: Account) -> Outcome:
         async with places:
             counts, every = watched[account.address], house.settings.sync_interval
-            return await patiently(partial(perform, means, account, every=every, counts=counts, full=full))
+            began = monotonic()
+            try:
+                async with halt.unless_outgrown(house.database, account):
+                    return await patiently(
+                        partial(perform, means, account, every=every, counts=counts, full=full)
+                    )
+            except (IsPaused, Outdated, NoSuchAccount) as error:
+                return Outcome(account, "failed", counts, monotonic() - began, error)
 
     with workshop() as shop:
         means = house.means(shop)

@@ -2,25 +2,31 @@
 
 paused, removed     what runs is asked to stop, what waits is cancelled
 other credentials   what runs is asked to stop; behind it waits one with the new ones
+
+A sync that is no job, such as that of a command, is asked by nobody: `unless_outgrown` looks for itself.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account, NoSuchAccount
-from postroom.db.model import LeaseHeld, LeaseLost
+from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.db.beside import beside
+from postroom.db.model import DATABASE_AWAY, LeaseHeld, LeaseLost
 from postroom.db.pool import Connection, Database
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Job, State
 from postroom.jobs.store import running
 
 from .jobs import ACCOUNT, request
-from .model import key
+from .model import IsPaused, Outdated, key
 from .remove import CUT_OFF, REMOVE, in_case, removal, remove_account
 
 PATIENCE = timedelta(seconds=2)  # in which what runs should have stopped
 AGAIN = timedelta(seconds=0.05)
+LOOK_EVERY = timedelta(seconds=0.5)
 
 
 async def stop(conn: Connection, account: Account) -> None:
@@ -73,3 +79,26 @@ async def _running(conn: Connection, account: Account) -> Job | None:
         conn, account.tenant_id, limit=1, state=State.RUNNING, kind=REMOVE, account=account.id
     )
     return found[0] if found else None
+
+
+@asynccontextmanager
+async def unless_outgrown(db: Database, account: Account) -> AsyncIterator[None]:
+    """Let the block sync the account; it is ended when it shall not go on.
+
+    Raises then why: `IsPaused`, `Outdated`, `NoSuchAccount`.
+    """
+    async with beside(_watch(db, account)):
+        yield
+
+
+async def _watch(db: Database, began: Account) -> None:
+    while True:
+        await asyncio.sleep(LOOK_EVERY.total_seconds())
+        with suppress(*DATABASE_AWAY):
+            async with db.transaction(began.tenant_id) as conn:
+                today = await accounts.get_by_id(conn, began.tenant_id, began.id)
+            if today.credentials_version != began.credentials_version:
+                raise Outdated("It got other credentials while it was synced.")
+            was = began.state, began.reason
+            if today.state is AccountState.PAUSED and (today.state, today.reason) != was:
+                raise IsPaused(today.reason or "It was paused while it was synced.")
