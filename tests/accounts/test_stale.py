@@ -4,14 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from servers.tenants import ANNS, ONE
+from servers.tenants import ANNS, BOBS, ONE, TWO
 
 from postroom.accounts import change, store
 from postroom.accounts.model import AccountState
 from postroom.accounts.stale import tell_stale
+from postroom.db.model import Busy
 from postroom.db.pool import Database
 from postroom.events import log
 from postroom.events.model import stream_of
+from postroom.ids import AccountId, TenantId
 from postroom.sync.due import enqueue_due
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -20,13 +22,13 @@ EVERY = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
 
 
-async def told(db: Database) -> list[str]:
-    async with db.transaction(ONE) as conn:
-        return [entry.kind for entry in await log.read(conn, ONE, stream_of(ANNS))]
+async def told(db: Database, tenant: TenantId = ONE, account: AccountId = ANNS) -> list[str]:
+    async with db.transaction(tenant) as conn:
+        return [entry.kind for entry in await log.read(conn, tenant, stream_of(account))]
 
 
-async def overdue(db: Database, age: timedelta, state: str = "active") -> None:
-    async with db.transaction(ONE) as conn:
+async def overdue(db: Database, age: timedelta, state: str = "active", tenant: TenantId = ONE) -> None:
+    async with db.transaction(tenant) as conn:
         await conn.execute(
             "UPDATE accounts_account SET wanted_at = now() - $1::interval, state = $2", age, state
         )
@@ -68,6 +70,36 @@ async def test_what_is_not_long_overdue_is_not_stale(db: Database) -> None:
     await tell_stale(db, HOUR)  # less than three intervals
 
     assert await told(db) == []
+
+
+FAIL_FOR = """
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.tenant_id = {tenant:d} THEN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER fail BEFORE UPDATE ON postroom.accounts_account FOR EACH ROW EXECUTE FUNCTION fail()
+"""
+
+
+@pytest.mark.parametrize("sqlstate", ["23514", "deadlock_detected"], ids=["a bug", "busy"])
+@pytest.mark.parametrize(("bad", "good", "account"), [(ONE, TWO, BOBS), (TWO, ONE, ANNS)])
+async def test_a_tenant_that_cannot_be_told_keeps_no_other_from_hearing_and_is_not_passed_over(
+    db: Database, dsn: str, sqlstate: str, bad: TenantId, good: TenantId, account: AccountId
+) -> None:
+    for tenant in (ONE, TWO):
+        await overdue(db, 2 * HOUR, tenant=tenant)
+    superuser = await asyncpg.connect(dsn)
+    await superuser.execute(FAIL_FOR.format(tenant=bad, sqlstate=sqlstate))
+
+    with pytest.raises((asyncpg.CheckViolationError, Busy)):
+        await tell_stale(db, EVERY)
+    assert await told(db, good, account) == ["accounts.stale"]
+
+    await superuser.execute("DROP TRIGGER fail ON postroom.accounts_account")
+    await superuser.close()
+    await tell_stale(db, EVERY)
+    assert (await told(db, ONE, ANNS), await told(db, TWO, BOBS)) == (["accounts.stale"], ["accounts.stale"])
 
 
 @pytest.mark.parametrize("state", ["paused", "reauth_required"])

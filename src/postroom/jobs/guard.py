@@ -1,4 +1,4 @@
-"""The wall around one job or duty: a bug in it must not stop the others."""
+"""The wall around a job, a duty, or one account's part of it: a bug in one must not stop the others."""
 
 from collections.abc import Awaitable
 
