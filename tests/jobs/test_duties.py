@@ -1,6 +1,8 @@
 """What recurs is done by one process at a time, again and again, and says how it went."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -138,6 +140,100 @@ async def test_a_duty_that_is_cut_off_is_handed_back_at_once(db: Database) -> No
     await asyncio.wait([task])
 
     assert (await row(db, "test.duty")).holder is None
+
+
+CUT_OFF_IN_COMMIT = """
+    CREATE FUNCTION postroom.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_lock_shared(7);
+        PERFORM pg_advisory_unlock_shared(7);
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER hold_up AFTER UPDATE ON postroom.jobs_duty DEFERRABLE INITIALLY DEFERRED
+       FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION postroom.hold_up();
+"""
+IN_COMMIT = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted"
+OPEN_AGAIN = "SELECT pg_advisory_unlock(7)"
+
+
+@asynccontextmanager
+async def commits_held_up(dsn: str, when: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """COMMITs stand still that store a duty's row like that; what is given waits for the first one."""
+    superuser = await asyncpg.connect(dsn)
+    await superuser.execute(CUT_OFF_IN_COMMIT.format(when=when))
+    await superuser.execute("SELECT pg_advisory_lock(7)")
+
+    async def one() -> None:
+        while not await superuser.fetchval(IN_COMMIT):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    yield one
+    await superuser.execute(OPEN_AGAIN)
+    await superuser.close()
+
+
+async def nobody_holds(db: Database, name: str) -> None:
+    async with asyncio.timeout(duties.LEASE.total_seconds() / 3):
+        while (await row(db, name)).holder is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def nothing() -> None:
+    return
+
+
+ENTRANCES: dict[str, Callable[[Database, list[Duty]], Coroutine[None, None, object]]] = {
+    "attend": attend,
+    "do_one": duties.do_one,
+}
+
+
+@pytest.mark.parametrize("when", ["NEW.holder IS NOT NULL", "NEW.holder IS NULL"], ids=["claim", "end"])
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_who_is_stopped_in_a_commit_holds_no_duty_whatever_becomes_of_the_commit(
+    db: Database, dsn: str, entrance: str, when: str
+) -> None:
+    await duties.plan(db, [Duty("test.duty", HOUR, nothing)])
+    async with commits_held_up(dsn, when) as one:
+        task = asyncio.create_task(ENTRANCES[entrance](db, [Duty("test.duty", HOUR, nothing)]))
+        async with asyncio.timeout(30):
+            await one()
+        task.cancel()
+        await asyncio.sleep(0)  # it is stopped, and hands back what it may hold, before the COMMIT goes on
+    await asyncio.wait([task])
+
+    await nobody_holds(db, "test.duty")
+
+
+LOST_ANSWER = """
+    UPDATE postroom.jobs_duty SET next_at = now(), lease_until = now() + interval '1 hour',
+           holder = (SELECT holder FROM postroom.jobs_duty WHERE name = 'test.long')
+     WHERE name = 'test.duty'
+"""
+
+
+async def test_a_claim_whose_answer_was_lost_with_the_connection_is_made_again_at_once(
+    db: Database, dsn: str
+) -> None:
+    began, done = asyncio.Event(), asyncio.Event()
+
+    async def long() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        done.set()
+
+    superuser = await asyncpg.connect(dsn)
+    async with beside(attend(db, [Duty("test.duty", HOUR, work), Duty("test.long", HOUR, long)])):
+        async with asyncio.timeout(30):
+            await began.wait()
+            await until_done(db, "test.duty")
+            done.clear()
+            await superuser.execute(LOST_ANSWER)
+            await done.wait()
+            assert (await row(db, "test.long")).holder is not None
+    await superuser.close()
 
 
 async def test_nobody_else_does_what_somebody_does(db: Database) -> None:

@@ -31,8 +31,11 @@ def identity() -> str:
 
 
 def is_dead(other: str) -> bool:
-    """Whether the process of that identity certainly runs no more. False when it cannot be known."""
+    """Whether the process of that identity certainly runs no more. False when it cannot be known.
+
+    Behind the identity more words may stand, for several holders in one process.
+    """
     match other.split(" "):
-        case [machine, pid, start] if machine == _machine() and pid.isdecimal():
+        case [machine, pid, start, *_] if machine == _machine() and pid.isdecimal():
             return _started(int(pid)) != start
     return False

@@ -36,8 +36,8 @@ CLAIM = """
 async def claim(
     conn: Connection, holder: str, names: Sequence[str], lease: timedelta, dead: Sequence[str]
 ) -> str | None:
-    """One of these whose time has come and that nobody does who is alive; the holder's for a `lease`."""
-    name: str | None = await conn.fetchval(CLAIM, holder, names, lease, dead)
+    """One of these whose time has come and that nobody else does who is alive; the holder's for a `lease`."""
+    name: str | None = await conn.fetchval(CLAIM, holder, names, lease, [*dead, holder])
     return name
 
 
@@ -58,12 +58,15 @@ async def hold(conn: Connection, name: str, holder: str, lease: timedelta) -> bo
     return await conn.fetchval(HOLD, name, holder, lease) is not None
 
 
-RELEASE = "UPDATE jobs_duty SET holder = NULL, lease_until = NULL WHERE name = $1 AND holder = $2"
+# A claim that was cut off in its commit may still come to stand: its row is waited for, then looked at.
+AWAIT = "SELECT FROM jobs_duty WHERE name = ANY($1) ORDER BY name FOR UPDATE"
+RELEASE = "UPDATE jobs_duty SET holder = NULL, lease_until = NULL WHERE name = ANY($1) AND holder = $2"
 
 
-async def release(conn: Connection, name: str, holder: str) -> None:
-    """It was cut off: whoever comes next does it."""
-    await conn.execute(RELEASE, name, holder)
+async def release(conn: Connection, names: Sequence[str], holder: str) -> None:
+    """Those of these that are the holder's were cut off: whoever comes next does them."""
+    await conn.execute(AWAIT, names)
+    await conn.execute(RELEASE, names, holder)
 
 
 DONE = """
