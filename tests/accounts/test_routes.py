@@ -101,8 +101,7 @@ async def test_status_says_how_the_last_sync_went(api: Client, ann: str, db: Dat
             conn,
             ONE,
             ANNS,
-            at=NOW,
-            next_sync_at=NOW + timedelta(hours=1),
+            wait=timedelta(hours=1),
             error={"code": "providers.unreachable", "message": "No such host."},
             state=AccountState.ERROR,
         )
@@ -111,14 +110,14 @@ async def test_status_says_how_the_last_sync_went(api: Client, ann: str, db: Dat
     assert (told["state"], told["reason"], told["sync_count"]) == ("error", "No such host.", 1)
     assert told["last_sync_status"] == "failed"
     assert told["last_sync_error"] == {"code": "providers.unreachable", "message": "No such host."}
-    assert told["last_sync_at"] == NOW.isoformat().replace("+00:00", "Z")
+    assert told["last_sync_at"] is not None
 
 
 async def test_a_sync_is_in_progress_while_somebody_holds_its_lease(
     api: Client, ann: str, db: Database
 ) -> None:
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_started(conn, ONE, ANNS)
+        await store.mark_sync_started(conn, ONE, ANNS, timedelta())
     async with leases.holding(db, ONE, f"sync.account:{ANNS}"):
         during = (await api.get(ann)).json()
     after = (await api.get(ann)).json()

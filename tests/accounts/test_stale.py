@@ -1,6 +1,6 @@
 """A copy that grows old is told of once, and once that it is up to date again."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -36,20 +36,17 @@ async def overdue(db: Database, age: timedelta, state: str = "active", tenant: T
 
 async def synced(db: Database, ago: timedelta) -> None:
     """It succeeded so long ago."""
-    at = datetime.now(UTC) - ago
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=at, next_sync_at=at + EVERY)
+        await store.mark_sync_succeeded(conn, ONE, ANNS, wait=EVERY - ago)
 
 
 async def failed(db: Database) -> None:
-    now = datetime.now(UTC)
     async with db.transaction(ONE) as conn:
         await store.mark_sync_failed(
             conn,
             ONE,
             ANNS,
-            at=now,
-            next_sync_at=now + HOUR,
+            wait=HOUR,
             error={"code": "a.b", "message": "no"},
             state=AccountState.ERROR,
         )

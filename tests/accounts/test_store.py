@@ -77,34 +77,37 @@ async def test_another_tenants_account_does_not_exist(db: Database) -> None:
 async def test_a_sync_that_fails_and_one_that_succeeds_leave_their_marks(db: Database) -> None:
     error = {"code": "providers.unreachable", "message": "The server is down."}
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_started(conn, ONE, ANNS)
+        assert await store.mark_sync_started(conn, ONE, ANNS, HOUR)
         assert (await store.get_by_id(conn, ONE, ANNS)).sync_started_at is not None
         for _ in range(2):
-            await store.mark_sync_failed(
-                conn, ONE, ANNS, at=NOW, next_sync_at=NOW + HOUR, error=error, state=AccountState.ERROR
-            )
+            await store.mark_sync_failed(conn, ONE, ANNS, wait=HOUR, error=error, state=AccountState.ERROR)
     failed = await ann(db)
     assert (failed.state, failed.reason, failed.failures) == (AccountState.ERROR, "The server is down.", 2)
     assert (failed.last_sync_status, failed.last_sync_error) == ("failed", error)
-    assert (failed.sync_started_at, failed.sync_count, failed.next_sync_at) == (None, 2, NOW + HOUR)
+    assert (failed.sync_started_at, failed.sync_count) == (None, 2)
+    assert failed.last_sync_at is not None
+    assert failed.next_sync_at == failed.last_sync_at + HOUR
 
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=NOW, next_sync_at=NOW + HOUR)
-        await store.mark_compared(conn, ONE, ANNS, NOW, is_equal=True)
-        await store.mark_compared(conn, ONE, ANNS, NOW + HOUR, is_equal=False)
+        await store.mark_sync_succeeded(conn, ONE, ANNS, wait=HOUR)
+        await store.mark_compared(conn, ONE, ANNS, 2 * HOUR, is_equal=True)
+        await store.mark_compared(conn, ONE, ANNS, HOUR, is_equal=False)
+        assert not await store.mark_sync_started(conn, ONE, ANNS, HOUR)
+        assert await store.mark_sync_started(conn, ONE, ANNS, HOUR / 2)
     healed = await ann(db)
     assert (healed.state, healed.reason, healed.failures) == (AccountState.ACTIVE, None, 0)
     assert (healed.last_sync_status, healed.last_sync_error) == ("success", None)
-    assert healed.verified_fresh_at == NOW
+    assert healed.verified_fresh_at is not None
+    assert healed.compared_at == healed.verified_fresh_at + HOUR
 
 
 async def test_a_pause_outlives_a_sync_that_was_under_way(db: Database) -> None:
     error = {"code": "x.y", "message": "no"}
     async with db.transaction(ONE) as conn:
         await store.set_state(conn, ONE, ANNS, AccountState.PAUSED, "holiday")
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=NOW, next_sync_at=NOW)
+        await store.mark_sync_succeeded(conn, ONE, ANNS, wait=timedelta())
         await store.mark_sync_failed(
-            conn, ONE, ANNS, at=NOW, next_sync_at=NOW, error=error, state=AccountState.REAUTH_REQUIRED
+            conn, ONE, ANNS, wait=timedelta(), error=error, state=AccountState.REAUTH_REQUIRED
         )
 
     paused = await ann(db)
@@ -123,7 +126,7 @@ async def test_new_credentials_heal_an_account_and_make_it_due(db: Database) -> 
 
 async def test_a_shorter_interval_takes_effect_now(db: Database) -> None:
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_succeeded(conn, ONE, ANNS, at=NOW, next_sync_at=NOW + 24 * HOUR)
+        await store.mark_sync_succeeded(conn, ONE, ANNS, wait=24 * HOUR)
         await store.set_interval(conn, ONE, ANNS, timedelta(minutes=1), HOUR)
 
     account = await ann(db)

@@ -41,9 +41,9 @@ async def taken(db: Database, number: JobId, tenant: TenantId = ONE, by: str = "
 
 async def ended(db: Database, job: Job | None, state: State = State.COMPLETED) -> None:
     assert job is not None
-    run_at = datetime.now(UTC) if state is State.PENDING else None
+    wait = timedelta() if state is State.PENDING else None
     async with db.unbound() as conn:
-        assert await queue.finish(conn, [End(job, state, run_at=run_at)])
+        assert await queue.finish(conn, [End(job, state, wait=wait)])
 
 
 async def test_a_ready_job_is_sent_once_and_once_more_when_nothing_came_of_it(db: Database) -> None:

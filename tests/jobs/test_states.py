@@ -383,7 +383,6 @@ class Jobs(RuleBasedStateMachine):
     def _end(self, job: Job, nr: int) -> End:
         """One of the ends that a try may come to."""
         soon, late = timedelta(), HOUR
-        now = datetime.now(UTC)
         found = job.id in self.known and self.known[job.id].found > 0
         return [
             End(job, State.COMPLETED, kept=job.is_kept or found),
@@ -391,8 +390,8 @@ class Jobs(RuleBasedStateMachine):
             End(job, State.CANCELLED, kept=job.is_kept or found),
             End(job, State.PENDING),
             End(job, State.PENDING, gave_way=True),
-            End(job, State.PENDING, run_at=now + soon),
-            End(job, State.PENDING, counts=True, run_at=now + late, error=CRASHED),
+            End(job, State.PENDING, wait=soon),
+            End(job, State.PENDING, counts=True, wait=late, error=CRASHED),
         ][nr % 7]
 
     def _ended(self, ends: Sequence[End]) -> None:
@@ -405,7 +404,7 @@ class Jobs(RuleBasedStateMachine):
             if one.is_cancelled and end.state is not State.COMPLETED:
                 self._over(one, State.CANCELLED)
             elif end.state is State.PENDING or (joined and not one.is_cancelled):
-                self._waits(one, is_later=end.run_at is not None and end.run_at > datetime.now(UTC))
+                self._waits(one, is_later=bool(end.wait))
             else:
                 self._over(one, end.state)
             if end.state is not State.PENDING and not end.kept and not joined:

@@ -1,7 +1,7 @@
 """All SQL over accounts. The sealed secret is read by one function only."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -178,20 +178,23 @@ async def set_scope(conn: Connection, tenant: TenantId, account: AccountId, scop
 
 
 STARTED = """
-    UPDATE accounts_account SET sync_started_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING id
+    UPDATE accounts_account SET sync_started_at = now() WHERE tenant_id = $1 AND id = $2
+    RETURNING coalesce(compared_at < now() - $3::interval, true) AS is_old
 """
 
 
-async def mark_sync_started(conn: Connection, tenant: TenantId, account: AccountId) -> None:
-    """Raises `NoSuchAccount`."""
-    _found(await conn.fetchrow(STARTED, tenant, account))
+async def mark_sync_started(
+    conn: Connection, tenant: TenantId, account: AccountId, full_every: timedelta
+) -> bool:
+    """Whether it is `full_every` since it was compared in full. Raises `NoSuchAccount`."""
+    return bool(_found(await conn.fetchrow(STARTED, tenant, account, full_every))["is_old"])
 
 
 SUCCEEDED = """
     UPDATE accounts_account
-       SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'success', last_sync_error = NULL,
+       SET sync_started_at = NULL, last_sync_at = now(), last_sync_status = 'success', last_sync_error = NULL,
            sync_count = sync_count + 1, failures = 0, failing_since = NULL, stale_at = NULL,
-           next_sync_at = $4, wanted_at = $4,
+           next_sync_at = now() + $3::interval, wanted_at = now() + $3::interval,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -199,24 +202,22 @@ SUCCEEDED = """
 
 
 async def mark_sync_succeeded(
-    conn: Connection,
-    tenant: TenantId,
-    account: AccountId,
-    *,
-    at: datetime,
-    next_sync_at: datetime,
+    conn: Connection, tenant: TenantId, account: AccountId, *, wait: timedelta
 ) -> None:
-    """A success heals every state but a pause, which is its owner's. Raises `NoSuchAccount`."""
-    _found(await conn.fetchrow(SUCCEEDED, tenant, account, at, next_sync_at))
+    """It is due again after `wait`. A success heals every state but a pause, which is its owner's.
+
+    Raises `NoSuchAccount`.
+    """
+    _found(await conn.fetchrow(SUCCEEDED, tenant, account, wait))
 
 
 FAILED = """
     UPDATE accounts_account
-       SET sync_started_at = NULL, last_sync_at = $3, last_sync_status = 'failed', last_sync_error = $4,
-           sync_count = sync_count + 1, failures = failures + 1, next_sync_at = $5,
-           failing_since = coalesce(failing_since, $3),
-           state = CASE WHEN state = 'paused' THEN state ELSE $6 END,
-           reason = CASE WHEN state = 'paused' THEN reason ELSE $7 END
+       SET sync_started_at = NULL, last_sync_at = now(), last_sync_status = 'failed',
+           last_sync_error = $3, sync_count = sync_count + 1, failures = failures + 1,
+           next_sync_at = now() + $4::interval, failing_since = coalesce(failing_since, now()),
+           state = CASE WHEN state = 'paused' THEN state ELSE $5 END,
+           reason = CASE WHEN state = 'paused' THEN reason ELSE $6 END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
@@ -226,27 +227,29 @@ async def mark_sync_failed(
     tenant: TenantId,
     account: AccountId,
     *,
-    at: datetime,
-    next_sync_at: datetime,
+    wait: timedelta,
     error: Mapping[str, Any],
     state: AccountState,
     needs_owner: bool = False,
 ) -> None:
-    """`error` has `code` and `message`; the message is the reason of the state. Raises `NoSuchAccount`."""
+    """It is due again after `wait`. Of `error`, which has `code` and `message`, the message is the reason of
+    the state. Raises `NoSuchAccount`.
+    """
     told = {**error, "needs_owner": True} if needs_owner else dict(error)
-    values = (at, told, next_sync_at, str(state), error["message"])
+    values = (told, wait, str(state), error["message"])
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
 
 
 PUT_OFF = """
-    UPDATE accounts_account SET sync_started_at = NULL, next_sync_at = least(next_sync_at, $3)
+    UPDATE accounts_account
+       SET sync_started_at = NULL, next_sync_at = least(next_sync_at, now() + $3::interval)
      WHERE tenant_id = $1 AND id = $2 RETURNING id
 """
 
 
-async def put_off_sync(conn: Connection, tenant: TenantId, account: AccountId, until: datetime) -> None:
+async def put_off_sync(conn: Connection, tenant: TenantId, account: AccountId, wait: timedelta) -> None:
     """One that had to be left for later: how the last one went still stands. Raises `NoSuchAccount`."""
-    _found(await conn.fetchrow(PUT_OFF, tenant, account, until))
+    _found(await conn.fetchrow(PUT_OFF, tenant, account, wait))
 
 
 STOPPED = "UPDATE accounts_account SET sync_started_at = NULL WHERE tenant_id = $1 AND id = $2"
@@ -291,16 +294,17 @@ async def end_login(conn: Connection, account: Account, pause: timedelta | None)
 
 COMPARED = """
     UPDATE accounts_account
-       SET compared_at = $3, verified_fresh_at = CASE WHEN $4 THEN $3 ELSE verified_fresh_at END
+       SET compared_at = now() - $3::interval,
+           verified_fresh_at = CASE WHEN $4 THEN now() - $3::interval ELSE verified_fresh_at END
      WHERE tenant_id = $1 AND id = $2
 """
 
 
 async def mark_compared(
-    conn: Connection, tenant: TenantId, account: AccountId, at: datetime, *, is_equal: bool
+    conn: Connection, tenant: TenantId, account: AccountId, took: timedelta, *, is_equal: bool
 ) -> None:
-    """Every folder was compared in full, beginning at that time; and the copy was equal, or is now."""
-    await conn.execute(COMPARED, tenant, account, at, is_equal)
+    """Every folder was compared in full, which `took` so long; and the copy was equal, or is now."""
+    await conn.execute(COMPARED, tenant, account, took, is_equal)
 
 
 BEGIN_REMOVAL = """

@@ -42,13 +42,16 @@ from .publish import BrokerAway, Publisher
 JOBS, BEAT = "postroom.jobs", "postroom.beat"  # queues
 RUN, SWEEP, DUTY, DUE = "postroom.run", "postroom.sweep", "postroom.duty", "postroom.due"  # tasks
 EVERY = {SWEEP: timedelta(seconds=2), DUTY: timedelta(seconds=2), DUE: timedelta(seconds=2)}
+# What beat sends goes after a while, or it would pile up where no worker is. Celery compares two machines'
+# clocks for that, which may differ by this much.
+LASTS = timedelta(minutes=10)
 
 CONFIGURATION: Mapping[str, Any] = {
     "task_queues": {JOBS: {}, BEAT: {}},
     "task_default_queue": JOBS,
     "task_routes": {name: {"queue": BEAT} for name in EVERY},
     "beat_schedule": {
-        name: {"task": name, "schedule": every, "options": {"expires": every.total_seconds()}}
+        name: {"task": name, "schedule": every, "options": {"expires": LASTS.total_seconds()}}
         for name, every in EVERY.items()
     },
     # A message is done when the row says what became of the job; whoever is busy takes none in advance.

@@ -1,7 +1,7 @@
 """How jobs look from outside: the models of the routes, and of the events in a stream."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -126,11 +126,11 @@ def event_out(event: JobEvent) -> EventOut:
 
 
 def overview_out(found: Overview, duties: Sequence[DutyRow]) -> OverviewOut:
-    oldest = found.oldest_ready
+    age = found.oldest_ready_age
     return OverviewOut(
         pending=PendingOut.model_validate(found),
-        oldest_ready_at=oldest,
-        oldest_ready_seconds=None if oldest is None else (datetime.now(UTC) - oldest) / timedelta(seconds=1),
+        oldest_ready_at=found.oldest_ready,
+        oldest_ready_seconds=None if age is None else max(0.0, age.total_seconds()),
         running=sum(found.running.values()),
         workers=[
             WorkerOut(worker=worker_named(holder), running=jobs) for holder, jobs in found.running.items()

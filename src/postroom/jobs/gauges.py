@@ -1,7 +1,7 @@
 """Numbers of the queue for Prometheus: of the whole installation, and nothing of any tenant."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from postroom import telemetry
 from postroom.db.pool import Database
@@ -59,6 +59,5 @@ def _set(found: Overview) -> None:
         telemetry.JOBS_FAILED.labels(code).set(jobs)
     for state, jobs in found.ended.items():
         telemetry.JOBS_ENDED.labels(state).set(jobs)
-    oldest = found.oldest_ready
-    age = timedelta() if oldest is None else datetime.now(UTC) - oldest
+    age = found.oldest_ready_age or timedelta()
     telemetry.JOBS_OLDEST_READY.set(max(0.0, age.total_seconds()))

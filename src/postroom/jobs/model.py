@@ -58,6 +58,7 @@ class Wish:
     tries: int = TRIES
     limit: timedelta = LIMIT  # how long one try may take
     is_kept: bool = True  # False: where it finds nothing its row goes, and its trouble is told elsewhere
+    wait: timedelta | None = None  # not before so long has passed, by the clock of the database
 
     def __post_init__(self) -> None:
         if "." not in self.kind:

@@ -18,7 +18,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from time import monotonic
 from typing import Any, TypeAlias
@@ -302,14 +302,14 @@ class Executor:
         if stopped is not None or isinstance(error, JobLost):
             return End(job, State.PENDING, gave_way=stopped is Stopped.GIVING_WAY)
         if isinstance(error, NotNow):
-            return End(job, State.PENDING, run_at=datetime.now(UTC) + bounded(error.wait))
+            return End(job, State.PENDING, wait=bounded(error.wait))
         said = reason(error)
         bug = error if said is CRASHED else None
         logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=bug)
         wait = retry_after(job, error, random.random())
         if wait is None:
             return End(job, State.FAILED, counts=True, error=said)
-        return End(job, State.PENDING, counts=True, run_at=datetime.now(UTC) + wait, error=said)
+        return End(job, State.PENDING, counts=True, wait=wait, error=said)
 
     async def _reporting(self) -> None:
         """Write how far jobs are, of each what has changed since the last time."""

@@ -13,7 +13,7 @@ import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any, Literal
 
@@ -94,9 +94,8 @@ async def perform(
     error: PostroomError | None = None
     grace = means.manner.grace if grace is None else grace
     try:
-        account = await _started(means.db, account)
+        account, is_due = await _started(means.db, account)
         opening = await means.mailbox(account)
-        is_due = account.compared_at is None or datetime.now(UTC) - account.compared_at > FULL_EVERY
         manner = replace(means.manner, full=full or is_due, grace=grace)
         await sync_account(means.db, account, opening, counts, means.workshop, manner, tally)
     except (LeaseHeld, LeaseLost, JobLost) as other:
@@ -122,11 +121,11 @@ async def perform(
     return Outcome(account, status, counts, seconds, error)
 
 
-async def _started(db: Database, account: Account) -> Account:
-    """The account as it is now."""
+async def _started(db: Database, account: Account) -> tuple[Account, bool]:
+    """The account as it is now, and whether everything is to be compared."""
     async with db.transaction(account.tenant_id) as conn:
-        await accounts.mark_sync_started(conn, account.tenant_id, account.id)
-        return await accounts.get_by_id(conn, account.tenant_id, account.id)
+        is_due = await accounts.mark_sync_started(conn, account.tenant_id, account.id, FULL_EVERY)
+        return await accounts.get_by_id(conn, account.tenant_id, account.id), is_due
 
 
 async def _finished(
@@ -166,21 +165,18 @@ async def _tell(
     error: PostroomError | None,
     soon: timedelta | None,
 ) -> None:
-    now = datetime.now(UTC)
     if error is None:
         await accounts.mark_sync_succeeded(
             conn,
             account.tenant_id,
             account.id,
-            at=now,
-            next_sync_at=due.after_success(now, min(every, soon or every), random.random()),
+            wait=due.after_success(min(every, soon or every), random.random()),
         )
         if account.needs_owner or account.stale_at is not None:
             await change.tell(conn, account, "accounts.recovered")
         return
     if isinstance(error, TooSoon):
-        later = now + (error.wait or timedelta())
-        await accounts.put_off_sync(conn, account.tenant_id, account.id, later)
+        await accounts.put_off_sync(conn, account.tenant_id, account.id, error.wait)
         return
     needs_owner = isinstance(error, NeedsOwner)
     state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
@@ -189,8 +185,7 @@ async def _tell(
         conn,
         account.tenant_id,
         account.id,
-        at=now,
-        next_sync_at=due.after_failure(now, every, account.failures + 1, wait, random.random()),
+        wait=due.after_failure(every, account.failures + 1, wait, random.random()),
         error=described(error),
         state=state,
         needs_owner=needs_owner or account.needs_owner,

@@ -1,7 +1,7 @@
 """Forget an account: its mail, its content, its secret. The tenant's log remembers that it was."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
@@ -53,7 +53,7 @@ async def remove_account(db: Database, account: Account) -> None:
 
 def in_case(account: AccountId) -> Wish:
     """Should a removal that begins now be cut off, this finishes it; else it goes with the account."""
-    return replace(removal(account), run_at=datetime.now(UTC) + SOON, is_kept=False)
+    return replace(removal(account), wait=SOON, is_kept=False)
 
 
 def removal(account: AccountId) -> Wish:

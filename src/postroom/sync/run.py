@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import monotonic
 
 import structlog
 
@@ -103,7 +104,7 @@ class _Run:
         self._failing = Failing(writer, {})
 
     async def run(self) -> None:
-        began = datetime.now(UTC)
+        began = monotonic()
         listed = await self._mailbox.folders()
         known, cursors, parked = await self._stored()
         chosen = [
@@ -142,14 +143,15 @@ class _Run:
         for copy in self._copies:
             await self._finish(copy)
 
-    async def _conclude(self, began: datetime) -> None:
+    async def _conclude(self, began: float) -> None:
         """Everything has been looked at. What is parked may be mail that we have and that moved."""
         is_waiting = await self._is_waiting()
         await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
         if self._copies and all(copy.is_compared for copy in self._copies):
             # Without a validity equal numbers may be those of other mail.
             is_equal = not is_waiting and all(copy.validity for copy in self._copies)
-            await self._writer.compared(began, is_equal=is_equal, is_first=self._account.compared_at is None)
+            took, is_first = timedelta(seconds=monotonic() - began), self._account.compared_at is None
+            await self._writer.compared(took, is_equal=is_equal, is_first=is_first)
 
     async def _folders(
         self,

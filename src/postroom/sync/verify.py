@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
+from time import monotonic
 
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
@@ -48,7 +49,7 @@ async def verify(means: Means, account: Account) -> list[FolderDifference]:
 
     When all are equal, the account's `verified_fresh_at` says so.
     """
-    began = datetime.now(UTC)
+    began = monotonic()
     pause = means.manner.pause
     async with logins.admitted(means.db, account, pause), await means.mailbox(account) as mailbox:
         remote = [f for f in await mailbox.folders() if f.selectable and wants(account.scope, f.path)]
@@ -58,8 +59,9 @@ async def verify(means: Means, account: Account) -> list[FolderDifference]:
         ]
     gone = await _gone(means.db, account, {folder.name for folder in remote})
     if all(folder.is_equal and not folder.hidden and folder.is_numbered for folder in (*found, *gone)):
+        took = timedelta(seconds=monotonic() - began)
         async with means.db.transaction(account.tenant_id) as conn:
-            await accounts.mark_compared(conn, account.tenant_id, account.id, began, is_equal=True)
+            await accounts.mark_compared(conn, account.tenant_id, account.id, took, is_equal=True)
     return sorted([*found, *gone], key=lambda folder: folder.path)
 
 

@@ -325,10 +325,10 @@ class Writer:
             self.counts.unplaced = await places.unplaced(conn, self.tenant, self.account)
         return len(purged)
 
-    async def compared(self, at: datetime, *, is_equal: bool, is_first: bool) -> None:
-        """Every message and every flag was compared, beginning at that time."""
+    async def compared(self, took: timedelta, *, is_equal: bool, is_first: bool) -> None:
+        """Every message and every flag was compared, which `took` so long up to now."""
         async with self._writing() as (conn, events, _):
-            await accounts.mark_compared(conn, self.tenant, self.account, at, is_equal=is_equal)
+            await accounts.mark_compared(conn, self.tenant, self.account, took, is_equal=is_equal)
             if is_first:
                 account = await accounts.get_by_id(conn, self.tenant, self.account)
                 events.append(Event("sync.completed_first", {"account": str(account.public_id)}))

@@ -42,11 +42,13 @@ ENQUEUE = """
     INSERT INTO jobs_job (tenant_id, public_id, kind, account_id, key, dedupe, args, priority, tries,
                           limit_seconds, run_at, is_kept, place)
     SELECT $1, w.public_id, w.kind, w.account_id, w.key, w.dedupe, w.args, w.priority, w.tries, w.seconds,
-           coalesce(w.run_at, now()), w.is_kept, CASE WHEN w.run_at > now() THEN 1 ELSE 0 END
+           coalesce(greatest(w.run_at, now() + w.wait), now()), w.is_kept,
+           CASE WHEN greatest(w.run_at, now() + w.wait) > now() THEN 1 ELSE 0 END
       FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::jsonb[], $8::smallint[],
-                  $9::smallint[], $10::int[], $11::timestamptz[], $12::boolean[]) WITH ORDINALITY
-        AS w (public_id, kind, account_id, key, dedupe, args, priority, tries, seconds, run_at, is_kept,
-              nr)
+                  $9::smallint[], $10::int[], $11::timestamptz[], $12::interval[], $13::boolean[])
+        WITH ORDINALITY
+        AS w (public_id, kind, account_id, key, dedupe, args, priority, tries, seconds, run_at, wait,
+              is_kept, nr)
      ORDER BY w.nr
     ON CONFLICT (tenant_id, dedupe) WHERE state = 'pending' AND dedupe IS NOT NULL DO UPDATE
        SET priority = greatest(jobs_job.priority, excluded.priority),
@@ -74,6 +76,7 @@ async def enqueue(conn: Connection, tenant: TenantId, wishes: Sequence[Wish]) ->
             wish.tries,
             round(wish.limit.total_seconds()),
             wish.run_at,
+            wish.wait,
             wish.is_kept,
         )
         for wish in wishes

@@ -18,6 +18,7 @@ class Overview:
     later: int  # the time of these has not come
     behind: int  # these wait until another one of their key has ended
     oldest_ready: datetime | None  # since when it could run
+    oldest_ready_age: timedelta | None
     running: Mapping[str, int]  # by who runs them
     failed: Mapping[str, int]  # by code: all that there are
     ended: Mapping[str, int] = field(default_factory=dict)  # by state, not long ago
@@ -25,6 +26,7 @@ class Overview:
 
 # Each arm names its place, or the planner would not know the partial index for it.
 OF_TENANT = """
+    SELECT c.*, now() - c.oldest AS age FROM (
     SELECT 'ready' AS what, '' AS label, count(*) AS jobs, min(run_at) AS oldest FROM jobs_job
      WHERE tenant_id = $1 AND state = 'pending' AND place = 0
     UNION ALL
@@ -41,7 +43,7 @@ OF_TENANT = """
      WHERE tenant_id = $1 AND state = 'failed' GROUP BY error_code
     UNION ALL
     SELECT 'ended', state, count(*), min(finished_at) FROM jobs_job
-     WHERE tenant_id = $1 AND finished_at > now() - $2::interval GROUP BY state
+     WHERE tenant_id = $1 AND finished_at > now() - $2::interval GROUP BY state) AS c
 """
 
 
@@ -50,7 +52,7 @@ async def of_tenant(conn: Connection, tenant: TenantId, recent: timedelta) -> Ov
     return _overview(await conn.fetch(OF_TENANT, tenant, recent))
 
 
-OF_ALL = "SELECT what, label, jobs, oldest FROM jobs_overview($1)"
+OF_ALL = "SELECT what, label, jobs, oldest, now() - oldest AS age FROM jobs_overview($1)"
 
 
 async def of_all(conn: Connection, recent: timedelta) -> Overview:
@@ -68,6 +70,7 @@ def _overview(rows: Sequence[Record]) -> Overview:
         later=waiting["later"]["jobs"],
         behind=waiting["behind"]["jobs"],
         oldest_ready=waiting["ready"]["oldest"],
+        oldest_ready_age=waiting["ready"]["age"],
         running=counted("running"),
         failed=counted("failed"),
         ended={**{str(state): 0 for state in sorted(OVER)}, **counted("ended")},

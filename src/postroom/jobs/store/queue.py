@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from asyncpg import Connection
@@ -59,12 +59,17 @@ class End:
     counts: bool = False  # as a failure
     gave_way: bool = False  # to others
     kept: bool = True  # the row stays
-    run_at: datetime | None = None  # of what waits again
+    wait: timedelta | None = None  # of what waits again: from now on, by the clock of the database
     error: Reason | None = None
     result: Mapping[str, Any] | None = None
 
 
-FINISH = "SELECT jobs_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+FINISH = """
+    SELECT jobs_finish($1, $2, $3, $4, $5, $6,
+                       (SELECT array_agg(clock_timestamp() + w.wait ORDER BY w.nr)
+                          FROM unnest($7::interval[]) WITH ORDINALITY AS w (wait, nr)),
+                       $8, $9, $10)
+"""
 GAVE_WAY = "SELECT jobs_gave_way($1, $2, $3)"
 
 
@@ -94,7 +99,7 @@ async def record(conn: Connection, ends: Sequence[End]) -> set[JobId]:
             end.state,
             end.counts,
             end.kept or end.state is State.PENDING,
-            end.run_at,
+            end.wait,
             end.error.code if end.error else None,
             end.error.message if end.error else None,
             None if end.result is None else dict(end.result),
