@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
-from postroom.db import codecs
+from postroom.db import alive, codecs
 from postroom.db.failures import DRIVER, connecting, translating
 from postroom.db.model import TooOld
 from postroom.db.roles import APP
@@ -33,7 +33,6 @@ SESSION = {
     "plan_cache_mode": "force_custom_plan",
     # A process that is stopped or cut off in mid-transaction must not hold its locks for ever.
     "idle_in_transaction_session_timeout": "60s",
-    "client_connection_check_interval": "2s",
 }
 
 # What is to be told once a connection's transaction is committed.
@@ -145,10 +144,16 @@ async def open_pool(dsn: str, *, size: int = 10, role: str | None = APP) -> Asyn
 async def connect(dsn: str, settings: dict[str, str] | None = None) -> Connection:
     """One connection with our codecs, outside of any pool; the caller closes it."""
     with connecting(), ExitStack() as stack:
-        conn = await asyncpg.connect(dsn, server_settings=settings or SESSION, statement_cache_size=256)
+        conn = await asyncpg.connect(
+            dsn,
+            server_settings=settings or SESSION,
+            statement_cache_size=256,
+            connection_class=alive.Watchful,
+        )
         stack.callback(conn.terminate)
         if (major := conn.get_server_version().major) < OLDEST:
             raise TooOld(f"This is PostgreSQL {major}; postroom needs {OLDEST} or newer.", found=major)
+        await alive.watch(conn)
         await codecs.register(conn)
         stack.pop_all()
     return conn
