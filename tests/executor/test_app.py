@@ -13,8 +13,10 @@ from sync.mailboxes import connected, copied
 
 from postroom.db.pool import Database
 from postroom.jobs import store
-from postroom.jobs.model import Job, State
+from postroom.jobs.model import Job, State, Wish
 from postroom.jobs.store import duties
+from postroom.vault.check import check
+from postroom.vault.seal import Key, Vault
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -59,3 +61,24 @@ async def test_beat_and_a_worker_copy_a_mailbox_that_is_due_and_do_what_recurs(
 
     assert [job.progress.items_found for job in await jobs(db)] == [12]
     assert len(await copied(db, account)) == 12
+
+
+@pytest.mark.slow
+async def test_a_worker_with_another_key_ends_with_one_sentence_before_it_takes_a_job(
+    db: Database, dsn: str, redis: Redis, tmp_path: Path
+) -> None:
+    async with db.unbound() as conn:
+        await check(conn, Vault([Key.derived(SECRET.encode())]))
+    async with db.transaction(ONE) as conn:
+        await store.enqueue(conn, ONE, [Wish("sync.account")])
+    redis.ask("FLUSHALL")
+    settings = {"POSTROOM_SECRET_KEY": "another key than the others", "POSTROOM_DATA": str(tmp_path)}
+    runners = Runners(dsn, tmp_path, redis, "postroom.executor.celery", settings)
+    try:
+        status = await asyncio.to_thread(runners.start().wait, 60)
+    finally:
+        await asyncio.to_thread(runners.stop)
+
+    said = (tmp_path / "runner0.log").read_text()
+    assert (status, said.count("[vault.wrong_key]\n"), "Traceback" in said) == (1, 1, False)
+    assert [job.attempts for job in await jobs(db)] == [0]

@@ -1,6 +1,7 @@
 """Syncs as jobs: asked for or due, with progress, cancelled, cut off and gone on with."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,10 +14,11 @@ from sync.working import EVERY, all_jobs, filled, is_over, running, until, until
 
 from postroom.accounts import change
 from postroom.accounts import store as accounts
-from postroom.accounts.model import AccountState, NoSuchAccount
+from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.executor.handlers import Work, handlers
+from postroom.executor.run import executing
 from postroom.jobs import store
 from postroom.jobs.attempt import Attempt
 from postroom.jobs.model import State, Wish
@@ -25,6 +27,7 @@ from postroom.lab.server import serve
 from postroom.sync import halt
 from postroom.sync.model import IsPaused
 from postroom.sync.remove import remove_account
+from postroom.vault.seal import Key, Vault
 
 pytestmark = pytest.mark.usefixtures("tenants", "others")
 
@@ -217,3 +220,35 @@ async def test_a_removal_takes_the_accounts_jobs_along(db: Database, dovecot: Do
 
 async def refused(*_: object) -> None:
     raise RuntimeError("cut off")
+
+
+async def as_stored(db: Database, account: Account) -> Account:
+    async with db.transaction(ONE) as conn:
+        return await accounts.get_by_id(conn, ONE, account.id)
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked for", "polled"])
+async def test_a_process_with_another_key_fails_the_job_and_leaves_the_account_as_it_is(
+    db: Database, asked: bool
+) -> None:
+    async with serve() as server:
+        account = await at_lab(db, server)
+        before = await as_stored(db, account)
+        work = Work(replace(means(db), vault=Vault([Key.derived(b"some other key here")])), EVERY)
+        if asked:
+            await wanted(db, account)
+        async with (
+            open_hints(db) as hints,
+            executing(work, hints, workers=1, patience=timedelta(0), polls=not asked),
+        ):
+            jobs = await until_jobs(db, lambda found: any(job.error for job in found))
+
+    assert [job.error and job.error.code for job in jobs] == ["vault.wrong_key"]
+    assert jobs[0].state is (State.PENDING if asked else State.FAILED)
+    after = await as_stored(db, account)
+    assert (after.state, after.failures, after.last_sync_status, after.sync_started_at) == (
+        before.state,
+        before.failures,
+        before.last_sync_status,
+        None,
+    )

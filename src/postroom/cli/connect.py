@@ -16,7 +16,7 @@ from postroom.accounts.connect import connect as connect_account
 from postroom.accounts.guess import guess, normal_address
 from postroom.accounts.model import Scope
 from postroom.cli import screen
-from postroom.cli.installation import opened
+from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
@@ -98,7 +98,7 @@ def main(
 
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         return await connect_account(
             house.database, house.vault, house.providers, house.tenant, wish, begin_anew
         )

@@ -14,7 +14,7 @@ import typer
 
 from postroom.accounts.model import Account
 from postroom.cli import screen
-from postroom.cli.installation import Installation, account_named, all_accounts, opened
+from postroom.cli.installation import Installation, account_named, all_accounts, opened, unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Conflict
@@ -265,7 +265,7 @@ def _fault(fault: Fault, names: Names) -> str:
 
 
 async def _seal(settings: Settings, out: Path | None) -> Seal:
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         if out is None:
             return await seal.seal(house.database, house.vault.signer, house.tenant)
         with _new_file(out) as file:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from postroom.cli import screen
-from postroom.cli.installation import opened
+from postroom.cli.installation import unlocked
 from postroom.cli.options import Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.stopping import until_stopped
@@ -29,7 +29,7 @@ def main(
 
 
 async def _execute(settings: Settings) -> None:
-    async with until_stopped(), opened(settings) as house, working(house, settings.stop_patience):
+    async with until_stopped(), unlocked(settings) as house, working(house, settings.stop_patience):
         polls = "" if settings.email_sync_enabled else ", without polling"
         screen.say(f"Running jobs, {settings.workers} at a time{polls}. Ctrl-C stops it.")
         await asyncio.Event().wait()

@@ -10,7 +10,7 @@ from postroom.accounts.connect import Wish, connect
 from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected
 from postroom.cli import screen
-from postroom.cli.installation import Installation, opened
+from postroom.cli.installation import Installation, unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.sync import described, is_complete, report, stored, sync_accounts
@@ -56,7 +56,7 @@ def main(
 
 
 async def _import(settings: Settings, source: Path, address: str, *, quiet: bool) -> tuple[Outcome, int]:
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         account = await _account(house, source, address)
         [outcome] = await sync_accounts(house, [account], quiet=quiet)
         return outcome, await stored(house, account)

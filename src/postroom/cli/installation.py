@@ -40,6 +40,7 @@ from postroom.sync.perform import Means, Outcome
 from postroom.sync.run import Manner
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
+from postroom.vault.check import check
 from postroom.vault.model import Secret
 from postroom.vault.seal import Vault
 
@@ -110,6 +111,15 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         key = await keys.first_key(database, tenant, settings.data)
         hints = await stack.enter_async_context(open_hints(database))
         yield Installation(settings, settings.data, database, hints, vault, providers, tenant, key)
+
+
+@asynccontextmanager
+async def unlocked(settings: Settings) -> AsyncIterator[Installation]:
+    """The same, for a command that opens or seals secrets. Raises `WrongKey` where it could not."""
+    async with opened(settings) as house:
+        async with house.database.unbound() as conn:
+            await check(conn, house.vault)
+        yield house
 
 
 def log_file(data: Path | None) -> Path | None:

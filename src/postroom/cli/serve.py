@@ -4,7 +4,7 @@ import asyncio
 
 from postroom import __version__
 from postroom.cli import screen
-from postroom.cli.installation import opened
+from postroom.cli.installation import unlocked
 from postroom.cli.options import Data, DatabaseUrl, Host, Port, command
 from postroom.cli.run import carry_out
 from postroom.cli.serving import address, answering, listening
@@ -28,7 +28,7 @@ def main(
 async def _serve(settings: Settings) -> None:
     async with until_stopped():
         with listening(settings.host, settings.port) as listener:
-            async with opened(settings) as house, answering(house, listener):
+            async with unlocked(settings) as house, answering(house, listener):
                 url = address(settings.host, listener)
                 screen.say(f"Postroom {__version__} answers at {url}/v1; jobs wait for `postroom executor`.")
                 await asyncio.Event().wait()

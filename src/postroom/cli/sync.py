@@ -11,7 +11,7 @@ import typer
 
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.cli import progress, screen
-from postroom.cli.installation import Installation, account_named, all_accounts, opened
+from postroom.cli.installation import Installation, account_named, all_accounts, unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.mail.store import browse
@@ -62,7 +62,7 @@ async def _sync(
     settings: Settings, addresses: list[str], *, quiet: bool, full: bool
 ) -> tuple[list[Outcome], list[int]]:
     """The outcomes, and how many messages each account's copy now holds."""
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         if addresses:
             chosen = [await account_named(house, address) for address in dict.fromkeys(addresses)]
         else:

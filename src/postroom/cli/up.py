@@ -16,7 +16,7 @@ from postroom.accounts.model import Account
 from postroom.cli import screen
 from postroom.cli.demo import ADDRESS, ARRIVE_EVERY, demonstration
 from postroom.cli.following import follow
-from postroom.cli.installation import Installation, all_accounts, opened
+from postroom.cli.installation import Installation, all_accounts, unlocked
 from postroom.cli.options import Data, DatabaseUrl, Host, Port, command
 from postroom.cli.run import carry_out
 from postroom.cli.serving import address, answering, listening
@@ -50,7 +50,7 @@ async def up(settings: Settings, *, demo: bool) -> None:
     """Run until SIGINT or SIGTERM. The port comes first: where it is taken, nothing has been started."""
     async with until_stopped():
         with listening(settings.host, settings.port) as listener:
-            async with opened(settings) as house, AsyncExitStack() as stack:
+            async with unlocked(settings) as house, AsyncExitStack() as stack:
                 account = await stack.enter_async_context(demonstration(house)) if demo else None
                 await stack.enter_async_context(answering(house, listener))
                 await stack.enter_async_context(working(house, PATIENCE))

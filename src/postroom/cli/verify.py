@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from postroom.cli import progress, screen
-from postroom.cli.installation import account_named, opened
+from postroom.cli.installation import account_named, unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.sync import patiently
@@ -46,14 +46,14 @@ def main(
 
 
 async def _verify(settings: Settings, address: str) -> Repair:
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         account = await account_named(house, address)
         return Repair((), await verify(house.means(), account))
 
 
 async def _repair(settings: Settings, address: str, *, quiet: bool) -> Repair:
     counts = Counts()
-    async with opened(settings) as house:
+    async with unlocked(settings) as house:
         account = await account_named(house, address)
         with workshop() as shop:
             means = house.means(shop)

@@ -4,13 +4,14 @@ Needs `pip install postroom[celery]`. docs/howto/run-with-celery.md has the comm
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from postroom import telemetry
 from postroom.db.embedded import running
 from postroom.db.listen import open_hints
-from postroom.db.pool import open_pool
+from postroom.db.model import DATABASE_AWAY
+from postroom.db.pool import Database, open_pool
 from postroom.net.egress import Egress
 from postroom.providers.registry import Registry
 from postroom.settings import Settings
@@ -19,7 +20,9 @@ from postroom.sync.perform import Means
 from postroom.sync.run import Manner
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys
+from postroom.vault.check import check
 from postroom.vault.model import Secret
+from postroom.vault.seal import Vault
 
 from .duties import duties
 from .handlers import Work, handlers
@@ -27,17 +30,35 @@ from .tasks import House, make_app
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[House]:
-    """The installation of these settings, whose database `postroom serve` or another command has prepared."""
-    telemetry.set_up()
+async def unlocked(settings: Settings) -> AsyncIterator[tuple[Database, Vault]]:
+    """The database of these settings, which `postroom serve` or another command has prepared, and its keys.
+
+    Raises `WrongKey`, and what `db` and `vault` raise.
+    """
     async with AsyncExitStack() as stack:
         url = settings.database_url
         if url is None:
             url = await stack.enter_async_context(running(settings.data))
         db = await stack.enter_async_context(open_pool(url))
-        hints = await stack.enter_async_context(open_hints(db))
         given = settings.secret_key
         vault = keys.load(settings.data, Secret(given.get_secret_value()) if given else None)
+        async with db.unbound() as conn:
+            await check(conn, vault)
+        yield db, vault
+
+
+async def try_key(settings: Settings) -> None:
+    """Raises as `unlocked` does. A database that is away is no reason: workers wait until it is back."""
+    with suppress(*DATABASE_AWAY):
+        async with unlocked(settings):
+            pass
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[House]:
+    """The installation of these settings."""
+    telemetry.set_up()
+    async with unlocked(settings) as (db, vault), open_hints(db) as hints:
         manner = Manner(grace=settings.sync_grace, pause=settings.login_pause)
         # One tenant, who owns this machine, as for the command line; mail is read in the process that syncs.
         means = Means(db, vault, Registry(Egress(private_allowed=True)), Workshop(), manner)
@@ -46,4 +67,4 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
 
 
-app = make_app(Settings().celery_broker_url, lambda: opened(Settings()))
+app = make_app(Settings().celery_broker_url, lambda: opened(Settings()), lambda: try_key(Settings()))

@@ -12,6 +12,7 @@ In each process that runs tasks one event loop lives in a thread: in every child
 only process of the thread pool and of the solo pool. (Not for eventlet or gevent.)
 """
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -84,13 +85,26 @@ class House:
 
 
 Opening = Callable[[], AbstractAsyncContextManager[House]]
+Trying = Callable[[], Coroutine[None, None, None]]
 
 
-def make_app(broker_url: str, opening: Opening) -> Celery:
-    """An app whose processes open, each for itself and not before it runs tasks, what `opening` opens."""
+async def _nothing() -> None: ...
+
+
+def make_app(broker_url: str, opening: Opening, trying: Trying = _nothing) -> Celery:
+    """An app whose processes open, each for itself and not before it runs tasks, what `opening` opens.
+
+    A worker that `trying` fails for ends at once, with one sentence and status 1.
+    """
     app = Celery("postroom", broker=broker_url, set_as_current=False)
     app.conf.update(CONFIGURATION)
     process = _Process(lambda: _working(opening, Messages(app)))
+
+    def begin(**_signal: object) -> None:
+        try:
+            asyncio.run(trying())
+        except PostroomError as error:
+            raise SystemExit(f"postroom: {error} [{error.code}]") from None
 
     def run(tenant: int, job: int) -> None:
         process.do(lambda works: works.run(TenantId(tenant), JobId(job)))
@@ -106,6 +120,7 @@ def make_app(broker_url: str, opening: Opening) -> Celery:
 
     for name, work in ((RUN, run), (SWEEP, sweep), (DUTY, duty), (DUE, due)):
         app.task(name=name, lazy=False, shared=False, throws=(PostroomError,))(work)
+    signals.worker_init.connect(begin, weak=False)
     signals.worker_process_init.connect(process.open, weak=False)
     signals.worker_process_shutdown.connect(process.close, weak=False)
     signals.worker_shutdown.connect(process.close, weak=False)

@@ -35,6 +35,7 @@ from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import TENANT, Event
 from postroom.ids import TenantId
+from postroom.vault.model import WrongKey
 
 from . import store
 from .attempt import SAY_EVERY, Attempt, Handler, Resumes
@@ -54,7 +55,7 @@ SLICE = timedelta(seconds=20)  # how long a job that resumes keeps its worker th
 HAND_BACK = timedelta(seconds=5)  # how long that may take
 LANES = 2  # turns that may be under way at once
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
-SELDOM = (CRASHED, LOST)  # errors that somebody must see, whatever became of the row otherwise
+SELDOM = {CRASHED.code, LOST.code, WrongKey.code}  # what somebody must see, whatever else becomes of the row
 
 logger = structlog.get_logger()
 
@@ -274,7 +275,8 @@ class Executor:
                 await one.report()
         job = one.job
         end = self._end(one, failure) if failure else End(job, State.COMPLETED, result=one.result)
-        kept = job.is_kept or one.attempt.has_found or end.error in SELDOM
+        is_seldom = end.error is not None and end.error.code in SELDOM
+        kept = job.is_kept or one.attempt.has_found or is_seldom
         self._ended.append(end if kept else replace(end, kept=False))
         self._wake.set()
 

@@ -4,6 +4,7 @@ success                  active
 TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
 NeedsOwner               reauth_required: no polls until its owner has acted
 LeaseHeld, LeaseLost     untouched: another process is at it
+WrongKey                 untouched: this process cannot open its secret, others may
 TooSoon                  untouched, and due when the server has been left alone for long enough
 paused meanwhile         a failure says nothing any more: untouched
 other credentials        whatever came of the old ones says nothing any more: untouched
@@ -27,6 +28,7 @@ from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
 from postroom.providers.model import Login, Mailbox, Provider
+from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
 from .logins import TooSoon
@@ -100,6 +102,8 @@ async def perform(
         await sync_account(means.db, account, opening, counts, means.workshop, manner, tally)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
+    except WrongKey as ours:
+        return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
     seconds = monotonic() - began

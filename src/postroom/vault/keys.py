@@ -1,7 +1,8 @@
 """Where the vault's keys come from: the setting POSTROOM_SECRET_KEY, or a file made at first start.
 
 Both may hold several, the newest first: the setting separated by commas, the file one on each line. To
-rotate, put a new one in front; when every credential has been sealed again, drop the old one.
+rotate, put a new one in front; when every credential has been sealed again, drop the old one. Of several
+processes give the new one to all first, behind the old: who has not got the newest is refused (`check`).
 """
 
 import base64
