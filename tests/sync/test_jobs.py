@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import asyncpg
 import pytest
 from servers.dovecot import Dovecot
 from servers.tenants import ONE, TWO
@@ -16,7 +17,7 @@ from postroom.accounts import change
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.listen import open_hints
-from postroom.db.pool import Database
+from postroom.db.pool import Database, open_pool
 from postroom.executor.handlers import Work, handlers
 from postroom.executor.run import executing
 from postroom.jobs import store
@@ -252,3 +253,27 @@ async def test_a_process_with_another_key_fails_the_job_and_leaves_the_account_a
         before.last_sync_status,
         None,
     )
+
+
+CUT_OFF = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name = 'postroom' AND datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+async def test_a_database_that_goes_away_under_a_sync_leaves_no_mark_on_account_or_job(
+    db: Database, dsn: str
+) -> None:
+    async with serve(messages=1000, folder_count=1) as server:
+        account = await at_lab(db, server)
+        superuser = await asyncpg.connect(dsn)
+        async with running(db):
+            one = await wanted(db, account)
+            await until(db, one, lambda job: bool(job.progress.total_estimate))
+            await superuser.execute(CUT_OFF)
+            async with open_pool(dsn) as other:
+                done = await until(other, one, is_over)
+                after = await as_stored(other, account)
+        await superuser.close()
+
+    assert (done.state, done.failures, after.failures) == (State.COMPLETED, 0, 0)

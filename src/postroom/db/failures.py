@@ -26,6 +26,7 @@ NOT_NOW = (
     asyncpg.LockNotAvailableError,
     asyncpg.OutOfMemoryError,
     asyncpg.QueryCanceledError,  # by its administrator, or by a limit that was set for our user
+    asyncpg.DatatypeMismatchError,  # a migration has just added a column to the rows that a function gives
     asyncpg.ReadOnlySQLTransactionError,  # another server is about to take over from this one
 )
 UNWELCOME = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)

@@ -95,7 +95,8 @@ class Reason:
 class Job:
     """A job as it stands. `attempts` is its fence: it grows each time that somebody takes it.
 
-    `is_behind`: it waits because another one of its key runs.
+    `is_behind`: it waits because another one of its key runs. `cuts`: under how many tries in a
+    row, up to the one before this, the database was away.
     """
 
     id: JobId
@@ -124,6 +125,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    cuts: int
 
 
 @dataclass(frozen=True, slots=True)

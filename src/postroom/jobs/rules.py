@@ -2,6 +2,7 @@
 
 returned                 completed
 NotNow, handed back      waits again, and that was no failure
+the database was away    the same, unless that has happened too often in a row: it may be the job that does it
 cancelled by somebody    cancelled
 TryLater, Broken, a bug  waits again, twice as long after each failure, until it was tried too often: failed
 anything else of ours    failed: trying again would not help
@@ -16,11 +17,14 @@ from typing import Any
 
 import orjson
 
+from postroom.db.model import DATABASE_AWAY
 from postroom.errors import Broken, PostroomError, TryLater
 
 from .model import Job, Reason
 
 FIRST_RETRY = timedelta(seconds=60)
+CUTS = 5  # in a row, that count for nothing
+AFTER_CUT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(days=1)  # whatever a server says
 LONGEST_MESSAGE = 2000  # characters
 LARGEST_RESULT = 16 << 20  # bytes of JSON
@@ -38,6 +42,14 @@ def retry_after(job: Job, error: BaseException, roll: float) -> timedelta | None
     doubled = FIRST_RETRY * (1 << min(job.failures, 20))
     wait = error.wait if isinstance(error, TryLater) else timedelta()
     return bounded(max(doubled, wait)) * (1 + roll / 10)
+
+
+def after_cut(job: Job, error: BaseException) -> timedelta | None:
+    """How long a job waits under which the database was away; None: it was not, or too often in a row."""
+    if not isinstance(error, DATABASE_AWAY) or job.cuts >= CUTS:
+        return None
+    wait = error.wait if isinstance(error, TryLater) else timedelta()
+    return max(AFTER_CUT * (1 << job.cuts), wait)
 
 
 def bounded(wait: timedelta) -> timedelta:

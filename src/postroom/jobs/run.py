@@ -41,7 +41,7 @@ from . import store
 from .attempt import SAY_EVERY, Attempt, Handler, Resumes
 from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
-from .rules import CRASHED, LOST, bounded, reason, retry_after, storable
+from .rules import CRASHED, LOST, after_cut, bounded, reason, retry_after, storable
 from .share import Share
 from .slices import Ran
 from .store import published, queue
@@ -305,13 +305,16 @@ class Executor:
             return End(job, State.PENDING, gave_way=stopped is Stopped.GIVING_WAY)
         if isinstance(error, NotNow):
             return End(job, State.PENDING, wait=bounded(error.wait))
-        said = reason(error)
+        said, is_cut = reason(error), isinstance(error, DATABASE_AWAY)
+        if (soon := after_cut(job, error)) is not None:
+            logger.warning("jobs.cut", job=str(job.public_id), kind=job.kind, code=said.code)
+            return End(job, State.PENDING, wait=soon, error=said, is_cut=True)
         bug = error if said is CRASHED else None
         logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=bug)
         wait = retry_after(job, error, random.random())
         if wait is None:
             return End(job, State.FAILED, counts=True, error=said)
-        return End(job, State.PENDING, counts=True, wait=wait, error=said)
+        return End(job, State.PENDING, counts=True, wait=wait, error=said, is_cut=is_cut)
 
     async def _reporting(self) -> None:
         """Write how far jobs are, of each what has changed since the last time."""

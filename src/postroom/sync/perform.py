@@ -5,6 +5,7 @@ TryLater, Broken         error: polls go on, more slowly, never before the serve
 NeedsOwner               reauth_required: no polls until its owner has acted
 LeaseHeld, LeaseLost     untouched: another process is at it
 WrongKey                 untouched: this process cannot open its secret, others may
+the database is away     untouched, unless its disk is full: that lasts, and its owner sees it
 TooSoon                  untouched, and due when the server has been left alone for long enough
 paused meanwhile         a failure says nothing any more: untouched
 other credentials        whatever came of the old ones says nothing any more: untouched
@@ -23,7 +24,7 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
-from postroom.db.model import LeaseHeld, LeaseLost
+from postroom.db.model import Busy, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
@@ -103,6 +104,10 @@ async def perform(
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except WrongKey as ours:
+        async with means.db.transaction(account.tenant_id) as conn:
+            await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
+        return Outcome(account, "failed", counts, monotonic() - began, ours)
+    except (Unreachable, Refused, Busy) as ours:
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure

@@ -35,7 +35,8 @@ BEHIND = 2  # the `place` of what waits for its key
 COLUMNS = """
     id, public_id, tenant_id, kind, account_id, key, args, priority, tries, limit_seconds, state, run_at,
     place, attempts, failures, holder, cancel_requested, is_kept, gave_way, processed, total_estimate,
-    items_found, tally, error_code, error_reason, result, created_at, started_at, finished_at
+    items_found, tally, error_code, error_reason, result, created_at, started_at, finished_at,
+    CASE WHEN cut_at = attempts - 1 THEN cuts ELSE 0 END AS cuts
 """
 # A row that an upsert has changed, and not made, was locked by this transaction.
 ENQUEUE = """
@@ -314,4 +315,5 @@ def job_of(row: Record) -> Job:
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        cuts=row["cuts"],
     )

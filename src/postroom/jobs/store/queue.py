@@ -62,6 +62,7 @@ class End:
     wait: timedelta | None = None  # of what waits again: from now on, by the clock of the database
     error: Reason | None = None
     result: Mapping[str, Any] | None = None
+    is_cut: bool = False  # the database was away while it ran
 
 
 FINISH = """
@@ -71,6 +72,7 @@ FINISH = """
                        $8, $9, $10)
 """
 GAVE_WAY = "SELECT jobs_gave_way($1, $2, $3)"
+CUT = "SELECT jobs_cut($1, $2, $3)"
 
 
 async def finish(conn: Connection, ends: Sequence[End]) -> set[JobId]:
@@ -110,6 +112,8 @@ async def record(conn: Connection, ends: Sequence[End]) -> set[JobId]:
     gave = [end.job for end in ends if end.gave_way and end.job.id in done]
     if gave:
         await conn.execute(GAVE_WAY, *_tries(gave))
+    if cut := [end.job for end in ends if end.is_cut and end.job.id in done]:
+        await conn.execute(CUT, *_tries(cut))
     for job in done:
         hint(conn, CHANGED, str(job))
     return done
