@@ -46,6 +46,7 @@ class Database:
 
     def __init__(self, dsn: str, *, size: int, role: str | None) -> None:
         self.dsn = dsn
+        self._role = role
         self._settings = SESSION if role is None else {**SESSION, "role": role}
         self._places = asyncio.Semaphore(size)
         self._idle: deque[Connection] = deque()
@@ -81,6 +82,16 @@ class Database:
     async def separate(self) -> Connection:
         """A connection of its own, outside the pool, with the same rights; the caller closes it."""
         return await connect(self.dsn, self._settings)
+
+    @asynccontextmanager
+    async def reserved(self, size: int) -> AsyncIterator["Database"]:
+        """So many connections more that no user of this pool can take, each opened when first needed."""
+        own = Database(self.dsn, size=size, role=self._role)
+        own.tell = self.tell
+        try:
+            yield own
+        finally:
+            await own._close()
 
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Connection]:

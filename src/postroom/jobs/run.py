@@ -17,11 +17,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from time import monotonic
-from typing import Any, TypeAlias
 
 import asyncpg
 import structlog
@@ -35,13 +33,13 @@ from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import TENANT, Event
 from postroom.ids import TenantId
-from postroom.vault.model import WrongKey
 
 from . import store
 from .attempt import SAY_EVERY, Attempt, Handler, Resumes
 from .guard import failure_of
-from .model import READY, STOP, Job, JobId, JobLost, NotNow, State, TookTooLong
-from .rules import CRASHED, LOST, after_cut, bounded, reason, retry_after, storable
+from .model import READY, STOP, Job, JobId, JobLost, State
+from .rules import CRASHED, LOST
+from .running import Running, Stopped, Try
 from .share import Share
 from .slices import Ran
 from .store import published, queue
@@ -54,50 +52,10 @@ REAP_EVERY = timedelta(seconds=2)
 SLICE = timedelta(seconds=20)  # how long a job that resumes keeps its worker though others wait
 HAND_BACK = timedelta(seconds=5)  # how long that may take
 LANES = 2  # turns that may be under way at once
+RESERVED = LANES + 2  # connections that no handler can take: for turns, the heartbeat and the reaper
 AWAY = timedelta(seconds=0.5)  # before the database is asked again
-SELDOM = {CRASHED.code, LOST.code, WrongKey.code}  # what somebody must see, whatever else becomes of the row
 
 logger = structlog.get_logger()
-
-
-class Stopped(Enum):
-    """Why a job was stopped from outside."""
-
-    CANCELLED = "cancelled"
-    LOST = "lost"
-    LEAVING = "leaving"
-    GIVING_WAY = "giving way"
-
-
-Try: TypeAlias = tuple[JobId, int]
-"""Of which job and which: one that was lost may still be ending while the next has begun beside it."""
-
-
-@dataclass(slots=True)
-class Running:
-    attempt: Attempt
-    task: asyncio.Task[None] = field(init=False)
-    began: float = field(default_factory=monotonic)
-    stopped: Stopped | None = None
-    result: Mapping[str, Any] | None = None
-    reports: asyncio.Lock = field(default_factory=asyncio.Lock)
-    recorded: asyncio.Event = field(default_factory=asyncio.Event)  # what became of it
-
-    @property
-    def job(self) -> Job:
-        return self.attempt.job
-
-    def stop(self, why: Stopped) -> None:
-        """Once; what was stopped may take its time to end."""
-        if self.stopped is None:
-            self.stopped = why
-            # A task that is cancelled before its first step never runs, and could not say that it has ended.
-            asyncio.get_running_loop().call_soon(self.task.cancel)
-
-    async def report(self) -> None:
-        """Write how far it is, where that is news. Raises `JobLost`."""
-        async with self.reports:
-            await self.attempt.flush()
 
 
 @dataclass(slots=True)
@@ -115,6 +73,7 @@ class Executor:
     slice: timedelta = SLICE
     waits: timedelta = LOOK_EVERY  # how long a job looks for a worker before another gives way to it
     holder: str = field(default_factory=process.identity)
+    _own: Database = field(init=False)
     _running: dict[Try, Running] = field(default_factory=dict)
     _ended: list[End] = field(default_factory=list)
     _recording: int = 0  # ends that are on their way
@@ -125,6 +84,9 @@ class Executor:
     _turn: int = 0
     _is_more: bool = True
     _leaves: bool = False
+
+    def __post_init__(self) -> None:
+        self._own = self.db
 
     @asynccontextmanager
     async def working(self, patience: timedelta) -> AsyncIterator[None]:
@@ -137,7 +99,7 @@ class Executor:
             background = [self._hearing(ready), self._reporting(), self._beating(stop)]
             if self.workers:
                 background += [self._reaping(), self._sharing()]
-            async with beside(*takes, *background):
+            async with self.db.reserved(RESERVED) as self._own, beside(*takes, *background):
                 try:
                     yield
                 finally:
@@ -161,7 +123,7 @@ class Executor:
 
     async def reap(self) -> None:
         """Let wait again what was held by executors that are gone, and bury what had its last try there."""
-        async with self.db.unbound() as conn:
+        async with self._own.unbound() as conn:
             dead = [holder for holder in await queue.holders(conn) if process.is_dead(holder)]
             if gone := await queue.reap(conn, dead):
                 logger.warning("jobs.taken_over", jobs=gone)
@@ -227,7 +189,7 @@ class Executor:
             if end.state is State.FAILED and end.kept:
                 await self._bury(end)
         jobs = []
-        async with self.db.unbound() as conn:
+        async with self._own.unbound() as conn:
             if ends:
                 await queue.record(conn, ends)
             if room:
@@ -258,7 +220,7 @@ class Executor:
         """A job that has failed for good is told of, once, in the transaction that says so."""
         job, error = end.job, end.error or CRASHED
         event = Event("jobs.failed", {"job": str(job.public_id), "kind": job.kind, "code": error.code})
-        async with self.db.transaction(job.tenant_id) as conn:
+        async with self._own.transaction(job.tenant_id) as conn:
             done = await queue.finish(conn, [end])
             # One that was joined waits again, and one that was to stop is cancelled.
             if done and (await store.get_by_id(conn, job.tenant_id, job.id)).state is State.FAILED:
@@ -268,53 +230,13 @@ class Executor:
         """One try, from its beginning to its end, which is recorded later."""
         failure: BaseException | None
         try:
-            failure = await failure_of(self._work(one))
+            failure = await failure_of(one.work(self.handlers[one.job.kind]))
         except asyncio.CancelledError as cancelled:
             failure = cancelled
             with suppress(PostroomError):
                 await one.report()
-        job = one.job
-        end = self._end(one, failure) if failure else End(job, State.COMPLETED, result=one.result)
-        is_seldom = end.error is not None and end.error.code in SELDOM
-        kept = job.is_kept or one.attempt.has_found or is_seldom
-        self._ended.append(end if kept else replace(end, kept=False))
+        self._ended.append(one.end(failure))
         self._wake.set()
-
-    async def _work(self, one: Running) -> None:
-        """What the job is for. A handler that keeps to itself that it was stopped has not come through."""
-        if one.stopped:
-            raise JobLost("It was stopped.")
-        try:
-            async with asyncio.timeout(one.job.limit.total_seconds()) as limit:
-                one.result = storable(await self.handlers[one.job.kind](one.attempt))
-                await one.report()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        if limit.expired():
-            raise TookTooLong(f"It took longer than {one.job.limit}.")
-        if one.stopped:
-            raise JobLost("It was stopped.")
-
-    def _end(self, one: Running, error: BaseException) -> End:
-        """What a try that did not come through means."""
-        job, stopped = one.job, one.stopped
-        if stopped is Stopped.CANCELLED:
-            return End(job, State.CANCELLED)
-        if stopped is not None or isinstance(error, JobLost):
-            return End(job, State.PENDING, gave_way=stopped is Stopped.GIVING_WAY)
-        if isinstance(error, NotNow):
-            return End(job, State.PENDING, wait=bounded(error.wait))
-        said, is_cut = reason(error), isinstance(error, DATABASE_AWAY)
-        if (soon := after_cut(job, error)) is not None:
-            logger.warning("jobs.cut", job=str(job.public_id), kind=job.kind, code=said.code)
-            return End(job, State.PENDING, wait=soon, error=said, is_cut=True)
-        bug = error if said is CRASHED else None
-        logger.warning("jobs.failed", job=str(job.public_id), kind=job.kind, code=said.code, exc_info=bug)
-        wait = retry_after(job, error, random.random())
-        if wait is None:
-            return End(job, State.FAILED, counts=True, error=said)
-        return End(job, State.PENDING, counts=True, wait=wait, error=said, is_cut=is_cut)
 
     async def _reporting(self) -> None:
         """Write how far jobs are, of each what has changed since the last time."""
@@ -341,7 +263,7 @@ class Executor:
             asked = now()
             try:
                 async with asyncio.timeout_at(max(held + lease, asked + lease / BEATS)):
-                    async with self.db.unbound() as conn:
+                    async with self._own.unbound() as conn:
                         ours = await queue.beat(conn, self.holder, jobs, self.lease) if jobs else {}
                 held = asked
             except (*DATABASE_AWAY, TimeoutError):
