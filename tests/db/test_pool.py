@@ -44,6 +44,38 @@ async def test_without_a_tenant_there_are_no_rows(db: Database) -> None:
         assert await conn.fetch("SELECT * FROM db_lease") == []
 
 
+async def test_a_single_statement_is_committed_and_sees_nothing_of_the_tenant_before_it(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        async with db.transaction(ANN) as conn:
+            await put(conn, ANN, "a")
+        async with db.single() as conn:
+            seen = await conn.fetch("SELECT * FROM db_lease")
+        async with db.single() as conn:
+            await conn.execute("SELECT set_config('application_name', 'changed', false)")
+            lasting = conn
+        async with db.single() as conn:
+            assert conn is lasting
+            name = await conn.fetchval("SELECT current_setting('application_name')")
+
+    assert seen == []
+    assert name == "changed"
+
+
+async def test_a_single_statement_that_fails_costs_no_connection_and_one_cut_off_does(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with db.single() as conn:
+                await conn.execute("SELECT 1 / 0")
+        async with db.single() as after_error:
+            assert after_error is conn
+        with pytest.raises(TimeoutError):
+            async with db.single() as conn, asyncio.timeout(0.01):
+                await conn.execute("SELECT pg_sleep(60)")
+
+        assert conn.is_closed()
+        assert await names(db, ANN) == []
+
+
 async def test_an_error_undoes_everything(db: Database) -> None:
     async def fail() -> None:
         async with db.transaction(ANN) as conn:

@@ -27,6 +27,7 @@ BOUND = 1000
 
 NOTIFY = "SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hints (hint)"
 ALIVE = "SELECT 1"
+LIGHT = "SET synchronous_commit = off"  # a NOTIFY that waits for the disk comes late, and may be lost anyway
 
 Hint = str | None
 """What happened to whom, or None: anything may have happened, look at everything."""
@@ -150,6 +151,7 @@ class Hints:
         lost = asyncio.Event()
         conn.add_termination_listener(lambda _conn: lost.set())
         with suppress(*DRIVER):
+            await conn.execute(LIGHT)
             await conn.add_listener(CHANNEL, self._heard)
             for hearing in self._hearings:
                 hearing.put(None)  # what was told before we listened

@@ -189,7 +189,8 @@ class Executor:
             if end.state is State.FAILED and end.kept:
                 await self._bury(end)
         jobs = []
-        async with self._own.unbound() as conn:
+        # What waits is taken at once: a single statement.
+        async with self._own.unbound() if ends else self._own.single() as conn:
             if ends:
                 await queue.record(conn, ends)
             if room:

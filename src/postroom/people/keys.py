@@ -96,7 +96,7 @@ async def find(database: Database, text: str) -> Caller | None:
     """Whose key this is; None for one that is unknown, revoked or expired."""
     if not SHAPE.fullmatch(text):
         return None
-    async with database.unbound() as conn:
+    async with database.single() as conn:
         holder = await store.find_key(conn, digest_of(text))
     if holder is None:
         return None
