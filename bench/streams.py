@@ -24,6 +24,7 @@ import uvloop
 from bench.report import Table, machine
 from postroom.api.app import create_app
 from postroom.cli.serving import listening, serving
+from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.db.embedded import running
 from postroom.db.listen import open_hints
@@ -216,7 +217,7 @@ async def _serve(dsn: str) -> None:
     async with open_pool(dsn) as db, open_hints(db) as hints, following(db, hints) as news:
         vault = Vault([Key.derived(secrets.token_bytes(32))])
         app = create_app(db, Settings(), vault, Registry(Egress(private_allowed=True)), news)
-        with listening("127.0.0.1", 0) as listener:
+        with listening("127.0.0.1", 0) as listener, settled():
             async with serving(app, listener):
                 print(listener.getsockname()[1], flush=True)
                 await asyncio.to_thread(sys.stdin.read)

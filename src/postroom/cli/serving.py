@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from postroom.api.app import create_app
 from postroom.cli.installation import Installation
+from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.errors import Broken
 from postroom.jobs.follow import following
@@ -69,8 +70,9 @@ async def answering(house: Installation, listener: socket.socket) -> AsyncIterat
     """The API of an installation, while the block runs."""
     async with following(house.database, house.hints) as news:
         app = create_app(house.database, house.settings, house.vault, house.providers, news)
-        async with serving(app, listener):
-            yield
+        with settled():
+            async with serving(app, listener):
+                yield
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from postroom.cli.announcing import Announcer
 from postroom.cli.installation import Installation
+from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.executor.run import executing
 from postroom.sync.workshop import workshop
@@ -26,4 +27,5 @@ async def working(house: Installation, patience: timedelta) -> AsyncIterator[Non
                 polls=settings.email_sync_enabled,
             ),
         ):
-            yield
+            with settled():
+                yield

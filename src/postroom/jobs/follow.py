@@ -101,8 +101,10 @@ class Follower:
 
     def lacks(self, watch: Watch) -> bool:
         """Whether it has news for this one. A look older than its own reading has none of the row."""
-        has_row = watch.looked_at >= self._read_at and watch.job != self._job
-        return has_row or watch.top > self._after
+        return watch.top > self._after or self._lacks_row(watch)
+
+    def _lacks_row(self, watch: Watch) -> bool:
+        return watch.looked_at >= self._read_at and watch.job is not self._job and watch.job != self._job
 
     async def next(self) -> News | None:
         """What is new, once something is; None after the end.
@@ -144,7 +146,7 @@ class Follower:
         if watch.floor > self._after:
             return await self._catch_up(watch.top)
         after, self._after = self._after, max(self._after, watch.top)
-        has_changed = watch.looked_at >= self._read_at and watch.job != self._job
+        has_changed = self._lacks_row(watch)
         if (after, has_changed) in watch.told:
             news = watch.told[after, has_changed]
         else:
