@@ -87,8 +87,33 @@ async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(
     for statement in error.value.data["statements"]:
         assert statement in str(error.value)
         await conn.execute(statement)
+    assert await migrate(owners_dsn) == [one.name for one in migrations()]
+
+    owner = owners_dsn.split("//")[1].split("@")[0]
+    assert not await conn.fetchval("SELECT pg_has_role($1, 'postroom_system', 'USAGE')", owner)
     await conn.close()
-    assert await migrate(owners_dsn, START) == ["start"]
+    assert await migrate(owners_dsn) == []
+
+
+async def test_an_owner_that_may_make_roles_needs_no_administrator(owners_dsn: str, empty_dsn: str) -> None:
+    conn = await asyncpg.connect(empty_dsn)
+    owner = owners_dsn.split("//")[1].split("@")[0]
+    await conn.execute(
+        f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+    )
+    await conn.execute(f"ALTER ROLE {owner} CREATEROLE")
+    await conn.close()
+
+    assert await migrate(owners_dsn) == [one.name for one in migrations()]
+
+
+async def test_an_owner_that_cannot_take_the_rights_is_told_so(owners_dsn: str, empty_dsn: str) -> None:
+    conn = await asyncpg.connect(empty_dsn)
+    owner = owners_dsn.split("//")[1].split("@")[0]
+    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH INHERIT FALSE")
+    await conn.close()
+    with pytest.raises(NotPermitted, match="WITH ADMIN TRUE"):
+        await migrate(owners_dsn)
 
 
 async def test_the_walls_stand_and_the_doors_open_without_a_superuser(
@@ -96,7 +121,7 @@ async def test_the_walls_stand_and_the_doors_open_without_a_superuser(
 ) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH INHERIT FALSE")
+    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE")
     await conn.close()
     await migrate(owners_dsn, [*START, TABLE])
 

@@ -83,10 +83,11 @@ async def _migrate(conn: asyncpg.Connection, todo: list[Migration]) -> list[str]
     await roles.ensure(conn)
     await conn.execute(CREATE_LEDGER)
     missing = await _missing(conn, todo)
-    for migration in missing:
-        async with conn.transaction():
-            await conn.execute(migration.sql)
-            await conn.execute(RECORD, migration.number, migration.name, migration.checksum)
+    async with roles.owning(conn):
+        for migration in missing:
+            async with conn.transaction():
+                await conn.execute(migration.sql)
+                await conn.execute(RECORD, migration.number, migration.name, migration.checksum)
     return [migration.name for migration in missing]
 
 

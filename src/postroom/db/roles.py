@@ -6,6 +6,9 @@ postroom_system  owns the few functions that look across tenants (see `migration
 Roles belong to the whole PostgreSQL server, so another database may be making them at the same moment.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
 import asyncpg
 
 from postroom.db.model import NotPermitted
@@ -31,6 +34,8 @@ UNSAFE = """
 WHO = "SELECT quote_ident(current_user)"
 CREATE = "CREATE ROLE %s NOLOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT"
 GRANT = "GRANT %s TO %s"
+HAS_RIGHTS = "SELECT pg_has_role(current_user, $1, 'USAGE')"
+INHERIT = "GRANT %s TO %s WITH INHERIT %s"
 ATTEMPTS = 5
 
 
@@ -39,11 +44,40 @@ async def ensure(conn: asyncpg.Connection) -> None:
 
     Raises `NotPermitted`, whose message is what an administrator has to run.
     """
+    await _again(lambda: _ensure(conn))
+
+
+@asynccontextmanager
+async def owning(conn: asyncpg.Connection) -> AsyncIterator[None]:
+    """Have the rights of `SYSTEM` while the block runs: migrations alter the functions that it owns.
+
+    Raises `NotPermitted`, whose message is what an administrator has to run.
+    """
+    if await conn.fetchval(HAS_RIGHTS, SYSTEM):  # a superuser, or PostgreSQL 15, where members always do
+        yield
+        return
+    user: str = await conn.fetchval(WHO)
+    try:
+        await _again(lambda: conn.execute(INHERIT % (SYSTEM, user, "TRUE")))
+    except asyncpg.InsufficientPrivilegeError as error:
+        statement = f"GRANT {SYSTEM} TO {user} WITH ADMIN TRUE, INHERIT FALSE"
+        raise NotPermitted(
+            f"The database user may not alter what {SYSTEM} owns; let an administrator run: {statement};",
+            statements=[statement],
+        ) from error
+    try:
+        yield
+    finally:
+        if not conn.is_closed():
+            await _again(lambda: conn.execute(INHERIT % (SYSTEM, user, "FALSE")))
+
+
+async def _again(step: Callable[[], Awaitable[object]]) -> None:
+    """Somebody may make or grant the same role meanwhile ("tuple concurrently updated")."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            await _ensure(conn)
+            await step()
         except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError, asyncpg.InternalServerError):
-            # Somebody made or granted the same role meanwhile ("tuple concurrently updated").
             if attempt == ATTEMPTS:
                 raise
         else:
@@ -57,6 +91,7 @@ async def _ensure(conn: asyncpg.Connection) -> None:
     # otherwise the connecting user would see what postroom_system sees.
     modern = conn.get_server_version().major >= 16
     grant = GRANT + " WITH INHERIT FALSE" if modern else GRANT
+    asked = GRANT + " WITH ADMIN TRUE, INHERIT FALSE" if modern else GRANT
     try:
         for role in await conn.fetch(MISSING, roles):
             await conn.execute(CREATE % role["name"])
@@ -64,7 +99,7 @@ async def _ensure(conn: asyncpg.Connection) -> None:
             await conn.execute(grant % (role["rolname"], user))
     except asyncpg.InsufficientPrivilegeError as error:
         todo = [CREATE % row["name"] for row in await conn.fetch(MISSING, roles)]
-        todo.append(grant % (", ".join(roles), user))
+        todo.append(asked % (", ".join(roles), user))
         raise NotPermitted(
             "The database user may not make roles; let an administrator run: " + "; ".join(todo) + ";",
             statements=todo,
