@@ -38,6 +38,7 @@ async def synced(db: Database, ago: timedelta) -> None:
     """It succeeded so long ago."""
     async with db.transaction(ONE) as conn:
         await store.mark_sync_succeeded(conn, ONE, ANNS, wait=EVERY - ago)
+        await conn.execute("UPDATE accounts_account SET last_sync_at = now() - $1::interval", ago)
 
 
 async def failed(db: Database) -> None:
