@@ -1,7 +1,8 @@
 """`python -m bench.sync_now`: how soon `POST /v1/accounts/{id}/sync` answers while its process syncs.
 
-`postroom up` is one process, whose executor copies all accounts for the first time; the mail server is
-another; this one asks, for one account after another. A time is that from the request to the answer's end.
+`postroom up` is one process, whose executor copies all accounts for the first time; then the same again with
+`postroom serve` and `postroom executor`. The mail server is another process; this one asks, for one account
+after another. A time is that from the request to the answer's end.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -63,15 +64,18 @@ async def _run(messages: int, requests: int) -> Table:
     table = Table(
         f"Sync now, {requests} requests, {ACCOUNTS} accounts", ["", "p50", "p99", "most", "answers"]
     )
-    with tempfile.TemporaryDirectory() as folder:
-        async with _started("--lab", str(messages)) as lab, _started("--up", folder) as up:
-            client = await Client.opened(up, _key(folder))
+    for title, starts in (("one process", ("--up",)), ("an executor beside it", ("--serve", "--executor"))):
+        async with AsyncExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            lab = await stack.enter_async_context(_started("--lab", str(messages)))
+            port, *_ = [await stack.enter_async_context(_started(what, folder)) for what in starts]
+            client = await Client.opened(port, _key(folder))
             accounts = [await _connected(client, lab, number) for number in range(ACCOUNTS)]
             while not (await _overview(client))["running"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-            await _measure(table, "while all are copied", client, accounts, requests)
+            await _measure(table, title, client, accounts, requests)
             busy = (await _overview(client))["running"]
-            table.note(f"{busy} first syncs still ran at the end of that.")
+            table.note(f"{title}: {busy} first syncs still ran at the end of that.")
             client.writer.close()
     return table
 
@@ -91,7 +95,9 @@ async def _measure(table: Table, title: str, client: Client, accounts: Sequence[
     p99 = times[int(0.99 * len(times))]
     shown = [f"{value * 1000:.1f} ms" for value in (times[len(times) // 2], p99, times[-1])]
     table.add(title, *shown, ", ".join(f"{count} x {status}" for status, count in answers.items()))
-    table.note(f"p99 {p99 * 1000:.1f} ms (goal {GOAL * 1000:.0f}, {'reached' if p99 < GOAL else 'missed'}).")
+    table.note(
+        f"{title}: p99 {p99 * 1000:.1f} ms (goal {GOAL * 1000:.0f}, {'reached' if p99 < GOAL else 'missed'})."
+    )
 
 
 def _key(folder: str) -> str:
@@ -117,18 +123,21 @@ async def _overview(client: Client) -> Any:
 
 @asynccontextmanager
 async def _started(what: str, given: str) -> AsyncIterator[int]:
-    """The port of a process of its own."""
+    """The port of a process of its own, 0 if it has none."""
     if what == "--lab":
         command = ["-m", "bench.sync_now", what, given]
     else:
-        command = ["-m", "postroom.cli", "up", "--data", str(Path(given, "data")), "--port", "0"]
+        command = ["-m", "postroom.cli", what.strip("-"), "--data", str(Path(given, "data"))]
+        command += ["--port", "0"] if what != "--executor" else []
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=pipe, stdout=pipe)
     assert process.stdout is not None
     try:
-        while (found := URL.search(line := await process.stdout.readline())) is None:
+        found = None
+        while what != "--executor" and found is None:
+            found = URL.search(line := await process.stdout.readline())
             assert line, "it has ended"
-        yield int(found[1])
+        yield int(found[1]) if found else 0
     finally:
         process.terminate()
         await process.communicate()

@@ -139,6 +139,50 @@ async def test_a_slot_is_not_lent_again_while_its_process_may_write_to_it(
     assert all(shop._arena.borrow(batch) for _ in range(SLOTS))
 
 
+async def test_a_batch_waits_for_its_slot_and_is_read_by_the_process(shop: Workshop) -> None:
+    batch = [(RemoteMessage(1, b"Subject: late\r\n\r\n", 17), RemoteItem(1, frozenset()))]
+    lent = [shop._arena.borrow(batch) for _ in range(SLOTS)]
+
+    work, unwanted = (shop.prepare(ONE, INBOX, batch, many=True) for _ in range(2))
+    reading = asyncio.ensure_future(work.done())
+    done, _ = await asyncio.wait([reading], timeout=0.05)
+    unwanted.close()
+    for slot in lent:
+        assert slot is not None
+        shop._arena.give_back(slot)
+    prepared = await reading
+    work.close()
+
+    assert not done
+    assert prepared[0].incoming.kept.subject == "late"
+    assert all(shop._arena.borrow(batch) for _ in range(SLOTS))
+
+
+async def test_slots_go_to_batches_in_the_order_in_which_they_came(shop: Workshop) -> None:
+    def one(subject: str) -> list[tuple[RemoteMessage, RemoteItem]]:
+        raw = f"Subject: {subject}\r\n\r\n".encode()
+        return [(RemoteMessage(1, raw, len(raw)), RemoteItem(1, frozenset()))]
+
+    lent = [shop._arena.borrow(one("lent")) for _ in range(SLOTS)]
+    order: list[str] = []
+
+    async def read(subject: str) -> None:
+        work = shop.prepare(ONE, INBOX, one(subject), many=True)
+        (prepared,) = await work.done()
+        order.append(str(prepared.incoming.kept.subject))
+        work.close()
+
+    waiting = [asyncio.ensure_future(read(f"{number}")) for number in range(20)]
+    await asyncio.sleep(0)
+    assert lent[0] is not None
+    shop._arena.give_back(lent[0])
+    await asyncio.sleep(0)
+    late = asyncio.ensure_future(read("late"))
+    await asyncio.gather(*waiting, late)
+
+    assert order == [*map(str, range(20)), "late"]
+
+
 def test_a_process_whose_parent_is_gone_ends_at_once() -> None:
     code = "from postroom.sync.workshop import _follow_parent; _follow_parent(0); print('alive')"
 

@@ -49,12 +49,16 @@ class Arena:
         """No process can be started with it any more. The memory goes when nobody looks at it."""
         os.close(self._fd)
 
+    def takes(self, batch: Batch) -> bool:
+        """Whether these messages have room in a slot, and none of them is in a file."""
+        return sum(len(m.content) if isinstance(m.content, bytes) else ROOM + 1 for m, _ in batch) <= ROOM
+
     def borrow(self, batch: Batch) -> "Slot | None":
-        """A slot with these messages in it. None when one is in a file, there is no room, or none is free."""
+        """A slot with these messages in it, which it `takes`. None when none is free."""
+        if not self._free:
+            return None
         contents = [message.content for message, _ in batch if isinstance(message.content, bytes)]
         sizes = tuple(map(len, contents))
-        if not self._free or len(contents) < len(batch) or sum(sizes) > ROOM:
-            return None
         slot = Slot(self._free.pop(), sizes)
         for place, content in zip(self.places(slot), contents, strict=True):
             place[:] = content

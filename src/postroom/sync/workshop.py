@@ -28,6 +28,8 @@ from .arena import Answer, Arena, Slot
 from .prepare import Batch, Prepared, prepare
 
 MANY = 400  # messages to copy, from which the process is worth its start
+LOOK_AGAIN = 0.005  # seconds, for a free slot: there are some batches' worth of work before that
+NICER = 5  # than the process that answers requests, moves mail and feeds this one
 PR_SET_PDEATHSIG = 1
 
 logger = structlog.get_logger()
@@ -65,17 +67,52 @@ class Workshop:
         self._context, self._count = context, processes
         self._processes: ProcessPoolExecutor | None = None
         self._started: Future[None] | None = None
+        self._line = asyncio.Lock()  # for slots: who came later must not have one sooner
 
     def prepare(self, tenant: TenantId, folder: Folder, batch: Batch, *, many: bool) -> Work[Any]:
         """Begin to read a batch, one of `many` to come or not. What is in files stays in this process."""
-        if many and (processes := self._ready()) and (slot := self._arena.borrow(batch)):
-            try:
-                return self._elsewhere(processes, slot, tenant, folder, batch)
-            except BrokenProcessPool:
-                self._arena.give_back(slot)
-                self._lost()
+        if not (many and self._ready() and self._arena.takes(batch)):
+            return self._here(tenant, folder, batch)
+        if not self._line.locked() and (work := self._there(tenant, folder, batch)):
+            return work
+        return self._in_turn(tenant, folder, batch)
+
+    def _here(self, tenant: TenantId, folder: Folder, batch: Batch) -> Work[Any]:
         reading = asyncio.get_running_loop().run_in_executor(None, prepare, tenant, folder, batch)
         return Work(reading, list)
+
+    def _there(self, tenant: TenantId, folder: Folder, batch: Batch) -> Work[Any] | None:
+        """None where no slot is free now."""
+        if (processes := self._ready()) is None:  # it has died meanwhile
+            return self._here(tenant, folder, batch)
+        if (slot := self._arena.borrow(batch)) is None:
+            return None
+        try:
+            return self._elsewhere(processes, slot, tenant, folder, batch)
+        except BrokenProcessPool:
+            self._arena.give_back(slot)
+            self._lost()
+            return self._here(tenant, folder, batch)
+
+    def _in_turn(self, tenant: TenantId, folder: Folder, batch: Batch) -> Work[Any]:
+        """When a slot is free. Threads would read no sooner: they take turns with the event loop.
+
+        First come, first served: what a sync stores first waits for nothing that it stores later.
+        """
+        begun: list[Work[Any]] = []
+
+        async def read() -> list[Prepared]:
+            async with self._line:
+                while (work := self._there(tenant, folder, batch)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_AGAIN)
+                begun.append(work)
+            return await work.done()
+
+        def over() -> None:
+            for work in begun:
+                work.close()
+
+        return Work(asyncio.ensure_future(read()), list, over)
 
     def _elsewhere(
         self, processes: ProcessPoolExecutor, slot: Slot, tenant: TenantId, folder: Folder, batch: Batch
@@ -166,6 +203,7 @@ def _begin(parent: int, arena: Arena) -> None:
     global _arena
     _arena = arena
     _follow_parent(parent)
+    os.nice(NICER)
     gc.freeze()
     gc.set_threshold(
         50_000, 20, 100
