@@ -6,28 +6,31 @@
 
 import argparse
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from servers.dovecot import running
+from servers.dovecot import Dovecot, running
 
-from bench import first_sync, large_folder, log, mime, protocol, schedule
+from bench import first_sync, large_folder, log, mime, newest, ours, protocol, schedule, startup, warm
 from bench.mailbox import fill
-from bench.report import machine
+from bench.report import Table, machine
 
 SEED = 1
+USUAL = ["mime", "protocol", "first_sync", "newest", "unchanged", "flags", "startup"]
+WARM = {"unchanged", "flags", "startup"}
+ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", *WARM}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument(
-        "only",
-        nargs="*",
-        help="mime, protocol, first_sync (by default these), large_folder, log, log_cost, schedule",
-    )
+    others = "large_folder, log, log_cost, schedule"
+    options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
     chosen = options.parse_args()
-    only = chosen.only or ["mime", "protocol", "first_sync"]
+    only = chosen.only or USUAL
     print(f"{machine()}; {chosen.messages:,} messages, seed {SEED}\n", flush=True)
     if "mime" in only:
         print(mime.run(chosen.messages, SEED), flush=True)
@@ -37,19 +40,46 @@ def main() -> None:
         print(log.run(chosen.messages), flush=True)
     if "schedule" in only:
         print(schedule.run(chosen.messages), flush=True)
-    if not {"protocol", "first_sync", "log_cost"} & set(only):
-        return
-    with running() as server:
-        user = server.user("bench")
-        began = time.perf_counter()
-        filled = fill(server, user, chosen.messages, seed=SEED)
-        print(f"filled {len(filled)} folders in {time.perf_counter() - began:.0f} s\n", file=sys.stderr)
-        if "protocol" in only:
-            print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
-        if "first_sync" in only:
-            print(first_sync.run(server, user, chosen.messages, chosen.runs), flush=True)
-        if "log_cost" in only:
-            print(first_sync.log_cost(server, user, chosen.messages, chosen.runs), flush=True)
+    if ON_DOVECOT & set(only):
+        with running() as server:
+            _on_dovecot(server, chosen.messages, chosen.runs, only)
+
+
+def _on_dovecot(server: Dovecot, messages: int, runs: int, only: Sequence[str]) -> None:
+    user = server.user("bench")
+    began = time.perf_counter()
+    filled = fill(server, user, messages, seed=SEED)
+    print(f"filled {len(filled)} folders in {time.perf_counter() - began:.0f} s\n", file=sys.stderr)
+    if "protocol" in only:
+        print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
+    if "first_sync" in only:
+        print(first_sync.run(server, user, messages, runs), flush=True)
+    if "newest" in only:
+        print(_newest(server, user, messages, runs), flush=True)
+    if WARM & set(only):
+        _warm(server, user, messages, runs, only)
+    if "log_cost" in only:
+        print(first_sync.log_cost(server, user, messages, runs), flush=True)
+
+
+def _newest(server: Dovecot, user: str, messages: int, runs: int) -> Table:
+    """Of this mailbox, and of one with a tenth of the messages."""
+    small, few = server.user("bench"), max(messages // 10, 1000)
+    fill(server, small, few, seed=SEED)
+    return newest.run(server, {few: small, messages: user}, SEED, runs)
+
+
+def _warm(server: Dovecot, user: str, messages: int, runs: int, only: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
+        home = Path(folder)
+        ours.copied(server, user, home)
+        if "unchanged" in only:
+            print(warm.unchanged(server, user, home, messages), flush=True)
+        if "flags" in only:
+            print(warm.flags(server, user, home, messages), flush=True)
+        ours.ended(home)
+        if "startup" in only:
+            print(startup.run(home, runs), flush=True)
 
 
 if __name__ == "__main__":
