@@ -22,7 +22,7 @@ from postroom.db.pool import Database
 from postroom.errors import PostroomError
 from postroom.ids import FolderId
 from postroom.mail.model import Folder
-from postroom.mail.store import folders
+from postroom.mail.store import folders, places
 from postroom.providers.model import (
     FolderGone,
     FolderRole,
@@ -101,6 +101,7 @@ class _Run:
         self._pipeline = Pipeline(writer)
         self._counts = writer.counts
         self._copies: list[FolderCopy] = []
+        self._waits = self._is_unplaced = False
         self._failing = Failing(writer, {})
 
     async def run(self) -> None:
@@ -144,9 +145,14 @@ class _Run:
             await self._finish(copy)
 
     async def _conclude(self, began: float) -> None:
-        """Everything has been looked at. What is parked may be mail that we have and that moved."""
-        is_waiting = await self._is_waiting()
-        await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
+        """Everything has been looked at. What is parked may be mail that we have and that moved.
+
+        Nobody else changes this under our lease: who has written nothing finds it as it was.
+        """
+        has_written = self._writer.has_written
+        is_waiting = await self._is_waiting() if has_written else self._waits
+        if has_written or self._is_unplaced:
+            await self._writer.purge(PATIENCE if is_waiting else self._manner.grace)
         if self._copies and all(copy.is_compared for copy in self._copies):
             # Without a validity equal numbers may be those of other mail.
             is_equal = not is_waiting and all(copy.validity for copy in self._copies)
@@ -217,6 +223,8 @@ class _Run:
             known = await folders.listed(conn, writer.tenant, writer.account)
             cursors = await store.cursors(conn, writer.tenant, writer.account)
             parked = await store.parked(conn, writer.tenant, writer.account)
+            self._is_unplaced = await places.unplaced(conn, writer.tenant, writer.account) > 0
+        self._waits = _waits(parked)
         for entry in parked:
             if entry.uid:
                 waiting.setdefault(entry.folder_id, []).append(entry)
@@ -227,8 +235,7 @@ class _Run:
         """Whether some mail could not be had; what is too large was not wanted."""
         writer = self._writer
         async with writer.db.transaction(writer.tenant) as conn:
-            entries = await store.parked(conn, writer.tenant, writer.account)
-        return any(entry.code != TOO_LARGE for entry in entries)
+            return _waits(await store.parked(conn, writer.tenant, writer.account))
 
     async def _save(self, remote: RemoteFolder, known: Folder | None) -> Folder:
         theirs = (remote.status.object_id if remote.status else None) or (known and known.object_id)
@@ -322,6 +329,10 @@ class _Run:
     def _skip(self, path: str, error: PostroomError) -> None:
         self._counts.skipped.append(Skipped(path, error.code, error.message))
         logger.warning("sync.folder_skipped", account=self._writer.account, code=error.code)
+
+
+def _waits(parked: Sequence[Parked]) -> bool:
+    return any(entry.code != TOO_LARGE for entry in parked)
 
 
 def _rank(remote: RemoteFolder) -> tuple[int, str]:

@@ -62,6 +62,7 @@ class Writer:
     workshop: Workshop
     tally: Tally = nobody
     has_statistics: bool = False
+    has_written: bool = False  # or tried to
     leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
     doubtful: frozenset[FolderId] = frozenset()  # what these numbered anew hold is not known yet
     later: dict[FolderId, set[int]] = field(default_factory=dict)  # what may have left one of those, by uid
@@ -77,6 +78,7 @@ class Writer:
     async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event], Stored]]:
         """What is written, told and counted together."""
         events, stored = list[Event](), Stored()
+        self.has_written = True
         async with self.db.transaction(self.tenant, lasting_plans=self.has_statistics) as conn:
             await leases.fence(conn, self.lease)
             yield conn, events, stored
