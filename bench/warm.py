@@ -34,6 +34,7 @@ from postroom.sync.perform import Means, Outcome, perform
 UNCHANGED_GOAL, UNCHANGED_STRETCH = 5, 3  # milliseconds
 FLAGS_GOAL, FLAGS_STRETCH = 5, 3  # times the bare exchange
 FLAGS = 200
+FLAG = "\\Flagged"
 COLD = 10  # syncs that come first, and find connections to open and statements to prepare
 TIMES = 100
 EVERY = timedelta(minutes=15)
@@ -106,13 +107,14 @@ async def _flags(server: Dovecot, user: str, home: Path, messages: int) -> Table
     ours, bare = Took(), Took()
     async with unlocked(Settings(data=home)) as house:
         means, account = house.means(), (await all_accounts(house))[0]
-        await _synced(means, account)
         with other_client(server, user) as client:
             uids = client.uids("INBOX")
             chosen = uids[:: max(1, len(uids) // FLAGS)][:FLAGS]
+            client.flag("INBOX", chosen, "-FLAGS", FLAG)
+            await _synced(means, account)
             for turn in range(COLD + TIMES):
                 since = _since(server, user)
-                client.flag("INBOX", chosen, "-FLAGS" if turn % 2 else "+FLAGS", "$Bench")
+                client.flag("INBOX", chosen, "-FLAGS" if turn % 2 else "+FLAGS", FLAG)
                 for side in (ours, bare) if turn % 2 else (bare, ours):
                     if side is bare:
                         with bare.measured():

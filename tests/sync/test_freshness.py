@@ -212,3 +212,35 @@ async def test_a_closed_port_was_no_login(db: Database) -> None:
     outcomes = await logged_in(db, account, 2)
 
     assert [one.error and one.error.code for one in outcomes] == ["providers.port_closed"] * 2
+
+
+async def test_a_message_that_came_though_the_numbers_say_otherwise_is_found_among_changed_flags(
+    db: Database,
+) -> None:
+    async with serve(messages=20, folder_count=1) as server:
+        inbox = server.mailbox.folder("INBOX")
+        account = await connected(db, server)
+        await sync(db, account)
+        first, last = min(inbox.messages), max(inbox.messages)
+        inbox.expunge(first)
+        inbox.next_uid = last + 5
+        inbox.deliver(b"Subject: in its place\r\n\r\nhi\r\n")
+        inbox.next_uid = last + 1
+
+        outcome = await sync(db, account)
+
+        assert (outcome.counts.added, outcome.counts.removed) == (1, 1)
+        await assert_equal(db, account, server)
+
+
+async def test_flags_that_changed_are_applied_once(db: Database) -> None:
+    async with serve(messages=20, folder_count=1) as server:
+        inbox = server.mailbox.folder("INBOX")
+        account = await connected(db, server)
+        await sync(db, account)
+        for uid in inbox.messages:
+            inbox.flag(uid, {"$Once"})
+
+        assert (await sync(db, account)).counts.flags_changed == 20
+        assert (await sync(db, account)).counts.flags_changed == 0
+        await assert_equal(db, account, server)

@@ -14,11 +14,12 @@ from postroom.mail.store import folders, places
 from postroom.providers.model import FolderStatus, Incomplete, Mailbox, OpenFolder, RemoteFolder
 
 from .model import BREAKS, SUSPECT, Cursor, Parked
-from .plan import Way, changed, compare, is_doubtful, way
+from .plan import Way, changed, compare, is_doubtful, is_same_mail, way
 from .write import Writer
 
 WINDOW = 1000  # messages described by one scan
 SPAN = 50_000  # messages whose changes are asked for at once
+LAST = (1 << 32) - 1  # no uid is higher
 
 
 @dataclass(slots=True)
@@ -78,6 +79,10 @@ async def look(
     needs = Way.COMPARE if wish.full and way(cursor, status) is not Way.AFRESH else way(cursor, status)
     if cursor is not None and needs is Way.NOTHING and not any(entry.is_due for entry in parked):
         return unchanged(folder, remote, cursor, wish.scope)
+    if needs is Way.CHANGES and cursor is not None and is_same_mail(cursor, status) and not parked:
+        copy = await _only_flags(opened, writer, folder, cursor, wish.scope)
+        if copy is not None:
+            return copy
     if needs is Way.AFRESH and status.validity:
         cursor = await writer.begin(folder, status.validity)
     stored, unnumbered = await _stored(writer, folder)
@@ -107,6 +112,25 @@ async def look(
     if len(copy.removed) < len(difference.extra):
         copy.is_compared = False  # what it lacks is kept, which may be right and is no proof of equality
     return copy
+
+
+async def _only_flags(
+    opened: OpenFolder, writer: Writer, folder: Folder, cursor: Cursor, scope: Scope
+) -> FolderCopy | None:
+    """Apply the changed flags of a folder in which no message came or went, so that it need not be listed.
+
+    None where there may be too many, and where what the server tells is not of the mail that we have: that
+    contradicts its numbers, and the listing decides.
+    """
+    if cursor.messages > SPAN:
+        return None
+    changes = await opened.changes(cursor.status(), 1, LAST)
+    after = Cursor.of(opened.status, ())
+    if changes is None or changes.removed or after is None or len(changes.flags) > WINDOW:
+        return None
+    if not await writer.only_flags(folder, changes.flags, after):
+        return None
+    return unchanged(folder, opened.folder, after, scope)
 
 
 async def in_scope(opened: OpenFolder, scope: Scope, uids: Sequence[int]) -> Sequence[int]:

@@ -44,10 +44,14 @@ def way(cursor: Cursor | None, status: FolderStatus) -> Way:
         return Way.AFRESH
     if not status.validity or not status.modseq or not cursor.modseq or status.modseq < cursor.modseq:
         return Way.COMPARE
-    same = (status.uid_next, status.messages) == (cursor.uid_next, cursor.messages)
     if status.modseq == cursor.modseq:
-        return Way.NOTHING if same else Way.COMPARE
+        return Way.NOTHING if is_same_mail(cursor, status) else Way.COMPARE
     return Way.CHANGES
+
+
+def is_same_mail(cursor: Cursor, status: FolderStatus) -> bool:
+    """Whether no message came, for each takes a new number, and then none has gone (RFC 9051, 2.3.1.1)."""
+    return (status.uid_next, status.messages) == (cursor.uid_next, cursor.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from postroom.search import store as search
 
 from . import news, store
 from .model import NOT_STORABLE, TOO_LARGE, Counts, Cursor, Failure, Stored
+from .plan import changed
 from .prepare import Prepared, Raw
 from .store import quarantine
 from .workshop import Workshop
@@ -62,7 +63,7 @@ class Writer:
     workshop: Workshop
     tally: Tally = nobody
     has_statistics: bool = False
-    has_written: bool = False  # or tried to
+    has_written: bool = False  # or tried to, something else than flags
     leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
     doubtful: frozenset[FolderId] = frozenset()  # what these numbered anew hold is not known yet
     later: dict[FolderId, set[int]] = field(default_factory=dict)  # what may have left one of those, by uid
@@ -75,10 +76,12 @@ class Writer:
         return at < len(gone) and gone[at] == uid
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[tuple[Connection, list[Event], Stored]]:
+    async def _writing(
+        self, *, of_flags: bool = False
+    ) -> AsyncIterator[tuple[Connection, list[Event], Stored]]:
         """What is written, told and counted together."""
         events, stored = list[Event](), Stored()
-        self.has_written = True
+        self.has_written |= not of_flags
         async with self.db.transaction(self.tenant, lasting_plans=self.has_statistics) as conn:
             await leases.fence(conn, self.lease)
             yield conn, events, stored
@@ -237,10 +240,23 @@ class Writer:
             await store.suspect(conn, self.tenant, folder.id, uids, validity=validity, reason=reason)
 
     async def flags(self, folder: Folder, flags: Mapping[int, frozenset[str]]) -> None:
-        async with self._writing() as (conn, events, stored):
-            changed = await places.set_flags(conn, self.tenant, folder.id, flags)
-            events += news.of_flags(changed, flags, folder)
-            stored.flags_changed = len(changed)
+        async with self._writing(of_flags=True) as (conn, events, stored):
+            found = await places.set_flags(conn, self.tenant, folder.id, flags)
+            events += news.of_flags(found, flags, folder)
+            stored.flags_changed = len(found)
+
+    async def only_flags(self, folder: Folder, now: Mapping[int, frozenset[str]], cursor: Cursor) -> bool:
+        """Apply what differs of these flags and move the cursor, if we have all of that mail; whether so."""
+        async with self._writing(of_flags=True) as (conn, events, stored):
+            known = await folders.flags(conn, self.tenant, folder.id, list(now))
+            if len(known) < len(now):
+                return False
+            if different := changed(known, now):
+                found = await places.set_flags(conn, self.tenant, folder.id, different)
+                events += news.of_flags(found, different, folder)
+                stored.flags_changed = len(found)
+            await store.move(conn, self.tenant, folder.id, cursor)
+        return True
 
     async def begin(self, folder: Folder, validity: int) -> Cursor:
         """Begin a folder's copy under this validity, known before the first message is stored under it.
