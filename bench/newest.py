@@ -2,7 +2,8 @@
 
 `postroom up` runs on a new data folder; the mailbox is connected by `POST /v1/accounts`, and its own polling
 makes the first sync. The clock starts with the answer to that, and stops when the API lists as many messages
-as are not older than the 200th newest, and the search finds as many. Both are asked again and again.
+as are not older than the 200th newest, and the search finds those that came after that one's day (it knows
+days only). Both are asked again and again.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -66,8 +68,9 @@ def _columns(times: Sequence[Soon]) -> Iterator[list[float]]:
 
 
 async def _once(server: Dovecot, user: str, size: int, seed: int) -> Soon:
-    day = received_at(seed, size - NEWEST).date()
-    newest = next(n for n in count(1) if n == size or received_at(seed, size - n - 1).date() < day)
+    oldest = received_at(seed, size - NEWEST)
+    day = oldest.date() + timedelta(days=1)
+    found = next(n for n in count() if received_at(seed, size - n - 1).date() < day)
     with tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
         async with started("up", Path(folder)) as up:
             client = await Client.opened(up)
@@ -75,7 +78,7 @@ async def _once(server: Dovecot, user: str, size: int, seed: int) -> Soon:
             await _connect(client, server, user)
             clock = time.perf_counter()
             try:
-                times = await _watched(client, f"{day}", newest, clock)
+                times = await _watched(client, _questions(oldest, day, found), clock)
             finally:
                 client.close()
             return Soon(times["inbox"], times["listed"], times["found"], clock - began)
@@ -93,12 +96,19 @@ async def _connect(client: Client, server: Dovecot, user: str) -> None:
     assert status == 201, made
 
 
-async def _watched(client: Client, day: str, newest: int, clock: float) -> dict[str, float]:
-    questions = {
-        "inbox": ("/v1/mail/messages?folder=INBOX&page_size=1&page=1", NEWEST),
-        "listed": (f"/v1/mail/messages?after={day}T00:00:00Z&page_size=1", newest),
-        "found": (f"/v1/search?limit=1&q={quote(f'after:{day}')}", newest),
+def _questions(oldest: datetime, day: date, found: int) -> Mapping[str, tuple[str, int]]:
+    """What is asked, and how many there are to be."""
+    after = quote(f"{oldest:%Y-%m-%dT%H:%M:%SZ}")
+    return {
+        "inbox": ("/v1/mail/messages?folder=INBOX&page_size=1", NEWEST),
+        "listed": (f"/v1/mail/messages?after={after}&page_size=1", NEWEST),
+        "found": (f"/v1/search?limit=1&q={quote(f'after:{day}')}", found),
     }
+
+
+async def _watched(
+    client: Client, questions: Mapping[str, tuple[str, int]], clock: float
+) -> dict[str, float]:
     times: dict[str, float] = {}
     while len(times) < len(questions):
         for name in questions.keys() - times.keys():

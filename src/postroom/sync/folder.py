@@ -7,6 +7,7 @@ finish  take out what has gone and move the cursor, once every folder has been c
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 from postroom.errors import PostroomError
 from postroom.mail.store import folders
@@ -61,15 +62,27 @@ async def _fresh(
     return opened, await in_scope(opened, copy.scope, fresh)
 
 
-async def copy_newest(mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int) -> None:
-    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder."""
+async def received(mailbox: Mailbox, copy: FolderCopy, uids: Sequence[int]) -> list[datetime | None]:
+    """When the server took in each of these messages; None of those that are gone."""
+    opened = await _opened(mailbox, copy)
+    told = {item.uid: item.received_at for item in await opened.scan(uids)}
+    return [told.get(uid) for uid in uids]
+
+
+async def copy_newest(
+    mailbox: Mailbox, pipeline: Pipeline, copy: FolderCopy, most: int, *, at_once: bool = False
+) -> None:
+    """Fetch, to be stored, the newest `most` messages of what is left to do in a folder.
+
+    `at_once`: wait for no other process, and let none be started meanwhile, that reads many.
+    """
     opened = await _opened(mailbox, copy)
     while copy.todo and most > 0:
         size = min(WINDOW, most)
         uids, copy.todo = copy.todo[-size:], copy.todo[:-size]
         most -= size
         try:
-            await _window(opened, pipeline, copy, uids)
+            await _window(opened, pipeline, copy, uids, at_once=at_once)
         except (Unreachable, Incomplete) as error:
             if suspects := error.data.get("suspects"):
                 await pipeline.writer.suspect(copy.folder, copy.validity, suspects, error.message)
@@ -98,9 +111,11 @@ async def _opened(mailbox: Mailbox, copy: FolderCopy) -> OpenFolder:
     return opened
 
 
-async def _window(opened: OpenFolder, pipeline: Pipeline, copy: FolderCopy, uids: Sequence[int]) -> None:
+async def _window(
+    opened: OpenFolder, pipeline: Pipeline, copy: FolderCopy, uids: Sequence[int], *, at_once: bool = False
+) -> None:
     counts = pipeline.writer.counts
-    many = counts.total - counts.done > MANY
+    many = not at_once and counts.total - counts.done > MANY
     seen = await opened.scan(uids)
     wanted = plan({}, seen).fetch
     counts.done += len(uids) - len(wanted)  # gone since they were listed

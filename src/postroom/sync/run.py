@@ -1,6 +1,7 @@
 """Sync one account: every folder, newest mail first, under the account's lease.
 
-    folders -> renames -> look at each -> newest of each -> the rest, and the inbox now and then -> finish
+    folders -> renames -> look at each -> newest of all -> newest of each
+            -> the rest, and the inbox now and then -> finish
 
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
@@ -36,16 +37,17 @@ from postroom.providers.model import (
 
 from . import logins, store
 from .failing import Failing
-from .folder import copy_newest, copy_suspects, look_again
+from .folder import copy_newest, copy_suspects, look_again, received
 from .look import FolderCopy, Wish, look, unchanged
 from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped, key
+from .newest import newest
 from .pipeline import Pipeline
 from .plan import Way, way
 from .renames import renames
 from .workshop import Workshop
 from .write import Tally, Writer
 
-FIRST = 200  # messages of each folder that come before anything older
+FIRST = 200  # messages of all folders, and then of each, that come before anything older
 PATIENCE = timedelta(days=30)  # how long mail that lies nowhere is kept while some of the server's is parked
 TURN = 1000  # messages of a folder before the inbox is looked at again
 ORDER = (FolderRole.INBOX, FolderRole.SENT, FolderRole.DRAFTS, FolderRole.ARCHIVE)
@@ -267,7 +269,8 @@ class _Run:
             self._counts.total += len(copy.todo) + len(copy.suspects)
 
     async def _copy(self) -> None:
-        """The newest of every folder first; then the rest, while new mail keeps coming in; doubtful last."""
+        """The newest of all first, then of every folder; the rest, while new mail comes in; doubtful last."""
+        await self._copy_newest_of_all()
         inbox = next((copy for copy in self._copies if copy.folder.role == FolderRole.INBOX), None)
         for copy in self._copies:
             if copy.todo:
@@ -283,6 +286,21 @@ class _Run:
                 await self._turn(copy, copy_suspects)
         if self._writer.doubtful:
             await self._copy_later()
+
+    async def _copy_newest_of_all(self) -> None:
+        """Where one folder is copied, or few messages, its turn brings the newest anyway."""
+        copies = [copy for copy in self._copies if copy.todo]
+        if len(copies) < 2 or sum(len(copy.todo) for copy in copies) <= FIRST:
+            return
+
+        async def describe(copy: FolderCopy, uids: Sequence[int]) -> Sequence[datetime | None]:
+            async with self._skipping(copy.folder):
+                return await received(self._mailbox, copy, uids)
+            self._put_off(copy)
+            return ()
+
+        for copy, most in await newest(copies, FIRST, describe):
+            await self._turn(copy, partial(copy_newest, most=most, at_once=True))
 
     async def _copy_later(self) -> None:
         """What may have left a folder that is numbered anew: now it is known what still lies there."""
@@ -305,6 +323,9 @@ class _Run:
             if is_last and not copy.todo and not copy.suspects and not copy.removed:
                 await self._pipeline.then(partial(self._finish, copy))
             return
+        self._put_off(copy)
+
+    def _put_off(self, copy: FolderCopy) -> None:
         copy.put_off()
         self._writer.leaving.pop(copy.folder.id, None)
         self._writer.later.pop(copy.folder.id, None)
