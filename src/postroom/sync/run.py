@@ -116,11 +116,8 @@ class _Run:
         chosen.sort(key=_rank)
         self._counts.folders = len(chosen)
         known, gone, unsure = await self._folders(known, cursors, listed, chosen)
-        pairs = [
-            (remote, await self._save(remote, known.get(remote.name)))
-            for remote in chosen
-            if remote.name not in unsure
-        ]
+        chosen = [remote for remote in chosen if remote.name not in unsure]
+        pairs = list(zip(chosen, await self._saved(chosen, known), strict=True))
         for some in self._failing.parted(pairs, cursors):
             for remote, folder in some:
                 await self._look(folder, remote, cursors.get(folder.id), parked.get(folder.id, ()))
@@ -239,12 +236,14 @@ class _Run:
         async with writer.db.transaction(writer.tenant) as conn:
             return _waits(await store.parked(conn, writer.tenant, writer.account))
 
-    async def _save(self, remote: RemoteFolder, known: Folder | None) -> Folder:
-        theirs = (remote.status.object_id if remote.status else None) or (known and known.object_id)
-        now = (remote.path, remote.role, remote.selectable, theirs)
-        if known is not None and (known.path, known.role, known.selectable, known.object_id) == now:
-            return known
-        return await self._writer.folder(remote, is_new=known is None)
+    async def _saved(
+        self, remotes: Sequence[RemoteFolder], known: Mapping[bytes, Folder]
+    ) -> Sequence[Folder]:
+        """Each as it is stored, once what is new of them has been written, together."""
+        differ = [remote for remote in remotes if not _is_kept(remote, known.get(remote.name))]
+        saved = await self._writer.folders(differ, known) if differ else []
+        now = {**known, **{folder.name: folder for folder in saved}}
+        return [now[remote.name] for remote in remotes]
 
     async def _look(
         self, folder: Folder, remote: RemoteFolder, cursor: Cursor | None, parked: Sequence[Parked]
@@ -354,6 +353,15 @@ class _Run:
 
 def _waits(parked: Sequence[Parked]) -> bool:
     return any(entry.code != TOO_LARGE for entry in parked)
+
+
+def _is_kept(remote: RemoteFolder, known: Folder | None) -> bool:
+    """Whether all that the server says of a folder is stored."""
+    if known is None:
+        return False
+    theirs = (remote.status.object_id if remote.status else None) or known.object_id
+    now = (remote.path, remote.role, remote.selectable, theirs)
+    return (known.path, known.role, known.selectable, known.object_id) == now
 
 
 def _rank(remote: RemoteFolder) -> tuple[int, str]:

@@ -4,7 +4,7 @@ No transaction is open while we wait for a server.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -90,12 +90,12 @@ class Writer:
             await log.append(conn, self.tenant, stream_of(self.account), events)
         self.counts.add(stored)
 
-    async def folder(self, remote: RemoteFolder, *, is_new: bool) -> Folder:
+    async def folders(self, remotes: Sequence[RemoteFolder], known: Container[bytes]) -> list[Folder]:
+        """Keep what the server says of these. Those that are not `known` by their name are new."""
         async with self._writing() as (conn, events, _):
-            folder = await folders.save(conn, self.tenant, self.account, remote)
-            if is_new:
-                events.append(news.of_folder("added", folder))
-        return folder
+            saved = [await folders.save(conn, self.tenant, self.account, remote) for remote in remotes]
+            events += [news.of_folder("added", folder) for folder in saved if folder.name not in known]
+        return saved
 
     async def rename(self, renamed: Sequence[tuple[Folder, RemoteFolder]]) -> list[Folder]:
         """These folders have other names now, and are what they were."""
