@@ -1,5 +1,6 @@
 """The command line's entrance. Each command's module is imported when the command runs, so help is quick."""
 
+import gc
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -40,7 +41,9 @@ class LazyCommands(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None:
+            gc.disable()  # what is imported stays: looking for cycles in it was an eighth of the start
             module = import_module(f"postroom.cli.{MODULES.get(name, name)}")
+            gc.enable()
             command = typer.main.get_command(module.app)
             command.name = name
         return name, command, rest
