@@ -13,7 +13,19 @@ from pathlib import Path
 
 from servers.dovecot import Dovecot, running
 
-from bench import first_sync, large_folder, log, mime, newest, ours, protocol, schedule, startup, warm
+from bench import (
+    first_sync,
+    large_folder,
+    log,
+    mime,
+    newest,
+    ours,
+    protocol,
+    rounds,
+    schedule,
+    startup,
+    warm,
+)
 from bench.mailbox import fill
 from bench.report import Table, machine
 
@@ -25,7 +37,7 @@ ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", *WARM}
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "large_folder, log, log_cost, schedule"
+    others = "large_folder, log, log_cost, rounds, schedule"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -40,6 +52,9 @@ def main() -> None:
         print(log.run(chosen.messages), flush=True)
     if "schedule" in only:
         print(schedule.run(chosen.messages), flush=True)
+    if "rounds" in only:
+        with running() as server:
+            print(rounds.run(server, chosen.messages, chosen.runs), flush=True)
     if ON_DOVECOT & set(only):
         with running() as server:
             _on_dovecot(server, chosen.messages, chosen.runs, only)
