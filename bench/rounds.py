@@ -32,6 +32,7 @@ from postroom.db.embedded import running as database
 NEVER = "500000"  # minutes: what is due is said by the benchmark
 ALL_DUE = "UPDATE postroom.accounts_account SET next_sync_at = now() - interval '1 s'"
 WAITING = "SELECT count(*) FROM postroom.jobs_job WHERE state IN ('pending', 'running')"
+UNSETTLED = "SELECT count(*) FROM postroom.search_fresh"
 MOVE = """
     UPDATE postroom.accounts_account SET settings = jsonb_set(settings, '{port}', to_jsonb($2::int))
      WHERE address = $1
@@ -137,6 +138,9 @@ async def executing(places: Places) -> AsyncIterator[Executor]:
         async with database(places.data) as dsn:
             assert await process.stdout.readline(), "the executor has ended"
             conn = await asyncpg.connect(dsn)
+            while await conn.fetchval(UNSETTLED):  # noqa: ASYNC110  what first syncs have left to do
+                await asyncio.sleep(1)
+            await conn.execute("VACUUM ANALYZE")
             yield Executor(places, process, conn)
             await conn.close()
     finally:
