@@ -69,7 +69,8 @@ class Running:
         try:
             async with asyncio.timeout(self.job.limit.total_seconds()) as limit:
                 self.result = storable(await handler(self.attempt))
-                await self.report()
+                if self.job.is_kept or self.attempt.has_found:  # else nothing is left of it
+                    await self.report()
         except TimeoutError:
             if not limit.expired():
                 raise
