@@ -59,7 +59,8 @@ async def _import(settings: Settings, source: Path, address: str, *, quiet: bool
     async with unlocked(settings) as house:
         account = await _account(house, source, address)
         [outcome] = await sync_accounts(house, [account], quiet=quiet)
-        return outcome, await stored(house, account)
+        (messages,) = await stored(house, [account])
+        return outcome, messages
 
 
 async def _account(house: Installation, source: Path, address: str) -> Account:

@@ -1,11 +1,13 @@
 """`postroom sync`: bring the copies of mailboxes up to date, in the foreground."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from time import monotonic
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -61,21 +63,25 @@ def main(
 async def _sync(
     settings: Settings, addresses: list[str], *, quiet: bool, full: bool
 ) -> tuple[list[Outcome], list[int]]:
-    """The outcomes, and how many messages each account's copy now holds."""
+    """The outcomes; and if `quiet`, for a program, how many messages each account's copy now holds."""
     async with unlocked(settings) as house:
         if addresses:
             chosen = [await account_named(house, address) for address in dict.fromkeys(addresses)]
         else:
             chosen = [a for a in await all_accounts(house) if a.state is not AccountState.PAUSED]
         outcomes = await sync_accounts(house, chosen, quiet=quiet, full=full)
-        return outcomes, [await stored(house, account) for account in chosen]
+        return outcomes, await stored(house, chosen) if quiet else []
 
 
-async def stored(house: Installation, account: Account) -> int:
-    """Counted as servers count: a message in two folders is two."""
+async def stored(house: Installation, accounts: Sequence[Account]) -> list[int]:
+    """How many messages each copy holds. As servers count: a message in two folders is two."""
+    only = accounts[0].id if len(accounts) == 1 else None
     async with house.database.transaction(house.tenant) as conn:
-        folders = await browse.folders(conn, house.tenant, account.id, counted=True)
-    return sum(folder.messages or 0 for folder in folders)
+        folders = await browse.folders(conn, house.tenant, only, counted=True)
+    found: Counter[UUID] = Counter()
+    for folder in folders:
+        found[folder.account] += folder.messages or 0
+    return [found[account.public_id] for account in accounts]
 
 
 async def sync_accounts(
