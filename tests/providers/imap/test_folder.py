@@ -388,6 +388,17 @@ async def test_we_say_who_we_are_where_a_server_wants_to_know() -> None:
     assert any(command.startswith('ID ("name" "postroom" "version"') for command in fake.said)
 
 
+async def test_what_helps_is_enabled_by_the_way() -> None:
+    answers: dict[str, Answer] = {"ENABLE": "* ENABLED QRESYNC\nOK"}
+    async with speaking(answers, capabilities="ENABLE CONDSTORE QRESYNC") as (fake, mailbox):
+        at_login = list(fake.said)
+        assert (await inbox(mailbox)).status.messages == 3
+        after = fake.said[len(at_login) :]
+
+    assert not any(command.startswith("ENABLE") for command in at_login)
+    assert [command.split()[0] for command in after[:2]] == ["ENABLE", "LIST"]
+
+
 async def test_extensions_that_are_refused_are_done_without() -> None:
     async with speaking({"ID": "BAD", "ENABLE": "BAD"}, capabilities="ID ENABLE QRESYNC") as (_, mailbox):
         assert (await inbox(mailbox)).status.messages == 3

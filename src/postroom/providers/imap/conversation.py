@@ -5,9 +5,10 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache
+from itertools import chain
 from typing import IO, BinaryIO
 
 from postroom.imap.aio import Session
@@ -119,6 +120,7 @@ class Conversation:
     def __init__(self, session: Session, patience: Patience, settings: ImapSettings) -> None:
         self.session, self.settings = session, settings
         self.quirks: frozenset[Quirk] = frozenset()
+        self.ahead: Sequence[Command] = ()  # go before the next command, without a wait; they may be refused
         self.patience = patience
 
     def offers(self, *capabilities: str) -> bool:
@@ -146,17 +148,21 @@ class Conversation:
         How each command ended is returned in their order; NO and BAD are in the `failure`.
         """
         ended: list[Completed] = []
-        async with self.patience.waiting(), aclosing(self.session.pipeline(commands)) as events:
+        ahead, self.ahead = self.ahead, ()
+        everything = chain(ahead, commands)
+        async with self.patience.waiting(), aclosing(self.session.pipeline(everything)) as events:
             async for event in events:
                 self.patience.heard()
                 if isinstance(event, Completed):
                     ended.append(event)
                 else:
                     take(event)
-        return ended
+        return ended[len(ahead) :]
 
     async def events(self, commands: Iterable[Command], window: int) -> AsyncGenerator[Event, None]:
         """What comes back as it comes; the server's silence counts only while we wait for it."""
+        if self.ahead:
+            await self.each([], lambda _: None)
         async with aclosing(self.session.pipeline(commands, window=window)) as events:
             while True:
                 async with self.patience.waiting():

@@ -134,8 +134,7 @@ async def _introduce(conversation: Conversation) -> None:
             said = next((one for one in answers if isinstance(one, ServerId)), None)
     conversation.quirks = quirks.of(session.greeting, said, conversation.settings.host)
     if wanted := _worth_enabling(conversation):
-        with suppress(CommandFailed):
-            await conversation.run(commands.enable(*wanted))
+        conversation.ahead = [commands.enable(*wanted)]  # whoever refuses it is asked as if it had none
 
 
 def _worth_enabling(conversation: Conversation) -> list[str]:
