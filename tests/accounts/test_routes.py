@@ -117,7 +117,7 @@ async def test_a_sync_is_in_progress_while_somebody_holds_its_lease(
     api: Client, ann: str, db: Database
 ) -> None:
     async with db.transaction(ONE) as conn:
-        await store.mark_sync_started(conn, ONE, ANNS, timedelta())
+        await store.begin_sync(conn, ONE, ANNS, pause=timedelta(), full_every=timedelta())
     async with leases.holding(db, ONE, f"sync.account:{ANNS}"):
         during = (await api.get(ann)).json()
     after = (await api.get(ann)).json()

@@ -162,7 +162,7 @@ async def test_trying_again_makes_nothing_fresh(db: Database) -> None:
     async with db.transaction(ONE) as conn:
         await store.make_due(conn, ONE, [ANNS])
         await store.set_interval(conn, ONE, ANNS, EVERY, EVERY)
-        await store.mark_sync_started(conn, ONE, ANNS, HOUR)
+        await store.begin_sync(conn, ONE, ANNS, pause=HOUR, full_every=HOUR)
     await tell_stale(db, EVERY)
 
     assert await told(db) == ["accounts.stale"]
@@ -172,7 +172,7 @@ async def test_a_copy_that_grows_is_not_stale_and_one_that_grows_no_more_is(db: 
     await overdue(db, 2 * HOUR)
     async with db.transaction(ONE) as conn:
         account = await store.get_by_id(conn, ONE, ANNS)
-        await store.mark_sync_started(conn, ONE, ANNS, HOUR)
+        await store.begin_sync(conn, ONE, ANNS, pause=HOUR, full_every=HOUR)
         await change.tell(conn, account, "accounts.resumed")  # any news of the account
     await tell_stale(db, EVERY)
     assert await told(db) == ["accounts.resumed"]
@@ -189,7 +189,7 @@ async def test_a_copy_whose_syncs_fail_after_some_mail_is_stale_though_it_grows(
     await failed(db)
     async with db.transaction(ONE) as conn:
         account = await store.get_by_id(conn, ONE, ANNS)
-        await store.mark_sync_started(conn, ONE, ANNS, HOUR)
+        await store.begin_sync(conn, ONE, ANNS, pause=HOUR, full_every=HOUR)
         await change.tell(conn, account, "accounts.resumed")
     await tell_stale(db, EVERY)
 

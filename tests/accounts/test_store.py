@@ -77,8 +77,11 @@ async def test_another_tenants_account_does_not_exist(db: Database) -> None:
 async def test_a_sync_that_fails_and_one_that_succeeds_leave_their_marks(db: Database) -> None:
     error = {"code": "providers.unreachable", "message": "The server is down."}
     async with db.transaction(ONE) as conn:
-        assert await store.mark_sync_started(conn, ONE, ANNS, HOUR)
-        assert (await store.get_by_id(conn, ONE, ANNS)).sync_started_at is not None
+        begun = await store.begin_sync(conn, ONE, ANNS, pause=HOUR, full_every=HOUR)
+        assert isinstance(begun, tuple)
+        assert begun[0] == await store.get_by_id(conn, ONE, ANNS)
+        assert begun[0].sync_started_at is not None
+        assert begun[2]
         for _ in range(2):
             await store.mark_sync_failed(conn, ONE, ANNS, wait=HOUR, error=error, state=AccountState.ERROR)
     failed = await ann(db)
@@ -92,8 +95,11 @@ async def test_a_sync_that_fails_and_one_that_succeeds_leave_their_marks(db: Dat
         await store.mark_sync_succeeded(conn, ONE, ANNS, wait=HOUR)
         await store.mark_compared(conn, ONE, ANNS, 2 * HOUR, is_equal=True)
         await store.mark_compared(conn, ONE, ANNS, HOUR, is_equal=False)
-        assert not await store.mark_sync_started(conn, ONE, ANNS, HOUR)
-        assert await store.mark_sync_started(conn, ONE, ANNS, HOUR / 2)
+        for every, is_old in ((HOUR, False), (HOUR / 2, True)):
+            begun = await store.begin_sync(conn, ONE, ANNS, pause=HOUR, full_every=every)
+            assert isinstance(begun, tuple)
+            assert begun[2] is is_old
+            await store.mark_sync_succeeded(conn, ONE, ANNS, wait=HOUR)
     healed = await ann(db)
     assert (healed.state, healed.reason, healed.failures) == (AccountState.ACTIVE, None, 0)
     assert (healed.last_sync_status, healed.last_sync_error) == ("success", None)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from postroom.db import leases, process
-from postroom.db.leases import acquire, fence, holding, release, renew
+from postroom.db.leases import acquire, fence, hold, holding, release, renew
 from postroom.db.model import Lease, LeaseHeld, LeaseLost, Unreachable
 from postroom.db.pool import Database
 from postroom.ids import TenantId
@@ -235,3 +235,37 @@ async def waiting_for_a_lock(db: Database) -> None:
         while not found:
             async with db.unbound() as conn:
                 found = await conn.fetchval(query)
+
+
+async def test_the_last_transaction_under_a_lease_gives_it_back_or_does_nothing(db: Database) -> None:
+    async with hold(db, await got(db, "one")) as held:
+        with pytest.raises(ZeroDivisionError):
+            async with held.last():
+                raise ZeroDivisionError
+        assert await acquire(db, ANN, "account 1", "other") is None
+    assert await acquire(db, ANN, "account 1", "other", OVER) is not None  # the end of the block has
+
+    async with hold(db, await got(db, "one")) as held:
+        async with held.last():
+            pass
+        assert await acquire(db, ANN, "account 1", "other") is not None
+
+
+async def test_a_lease_that_was_given_back_is_not_renewed(db: Database) -> None:
+    ttl = timedelta(milliseconds=30)  # it would be renewed every 10 ms
+    async with hold(db, await got(db, "one"), ttl=ttl) as held:
+        async with held.last():
+            pass
+        after = await got(db, "other")
+        await acquire(db, ANN, "account 2", "other")  # some round trips pass
+        async with db.transaction(ANN) as conn:
+            await fence(conn, after)
+
+
+async def test_who_has_lost_a_lease_writes_nothing_in_its_last_transaction(db: Database) -> None:
+    late = await got(db, "late", OVER)
+    await got(db, "current")
+
+    with pytest.raises(LeaseLost):
+        async with hold(db, late) as held, held.last():
+            pytest.fail("it may not write")

@@ -322,15 +322,19 @@ class Meeting:
 
 
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Meeting:
-    met, mailbox = Meeting(), Means.mailbox
+    met, real = Meeting(), Means.opening
 
-    async def waiting(self: Means, account: Account) -> AbstractAsyncContextManager[Mailbox]:
-        opening = await mailbox(self, account)
-        met.begun.set()
-        await met.goes_on.wait()
-        return opening
+    def opening(self: Means, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+        @asynccontextmanager
+        async def later() -> AsyncIterator[Mailbox]:
+            met.begun.set()
+            await met.goes_on.wait()
+            async with real(self, account, sealed) as mailbox:
+                yield mailbox
 
-    monkeypatch.setattr(Means, "mailbox", waiting)
+        return later()
+
+    monkeypatch.setattr(Means, "opening", opening)
     return met
 
 

@@ -1,4 +1,4 @@
-"""All SQL over accounts. The sealed secret is read by one function only."""
+"""All SQL over accounts. The sealed secret is read by two functions only: `secret`, `begin_sync`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -177,17 +177,27 @@ async def set_scope(conn: Connection, tenant: TenantId, account: AccountId, scop
     _found(await conn.fetchrow(SET_SCOPE, tenant, account, _scope_json(scope)))
 
 
-STARTED = """
-    UPDATE accounts_account SET sync_started_at = now() WHERE tenant_id = $1 AND id = $2
-    RETURNING coalesce(compared_at < now() - $3::interval, true) AS is_old
-"""
+BEGIN_SYNC = f"""
+    UPDATE accounts_account
+       SET sync_started_at = now(), logins = logins + 1,
+           login_after = CASE WHEN logins >= $4 THEN now() + $3::interval END
+     WHERE tenant_id = $1 AND id = $2 AND (login_after IS NULL OR login_after <= now())
+    RETURNING {COLUMNS}, secret, coalesce(compared_at < now() - $5::interval, true) AS is_old
+"""  # noqa: S608  constants only
 
 
-async def mark_sync_started(
-    conn: Connection, tenant: TenantId, account: AccountId, full_every: timedelta
-) -> bool:
-    """Whether it is `full_every` since it was compared in full. Raises `NoSuchAccount`."""
-    return bool(_found(await conn.fetchrow(STARTED, tenant, account, full_every))["is_old"])
+async def begin_sync(
+    conn: Connection, tenant: TenantId, account: AccountId, *, pause: timedelta, full_every: timedelta
+) -> tuple[Account, str | None, bool] | timedelta:
+    """Count the login, as `begin_login` does: the account, its sealed secret, and whether it is `full_every`
+    since it was compared in full; or how long to wait. Raises `NoSuchAccount`.
+    """
+    row = await conn.fetchrow(BEGIN_SYNC, tenant, account, pause, UNFINISHED, full_every)
+    if row is None:
+        wait: timedelta = _found(await conn.fetchrow(LOGIN_WAITS, tenant, account))[0]
+        return wait
+    *values, secret, is_old = row.items()
+    return _account(dict(values)), secret[1], is_old[1]
 
 
 SUCCEEDED = """
@@ -196,19 +206,23 @@ SUCCEEDED = """
            sync_count = sync_count + 1, failures = 0, failing_since = NULL, stale_at = NULL,
            next_sync_at = now() + $3::interval, wanted_at = now() + $3::interval,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
-           reason = CASE WHEN state = 'paused' THEN reason END
-     WHERE tenant_id = $1 AND id = $2 RETURNING id
+           reason = CASE WHEN state = 'paused' THEN reason END, logins = 0, login_after = NULL
+     WHERE tenant_id = $1 AND id = $2 AND ($4::int IS NULL OR credentials_version = $4) RETURNING id
 """
 
 
 async def mark_sync_succeeded(
-    conn: Connection, tenant: TenantId, account: AccountId, *, wait: timedelta
-) -> None:
+    conn: Connection, tenant: TenantId, account: AccountId, *, wait: timedelta, version: int | None = None
+) -> bool:
     """It is due again after `wait`. A success heals every state but a pause, which is its owner's.
 
-    Raises `NoSuchAccount`.
+    False where its credentials are not of this version any more: then nothing is written. Raises
+    `NoSuchAccount`.
     """
-    _found(await conn.fetchrow(SUCCEEDED, tenant, account, wait))
+    if await conn.fetchval(SUCCEEDED, tenant, account, wait, version) is not None:
+        return True
+    await lock(conn, tenant, account)
+    return False
 
 
 FAILED = """
@@ -367,7 +381,7 @@ def _found(row: Record | None) -> Record:
     return row
 
 
-def _account(row: Record) -> Account:
+def _account(row: Record | Mapping[str, Any]) -> Account:
     values = dict(row)
     scope = values.pop("scope")
     since = scope.get("since")

@@ -74,11 +74,28 @@ async def acquire(
     could not give it back, because the database was away.
     """
     async with db.transaction(tenant) as conn:
+        return await _acquired(db, conn, tenant, name, holder, ttl)
+
+
+async def take(db: Database, conn: Connection, tenant: TenantId, name: str) -> Lease:
+    """The lease, in a transaction that does more; then `hold` it at once. Raises `LeaseHeld`."""
+    lease = await _acquired(db, conn, tenant, name, process.identity(), TTL)
+    if lease is None:
+        raise _held(name, TTL)
+    return lease
+
+
+async def _acquired(
+    db: Database, conn: Connection, tenant: TenantId, name: str, holder: str, ttl: timedelta
+) -> Lease | None:
+    token = await conn.fetchval(TAKE, tenant, name, holder, ttl, None)
+    if token is None:
         holding, held = await conn.fetchrow(HELD, tenant, name) or (None, None)
         is_ours = held is not None and held == _kept.get(db, {}).get((tenant, name))
         if holding is not None and not is_ours and not process.is_dead(holding):
             return None
-        token = await conn.fetchval(TAKE, tenant, name, holder, ttl, held)
+        if held is not None:
+            token = await conn.fetchval(TAKE, tenant, name, holder, ttl, held)
         if token is None:
             token = await conn.fetchval(BEGIN, tenant, name, holder, ttl)
     return None if token is None else Lease(tenant, name, token)
@@ -120,32 +137,66 @@ async def holding(db: Database, tenant: TenantId, name: str, *, ttl: timedelta =
     """
     lease = await acquire(db, tenant, name, process.identity(), ttl)
     if lease is None:
-        raise LeaseHeld(f"Another process is at work on {name}; try again later.", wait=ttl, name=name)
+        raise _held(name, ttl)
+    async with hold(db, lease, ttl=ttl):
+        yield lease
+
+
+class Hold:
+    """A lease that is held, until its last transaction or the end of the block."""
+
+    def __init__(self, db: Database, lease: Lease) -> None:
+        self.db, self.lease, self.is_over = db, lease, False
+        self.renewing = asyncio.Lock()  # who renews what has been given back would hold it for nobody
+
+    @asynccontextmanager
+    async def last(self) -> AsyncIterator[Connection]:
+        """The last transaction under the lease, which gives it back: both, or neither. Raises `LeaseLost`."""
+        lease = self.lease
+        async with self.renewing:
+            async with self.db.transaction(lease.tenant) as conn:
+                if await conn.execute(RELEASE, lease.tenant, lease.name, lease.token) != "UPDATE 1":
+                    raise _lost(lease)
+                yield conn
+            self.is_over = True
+
+
+@asynccontextmanager
+async def hold(db: Database, lease: Lease, *, ttl: timedelta = TTL) -> AsyncIterator[Hold]:
+    """Hold a lease that was taken, as `holding` does."""
+    held = Hold(db, lease)
     try:
-        async with beside(_keep(db, lease, ttl)):
-            yield lease
+        async with beside(_keep(held, ttl)):
+            yield held
     finally:
-        try:
-            async with asyncio.timeout(2):
-                await release(db, lease)
-        except (Unreachable, Busy, TimeoutError):  # then it runs out by itself, or we take it again
-            _kept.setdefault(db, {})[tenant, name] = lease.token
+        if not held.is_over:
+            try:
+                async with asyncio.timeout(2):
+                    await release(db, lease)
+            except (Unreachable, Busy, TimeoutError):  # then it runs out by itself, or we take it again
+                _kept.setdefault(db, {})[lease.tenant, lease.name] = lease.token
 
 
-async def _keep(db: Database, lease: Lease, ttl: timedelta) -> None:
+async def _keep(held: Hold, ttl: timedelta) -> None:
     """Renew for ever. Raises `LeaseLost` when it is, or when nobody could be asked for a whole `ttl`."""
-    now = asyncio.get_running_loop().time
+    now, lease = asyncio.get_running_loop().time, held.lease
     ends = now() + ttl.total_seconds()
     while True:
         await asyncio.sleep(ttl.total_seconds() / RENEWALS)
         asked = now()
         try:
-            async with asyncio.timeout_at(ends):
-                await renew(db, lease, ttl)
+            async with asyncio.timeout_at(ends), held.renewing:
+                if held.is_over:
+                    return
+                await renew(held.db, lease, ttl)
             ends = asked + ttl.total_seconds()
         except (Unreachable, Busy, TimeoutError) as error:
             if now() >= ends:
                 raise _lost(lease) from error
+
+
+def _held(name: str, ttl: timedelta) -> LeaseHeld:
+    return LeaseHeld(f"Another process is at work on {name}; try again later.", wait=ttl, name=name)
 
 
 def _lost(lease: Lease) -> LeaseLost:

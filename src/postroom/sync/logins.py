@@ -33,10 +33,22 @@ async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIte
     async with db.transaction(tenant) as conn:
         wait = await accounts.begin_login(conn, tenant, account.id, pause)
     if wait is not None:
-        raise TooSoon(
-            f"The last conversation with this server broke off; it is left alone for {wait.seconds + 1} s.",
-            wait=wait,
-        )
+        raise too_soon(wait)
+    async with minded(db, account, pause):
+        yield
+    async with db.transaction(tenant) as conn:
+        await accounts.end_login(conn, account, None)
+
+
+def too_soon(wait: timedelta) -> TooSoon:
+    said = f"The last conversation with this server broke off; it is left alone for {wait.seconds + 1} s."
+    return TooSoon(said, wait=wait)
+
+
+@asynccontextmanager
+async def minded(db: Database, account: Account, pause: timedelta) -> AsyncIterator[None]:
+    """What follows a login that was counted. That it ended well is for the caller to write."""
+    tenant = account.tenant_id
     try:
         yield
     except (UnknownHost, PortClosed):
@@ -50,5 +62,3 @@ async def admitted(db: Database, account: Account, pause: timedelta) -> AsyncIte
             async with asyncio.timeout(WORD), db.transaction(tenant) as conn:
                 await accounts.end_login(conn, account, None)
         raise
-    async with db.transaction(tenant) as conn:
-        await accounts.end_login(conn, account, None)

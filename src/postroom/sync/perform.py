@@ -24,7 +24,8 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
-from postroom.db.model import Busy, LeaseHeld, LeaseLost, Refused, Unreachable
+from postroom.db import leases
+from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
@@ -32,12 +33,14 @@ from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
+from . import logins
 from .logins import TooSoon
-from .model import Counts, IsPaused, Outdated
+from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
 from .workshop import Workshop
 from .write import Tally, nobody
 
+OTHER_CREDENTIALS = "It got other credentials while it was synced."
 A_MOMENT = timedelta(seconds=10)
 FULL_EVERY = timedelta(days=1)  # deltas are hints: this often everything is compared
 
@@ -58,9 +61,12 @@ class Means:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
         async with self.db.transaction(account.tenant_id) as conn:
             sealed = await accounts.secret(conn, account.tenant_id, account.id)
-        secret = (
-            credentials.unseal(self.vault, account.tenant_id, account.public_id, sealed) if sealed else ""
-        )
+        return self.opening(account, sealed)
+
+    def opening(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+        """The same, of a secret that was read. Raises `WrongKey`."""
+        tenant = account.tenant_id
+        secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
         return self.providers[account.provider].open(Login(account.address, account.settings, secret))
 
 
@@ -95,12 +101,18 @@ async def perform(
     counts = counts if counts is not None else Counts()
     began = monotonic()
     error: PostroomError | None = None
+    outdated: PostroomError | None = None
     grace = means.manner.grace if grace is None else grace
     try:
-        account, is_due = await _started(means.db, account)
-        opening = await means.mailbox(account)
-        manner = replace(means.manner, full=full or is_due, grace=grace)
-        await sync_account(means.db, account, opening, counts, means.workshop, manner, tally)
+        turn = await _begun(means, account)
+        account, pause = turn.account, means.manner.pause
+        manner = replace(means.manner, full=full or turn.is_due, grace=grace)
+        async with leases.hold(means.db, turn.lease) as hold:
+            async with logins.minded(means.db, account, pause), turn.opening as mailbox:
+                shop = means.workshop
+                await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
+            soon = grace + A_MOMENT if counts.unplaced else None
+            outdated = await _succeeded(hold, account, account.poll_every or every, soon)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except WrongKey as ours:
@@ -111,12 +123,10 @@ async def perform(
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
+        outdated = await _failed(means.db, account, account.poll_every or every, error)
     seconds = monotonic() - began
-    with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
-        soon = grace + A_MOMENT if counts.unplaced else None
-        outdated = await _finished(means.db, account, account.poll_every or every, error, soon)
-        if outdated is not None:
-            return Outcome(account, "busy", counts, seconds, outdated)
+    if outdated is not None:
+        return Outcome(account, "busy", counts, seconds, outdated)
     status: Literal["success", "failed"] = "failed" if error else "success"
     logger.info(
         "sync.finished",
@@ -130,60 +140,76 @@ async def perform(
     return Outcome(account, status, counts, seconds, error)
 
 
-async def _started(db: Database, account: Account) -> tuple[Account, bool]:
-    """The account as it is now, and whether everything is to be compared."""
-    async with db.transaction(account.tenant_id) as conn:
-        is_due = await accounts.mark_sync_started(conn, account.tenant_id, account.id, FULL_EVERY)
-        return await accounts.get_by_id(conn, account.tenant_id, account.id), is_due
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A sync that may begin."""
+
+    account: Account  # as it is now
+    is_due: bool  # everything is to be compared
+    lease: Lease
+    opening: AbstractAsyncContextManager[Mailbox]
 
 
-async def _finished(
-    db: Database,
-    account: Account,
-    every: timedelta,
-    error: PostroomError | None,
-    soon: timedelta | None,
+async def _begun(means: Means, account: Account) -> _Turn:
+    """Take the lease, count the login and read the account, all in one transaction, or none of it.
+
+    Raises `LeaseHeld`, `TooSoon`, `WrongKey`, `NoSuchAccount`.
+    """
+    tenant, pause = account.tenant_id, means.manner.pause
+    async with means.db.transaction(tenant) as conn:
+        lease = await leases.take(means.db, conn, tenant, key(account.id))
+        found = await accounts.begin_sync(conn, tenant, account.id, pause=pause, full_every=FULL_EVERY)
+        if isinstance(found, timedelta):
+            raise logins.too_soon(found)
+        now, sealed, is_due = found
+        return _Turn(now, is_due, lease, means.opening(now, sealed))
+
+
+async def _succeeded(
+    hold: leases.Hold, account: Account, every: timedelta, soon: timedelta | None
 ) -> PostroomError | None:
-    """Write what came of it, unless that says nothing of the account any more: then why.
+    """Write that it did, and give the lease back, in one transaction. An answer as that of `_failed`.
 
     `soon`: when there is more to be said of mail that lies nowhere, whatever the interval.
     """
-    async with db.transaction(account.tenant_id) as conn:
-        today = await accounts.lock(conn, account.tenant_id, account.id)
-        outdated = _outdated(account, today, error)
-        if outdated is None:
-            await _tell(conn, account, every, error, soon)
-        else:
-            await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
-        return outdated
+    tenant, number, version = account.tenant_id, account.id, account.credentials_version
+    wait = due.after_success(min(every, soon or every), random.random())
+    with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
+        async with hold.last() as conn:
+            if not await accounts.mark_sync_succeeded(conn, tenant, number, wait=wait, version=version):
+                await accounts.mark_sync_stopped(conn, tenant, number)
+                return Outdated(OTHER_CREDENTIALS, wait=timedelta())
+            if account.needs_owner or account.stale_at is not None:
+                await change.tell(conn, account, "accounts.recovered")
+    return None
 
 
-def _outdated(began: Account, today: Account, error: PostroomError | None) -> PostroomError | None:
-    """Why what came of a sync says nothing of the account as it is today."""
+async def _failed(
+    db: Database, account: Account, every: timedelta, error: PostroomError
+) -> PostroomError | None:
+    """Write what came of it, unless that says nothing of the account any more: then why."""
+    with suppress(NoSuchAccount):
+        async with db.transaction(account.tenant_id) as conn:
+            today = await accounts.lock(conn, account.tenant_id, account.id)
+            outdated = _outdated(account, today)
+            if outdated is None:
+                await _tell(conn, account, every, error)
+            else:
+                await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
+            return outdated
+    return None
+
+
+def _outdated(began: Account, today: Account) -> PostroomError | None:
+    """Why the failure of a sync says nothing of the account as it is today."""
     if began.credentials_version != today.credentials_version:
-        return Outdated("It got other credentials while it was synced.", wait=timedelta())
-    if error is not None and today.state is AccountState.PAUSED is not began.state:
+        return Outdated(OTHER_CREDENTIALS, wait=timedelta())
+    if today.state is AccountState.PAUSED is not began.state:
         return IsPaused("It was paused while it was synced.")
     return None
 
 
-async def _tell(
-    conn: Connection,
-    account: Account,
-    every: timedelta,
-    error: PostroomError | None,
-    soon: timedelta | None,
-) -> None:
-    if error is None:
-        await accounts.mark_sync_succeeded(
-            conn,
-            account.tenant_id,
-            account.id,
-            wait=due.after_success(min(every, soon or every), random.random()),
-        )
-        if account.needs_owner or account.stale_at is not None:
-            await change.tell(conn, account, "accounts.recovered")
-        return
+async def _tell(conn: Connection, account: Account, every: timedelta, error: PostroomError) -> None:
     if isinstance(error, TooSoon):
         await accounts.put_off_sync(conn, account.tenant_id, account.id, error.wait)
         return

@@ -8,7 +8,7 @@ The connection is one conversation, so folders take turns. Nothing here is kept 
 
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ import structlog
 
 from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
-from postroom.db import leases
+from postroom.db.model import Lease
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
 from postroom.ids import FolderId
@@ -35,11 +35,11 @@ from postroom.providers.model import (
     Unreachable,
 )
 
-from . import logins, store
+from . import store
 from .failing import Failing
 from .folder import copy_newest, copy_suspects, look_again, received
 from .look import FolderCopy, Wish, look, unchanged
-from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped, key
+from .model import FOLDER_PARKED, TOO_LARGE, Counts, Cursor, Parked, Skipped
 from .newest import newest
 from .pipeline import Pipeline
 from .plan import Way, way
@@ -71,25 +71,20 @@ class Manner:
 async def sync_account(
     db: Database,
     account: Account,
-    opening: AbstractAsyncContextManager[Mailbox],
+    lease: Lease,
+    mailbox: Mailbox,
     counts: Counts,
     workshop: Workshop,
     manner: Manner,
     tally: Tally,
 ) -> None:
-    """Make the copy equal to the mailbox that `opening` opens. `counts` tells how far it is, as it goes.
+    """Make the copy equal to the mailbox, while the lease is held. `counts` tells how far it is, as it goes.
 
-    Raises `LeaseHeld` when this account is being synced already, `TooSoon`, and whatever the provider raises;
-    then what was stored stays stored, and the next sync goes on from there.
+    Raises whatever the provider raises; then what was stored stays stored, and the next sync goes on from
+    there.
     """
-    tenant = account.tenant_id
-    async with (
-        leases.holding(db, tenant, key(account.id)) as lease,
-        logins.admitted(db, account, manner.pause),
-        opening as mailbox,
-    ):
-        writer = Writer(db, lease, tenant, account.id, counts, workshop, tally)
-        await _Run(mailbox, writer, account, manner).run()
+    writer = Writer(db, lease, account.tenant_id, account.id, counts, workshop, tally)
+    await _Run(mailbox, writer, account, manner).run()
 
 
 class _Run:
