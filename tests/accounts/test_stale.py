@@ -9,6 +9,7 @@ from servers.tenants import ANNS, BOBS, ONE, TWO
 from postroom.accounts import change, store
 from postroom.accounts.model import AccountState
 from postroom.accounts.stale import tell_stale
+from postroom.accounts.store.overdue import mark_stale
 from postroom.db.model import Busy
 from postroom.db.pool import Database
 from postroom.events import log
@@ -200,7 +201,7 @@ async def test_a_success_in_the_very_moment_is_not_told_of_as_stale(db: Database
     await overdue(db, 2 * HOUR)
     await synced(db, timedelta())
     async with db.transaction(ONE) as conn:
-        assert not await store.mark_stale(conn, ONE, ANNS)
+        assert not await mark_stale(conn, ONE, ANNS)
 
 
 async def test_a_success_that_the_previous_release_tells_counts(db: Database) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from postroom.accounts import change, store
+from postroom.accounts.store import overdue
 from postroom.db.model import Refused, Unreachable
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
@@ -18,7 +19,7 @@ async def tell_stale(db: Database, every: timedelta) -> None:
     One that cannot be told of does not keep the others from it; the first failure is raised at the end.
     """
     async with db.unbound() as conn:
-        found = await store.gone_stale(conn, AGE, every, MOST)
+        found = await overdue.gone_stale(conn, AGE, every, MOST)
     failures = []
     for tenant, number in found:
         failure = await failure_of(_tell(db, tenant, number))
@@ -31,6 +32,6 @@ async def tell_stale(db: Database, every: timedelta) -> None:
 
 async def _tell(db: Database, tenant: TenantId, number: AccountId) -> None:
     async with db.transaction(tenant) as conn:
-        if await store.mark_stale(conn, tenant, number):
+        if await overdue.mark_stale(conn, tenant, number):
             account = await store.get_by_id(conn, tenant, number)
             await change.tell(conn, account, "accounts.stale")
