@@ -17,6 +17,7 @@ from bench import (
     first_sync,
     large_folder,
     log,
+    million,
     mime,
     newest,
     ours,
@@ -37,7 +38,7 @@ ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", *WARM}
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "large_folder, log, log_cost, rounds, schedule"
+    others = "large_folder, log, log_cost, million, rounds, schedule"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -50,6 +51,8 @@ def main() -> None:
         print(large_folder.run(chosen.messages), flush=True)
     if "log" in only:
         print(log.run(chosen.messages), flush=True)
+    if "million" in only:
+        print(million.run(chosen.messages, chosen.runs), flush=True)
     if "schedule" in only:
         print(schedule.run(chosen.messages), flush=True)
     if "rounds" in only:
