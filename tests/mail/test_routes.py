@@ -178,6 +178,24 @@ async def test_a_large_folder_is_listed_as_a_small_one(
     assert await subjects(api, "folder=inbox") == ["2", "1", "0"]
 
 
+@pytest.mark.parametrize("nearby", [0, 1, 3, 5])
+async def test_a_folder_lists_the_same_however_far_away_its_mail_is(
+    api: Client, ann: Copy, monkeypatch: pytest.MonkeyPatch, nearby: int
+) -> None:
+    for number in range(6):
+        flags = ("\\Seen",) if number % 3 else ()
+        await ann.deliver(plain(number), path="Other" if number % 2 else "INBOX", flags=flags)
+
+    monkeypatch.setattr("postroom.mail.store.read.NEARBY", nearby)
+
+    assert await subjects(api, "folder=Other") == ["5", "3", "1"]
+    assert await subjects(api, "folder=Other&read=false") == ["3"]
+    assert await subjects(api, "folder=Other&page_size=1&page=2") == ["3"]
+    first = (await api.get("/v1/mail/messages?folder=Other&page_size=1")).json()
+    assert (first["total"], first["has_next"]) == (3, True)
+    assert await subjects(api, f"folder=Other&page_size=1&cursor={first['next']}") == ["3"]
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [

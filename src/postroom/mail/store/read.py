@@ -120,29 +120,79 @@ async def page(
 ) -> list[Position]:
     """The positions of one page of messages; `rows` tells what they are."""
     walk = WALKS[sort, order]
-    where = Where(tenant, limit, offset)
-    if after is not None:
-        where = Where(tenant, limit, offset, *after[: walk.parts])
-        where.add(walk.later)
-    await _narrow(conn, tenant, where, filters)
-    found = await conn.fetch(where.into(walk.statement), *where.values)
+    if filters.folders is not None and walk.statement is NEWEST_FIRST:
+        edge = await _edge(conn, tenant, filters, after)
+        where = _from(walk, after, tenant, limit, offset)
+        _narrow(where, filters)
+        where.given("m.received_at >= $?", edge)
+        where.add(LIES_IN, filters.folders)
+        found = await conn.fetch(where.into(walk.statement), *where.values)
+        if edge is None or len(found) == limit:
+            return _positions(found)
+    where = _from(walk, after, tenant, limit, offset)
+    _narrow(where, filters)
+    if filters.folders is not None:
+        await _in_folders(conn, tenant, where, filters.folders)
+    return _positions(await conn.fetch(where.into(walk.statement), *where.values))
+
+
+def _from(walk: Walk, after: Position | None, *values: object) -> Where:
+    """The list behind a position, or all of it."""
+    if after is None:
+        return Where(*values)
+    where = Where(*values, *after[: walk.parts])
+    where.add(walk.later)
+    return where
+
+
+def _positions(found: Sequence[Record]) -> list[Position]:
     return [Position(row["received_at"], MessageId(row["id"]), row["sender"]) for row in found]
+
+
+NEARBY = 2_000
+"""Messages of a list that are looked through for those of a folder, before the folder is read as a whole."""
+EDGE = """
+    SELECT m.received_at FROM mail_message m
+     WHERE m.tenant_id = $1 AND {where}
+     ORDER BY m.received_at DESC, m.id DESC LIMIT $2 OFFSET $3
+"""
+
+
+async def _edge(
+    conn: Connection, tenant: TenantId, filters: Filters, after: Position | None
+) -> datetime | None:
+    """How old the messages are that come NEARBY later, newest first; None: the list ends before."""
+    where = _from(WALKS[Sort.DATE, Order.DESCENDING], after, tenant, 1, NEARBY)
+    _narrow(where, filters)
+    edge: datetime | None = await conn.fetchval(where.into(EDGE), *where.values)
+    return edge
 
 
 COUNT = """
     SELECT count(*) FROM (SELECT FROM mail_message m WHERE m.tenant_id = $1 AND {where} LIMIT $2) AS found
 """
+COUNT_IN_FOLDERS = """
+    SELECT count(*) FROM (
+        SELECT DISTINCT message_id FROM mail_placement
+         WHERE tenant_id = $1 AND folder_id = ANY($2::bigint[]) LIMIT $3
+    ) AS found
+"""
 
 
 async def count(conn: Connection, tenant: TenantId, filters: Filters, most: int) -> int:
     """How many messages there are, or `most` if there are more."""
+    if filters.folders is not None and filters == Filters(folders=filters.folders):
+        return int(await conn.fetchval(COUNT_IN_FOLDERS, tenant, filters.folders, most))
     where = Where(tenant, most)
-    await _narrow(conn, tenant, where, filters)
+    _narrow(where, filters)
+    if filters.folders is not None:
+        await _in_folders(conn, tenant, where, filters.folders)
     found: int = await conn.fetchval(where.into(COUNT), *where.values)
     return found
 
 
-async def _narrow(conn: Connection, tenant: TenantId, where: Where, filters: Filters) -> None:
+def _narrow(where: Where, filters: Filters) -> None:
+    """All but the folders."""
     where.add("m.unplaced_at IS NULL")
     where.given("m.account_id = $?", filters.account)
     where.given("m.thread_id = $?", filters.thread)
@@ -160,10 +210,12 @@ async def _narrow(conn: Connection, tenant: TenantId, where: Where, filters: Fil
         local, at, domain = filters.sender.rpartition("@")
         spellings = {filters.sender, local + at + domain.lower(), filters.sender.lower()}
         where.add("m.sender_address = ANY($?::text[])", sorted(spellings))
-    if filters.folders is not None:
-        await _in_folders(conn, tenant, where, filters.folders)
 
 
+LIES_IN: LiteralString = (
+    "EXISTS (SELECT FROM mail_placement p WHERE p.tenant_id = $1 AND p.message_id = m.id"
+    " AND p.folder_id = ANY($?::bigint[]))"
+)
 FEW = 100_000
 LIE_THERE = """
     SELECT count(*) FROM (
@@ -173,7 +225,7 @@ LIE_THERE = """
 
 
 async def _in_folders(conn: Connection, tenant: TenantId, where: Where, folders: Sequence[FolderId]) -> None:
-    """Small folders are read whole and sorted; large ones are looked for along the list.
+    """Small folders are read whole and sorted; large ones are looked for along the list, beyond what is near.
 
     The planner cannot choose between the two: it does not know which folder it will be.
     """
@@ -184,11 +236,7 @@ async def _in_folders(conn: Connection, tenant: TenantId, where: Where, folders:
             folders,
         )
     else:
-        where.add(
-            "EXISTS (SELECT FROM mail_placement p WHERE p.tenant_id = $1 AND p.message_id = m.id"
-            " AND p.folder_id = ANY($?::bigint[]))",
-            folders,
-        )
+        where.add(LIES_IN, folders)
 
 
 NUMBER = "SELECT id FROM mail_message WHERE tenant_id = $1 AND public_id = $2"
