@@ -296,5 +296,5 @@ async def _mailbox(db: Database, number: int) -> Mailbox:
     async with leases.holding(db, tenant, key(account.id)) as lease:
         writer = Writer(db, lease, tenant, account.id, Counts(), Workshop())
         remote = [RemoteFolder(name.encode(), name, "/", ROLES.get(name)) for name in names(SEED, FOLDERS)]
-        folders = [await writer.folder(folder, is_new=True) for folder in remote]
+        folders = await writer.folders(remote, frozenset())
     return Mailbox(tenant, account.id, folders)
