@@ -115,11 +115,7 @@ async def perform(
             outdated = await _succeeded(hold, account, account.poll_every or every, soon)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
-    except WrongKey as ours:
-        async with means.db.transaction(account.tenant_id) as conn:
-            await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
-        return Outcome(account, "failed", counts, monotonic() - began, ours)
-    except (Unreachable, Refused, Busy) as ours:
+    except (WrongKey, Unreachable, Refused, Busy) as ours:
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
