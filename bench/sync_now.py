@@ -7,21 +7,19 @@ after another. A time is that from the request to the answer's end.
 
 import argparse
 import asyncio
-import json
-import re
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import uvloop
 
+from bench.ours import COMMAND, Client, started
 from bench.report import Table, machine
 from postroom.lab.server import PASSWORD, serve
 
@@ -29,30 +27,6 @@ ACCOUNTS = 6
 RATE = 50.0  # requests a second
 COLD = 20  # that come first, and find connections to open and statements to prepare
 GOAL = 0.02  # seconds
-URL = re.compile(rb"http://127\.0\.0\.1:(\d+)")
-
-
-@dataclass(slots=True)
-class Client:
-    """One connection to the API. A whole HTTP client would take as long as what is measured."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    key: str
-
-    @classmethod
-    async def opened(cls, port: int, key: str) -> Self:
-        return cls(*await asyncio.open_connection("127.0.0.1", port), key)
-
-    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """The status and the document of the answer."""
-        data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self.key}\r\n"
-        more = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        self.writer.write((head + more).encode("ascii") + data)
-        answer = (await self.reader.readuntil(b"\r\n\r\n")).decode("ascii").lower()
-        length = int(answer.partition("content-length: ")[2].partition("\r\n")[0])
-        return int(answer.split(" ")[1]), json.loads(await self.reader.readexactly(length))
 
 
 def run(messages: int, requests: int) -> Table:
@@ -64,19 +38,20 @@ async def _run(messages: int, requests: int) -> Table:
     table = Table(
         f"Sync now, {requests} requests, {ACCOUNTS} accounts", ["", "p50", "p99", "most", "answers"]
     )
-    for title, starts in (("one process", ("--up",)), ("an executor beside it", ("--serve", "--executor"))):
+    for title, command in (("one process", "up"), ("an executor beside it", "serve")):
         async with AsyncExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            lab = await stack.enter_async_context(_started("--lab", str(messages)))
-            port, *_ = [await stack.enter_async_context(_started(what, folder)) for what in starts]
-            client = await Client.opened(port, _key(folder))
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+            lab = await stack.enter_async_context(_lab_of(messages))
+            client = await Client.opened(await stack.enter_async_context(started(command, home)))
+            if command == "serve":
+                await stack.enter_async_context(_running(*COMMAND, "executor", "--data", str(home)))
             accounts = [await _connected(client, lab, number) for number in range(ACCOUNTS)]
             while not (await _overview(client))["running"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             await _measure(table, title, client, accounts, requests)
             busy = (await _overview(client))["running"]
             table.note(f"{title}: {busy} first syncs still ran at the end of that.")
-            client.writer.close()
+            client.close()
     return table
 
 
@@ -100,10 +75,6 @@ async def _measure(table: Table, title: str, client: Client, accounts: Sequence[
     )
 
 
-def _key(folder: str) -> str:
-    return Path(folder, "data", "api.key").read_text().strip()
-
-
 async def _connected(client: Client, lab: int, number: int) -> str:
     """The id of a new account, of which a first sync has been asked for."""
     wanted = {
@@ -122,22 +93,19 @@ async def _overview(client: Client) -> Any:
 
 
 @asynccontextmanager
-async def _started(what: str, given: str) -> AsyncIterator[int]:
-    """The port of a process of its own, 0 if it has none."""
-    if what == "--lab":
-        command = ["-m", "bench.sync_now", what, given]
-    else:
-        command = ["-m", "postroom.cli", what.strip("-"), "--data", str(Path(given, "data"))]
-        command += ["--port", "0"] if what != "--executor" else []
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdin=pipe, stdout=pipe)
-    assert process.stdout is not None
+async def _lab_of(messages: int) -> AsyncIterator[int]:
+    """The port of a mail server of its own process."""
+    async with _running(sys.executable, "-m", "bench.sync_now", "--lab", str(messages)) as process:
+        assert process.stdout is not None
+        yield int(await process.stdout.readline())
+
+
+@asynccontextmanager
+async def _running(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process, while the block runs."""
+    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     try:
-        found = None
-        while what != "--executor" and found is None:
-            found = URL.search(line := await process.stdout.readline())
-            assert line, "it has ended"
-        yield int(found[1]) if found else 0
+        yield process
     finally:
         process.terminate()
         await process.communicate()
@@ -147,7 +115,7 @@ async def _lab(messages: int) -> None:
     async with serve(messages=messages) as server:
         for number in range(ACCOUNTS):
             server.accounts[f"bench{number}@lab.example"] = server.mailbox
-        print(f"http://127.0.0.1:{server.port}", flush=True)
+        print(server.port, flush=True)
         await asyncio.Event().wait()
 
 
