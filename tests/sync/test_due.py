@@ -10,6 +10,7 @@ from servers.tenants import ONE, TWO
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState
 from postroom.db.beside import beside
+from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import store as jobs
@@ -125,6 +126,24 @@ async def test_the_schedule_outlasts_a_full_disk(db: Database, dsn: str) -> None
     await superuser.execute(FULL_AT_FIRST)
     await superuser.close()
 
-    async with beside(schedule(db, EVERY)), asyncio.timeout(30):
+    async with open_hints(db) as hints, beside(schedule(db, hints, EVERY)), asyncio.timeout(30):
+        while not await waiting(db, ONE):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_what_has_just_become_due_does_not_wait_for_the_next_look(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await only(db, ONE)
+    async with db.transaction(ONE) as conn:
+        await accounts.set_state(conn, ONE, account.id, AccountState.PAUSED)
+    monkeypatch.setattr(due, "LOOK_EVERY", timedelta(days=1))
+
+    async with open_hints(db) as hints, beside(schedule(db, hints, EVERY)), asyncio.timeout(30):
+        while not await waiting(db, TWO):  # noqa: ASYNC110  the first look is over
+            await asyncio.sleep(0.01)
+        assert await waiting(db, ONE) == []
+        async with db.transaction(ONE) as conn:
+            await accounts.set_state(conn, ONE, account.id, AccountState.ACTIVE)
         while not await waiting(db, ONE):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

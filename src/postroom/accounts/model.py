@@ -10,6 +10,8 @@ from uuid import UUID
 from postroom import errors
 from postroom.ids import AccountId, TenantId
 
+DUE = "due"  # a hint: an account has just become due
+
 
 class AccountState(StrEnum):
     ACTIVE = "active"

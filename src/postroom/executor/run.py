@@ -26,6 +26,6 @@ async def executing(
     executor = Executor(db, hints, handlers(work), workers=workers)
     recurring = [jobs_duties.attend(db, duties(work, polls=polls))]
     if polls:
-        recurring.append(schedule(db, work.every))
+        recurring.append(schedule(db, hints, work.every))
     async with executor.working(patience), beside(*recurring):
         yield

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from postroom.accounts.model import Account, AccountState, NoSuchAccount, Scope
+from postroom.accounts.model import DUE, Account, AccountState, NoSuchAccount, Scope
+from postroom.db.pool import hint
 from postroom.ids import AccountId, TenantId
 
 COLUMNS = """
@@ -41,6 +42,7 @@ async def add(
     row = await conn.fetchrow(
         ADD, tenant, public_id, address, provider, dict(settings), secret, _scope_json(scope), poll_every
     )
+    hint(conn, DUE)
     return _account(row) if row else None
 
 
@@ -124,6 +126,7 @@ async def set_credentials(
 ) -> None:
     """Connected again: it is active and due at once. Raises `NoSuchAccount`."""
     _found(await conn.fetchrow(SET_CREDENTIALS, tenant, account, dict(settings), secret))
+    hint(conn, DUE)
 
 
 SET_STATE = """
@@ -139,6 +142,7 @@ async def set_state(
 ) -> None:
     """What becomes active is due at once. Raises `NoSuchAccount`."""
     _found(await conn.fetchrow(SET_STATE, tenant, account, str(state), reason))
+    hint(conn, DUE)
 
 
 MAKE_DUE = """
@@ -152,6 +156,7 @@ MAKE_DUE = """
 async def make_due(conn: Connection, tenant: TenantId, accounts: Sequence[AccountId]) -> None:
     """Try these again at once, those too that wait for their owner. A pause stays: it is its owner's."""
     await conn.execute(MAKE_DUE, tenant, accounts)
+    hint(conn, DUE)
 
 
 SET_INTERVAL = """
