@@ -30,11 +30,11 @@ _LETTERS = {
 # Cyrillic letters that only look like others with an accent; ё is written е so often that it is one.
 _OWN_LETTERS = frozenset("йїўќѓ")
 # Scripts whose combining marks are accents, points or vowel hints that writers leave out.
-_STRIPPED = (
+_STRIPPED = frozenset(chr(code) for low, high in (
     (0x0300, 0x036F), (0x0483, 0x0487), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F),
     (0x0670, 0x0670), (0x06D6, 0x06ED), (0x0711, 0x0711), (0x0730, 0x074A), (0x08CA, 0x08FF),
     (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE00, 0xFE0F), (0xFE20, 0xFE2F),
-)  # fmt: skip
+) for code in range(low, high + 1))  # fmt: skip
 _APOSTROPHES = frozenset("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u055a\u05f3\u00b4")
 _SPACES = frozenset("\u200b\u2028\u2029\u0000")
 
@@ -76,13 +76,7 @@ def _decomposed(character: str) -> str:
 
 
 def _is_dropped(character: str) -> bool:
-    code = ord(character)
-    if code < 0x80:
-        return False
-    return any(low <= code <= high for low, high in _STRIPPED) or unicodedata.category(character) in (
-        "Cf",
-        "Cs",
-    )
+    return character in _STRIPPED or unicodedata.category(character) in ("Cf", "Cs")
 
 
 _TABLE = _Table()
