@@ -295,6 +295,7 @@ class _Run:
 
         for copy, most in await newest(copies, FIRST, describe):
             await self._turn(copy, partial(copy_newest, most=most, at_once=True))
+        await self._pipeline.drain()  # what is older would compete with them
 
     async def _copy_later(self) -> None:
         """What may have left a folder that is numbered anew: now it is known what still lies there."""
