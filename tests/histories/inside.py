@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
 from histories import stored
@@ -24,6 +24,7 @@ from postroom.net.egress import Egress
 from postroom.providers.registry import Registry
 from postroom.sync.perform import Means, Outcome, perform
 from postroom.sync.run import Manner
+from postroom.sync.sessions import Sessions
 
 EVERY = timedelta(minutes=15)
 GRACE = timedelta(seconds=60)
@@ -36,10 +37,17 @@ class Inside(History):
     """Make one with `history`."""
 
     def __init__(
-        self, side: Side, world: World, judge: Database, account: Account, db: Mortal, line: Proxy
+        self,
+        side: Side,
+        world: World,
+        judge: Database,
+        account: Account,
+        db: Mortal,
+        line: Proxy,
+        sessions: Sessions,
     ) -> None:
         super().__init__(side, world, judge, account)
-        self._db, self._line = db, line
+        self._db, self._line, self._sessions = db, line, sessions
         self._bytes, self._commits = 5000, 10  # what an undisturbed sync took
 
     async def sync(
@@ -58,7 +66,7 @@ class Inside(History):
     async def undisturbed(self) -> str | None:
         self._db.live()
         try:
-            outcome = await self._perform(timedelta(0), full=self.full)
+            outcome = await self._perform(timedelta(0), Sessions(), full=self.full)
         except PostroomError as error:  # a connection that PostgreSQL had ended was still in the pool
             return f"{error.code}: {error.message}"
         # A sync that found nothing is no measure of one that will.
@@ -72,7 +80,9 @@ class Inside(History):
         """One life of the program; what it ended with."""
         self._db.live()
         self._line.broken = 0
-        task = asyncio.create_task(self._perform(GRACE))
+        # What breaks is planned for a new connection.
+        kept = self._sessions if death is None else Sessions()
+        task = asyncio.create_task(self._perform(GRACE, kept))
         ending: list[asyncio.Task[int]] = []
         match death:
             case Death(How.RESET | How.CLOSE | How.STALL as how, when):
@@ -103,8 +113,8 @@ class Inside(History):
         self.faults.add(death.how.value)
         act()
 
-    async def _perform(self, grace: timedelta, *, full: bool = False) -> Outcome:
-        means = Means(self._db, VAULT, PROVIDERS, manner=MANNER)
+    async def _perform(self, grace: timedelta, kept: Sessions, *, full: bool = False) -> Outcome:
+        means = Means(self._db, VAULT, PROVIDERS, manner=MANNER, sessions=kept)
         return await perform(means, self._account, every=EVERY, grace=grace, full=full)
 
 
@@ -122,7 +132,7 @@ async def _run(act: Callable[[], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def history(side: Side, db: Mortal, judge: Database) -> AsyncIterator[Inside]:
     """A new account of tenant ONE on this mailbox, which is reached through a proxy."""
-    async with proxy(side.host, side.port) as line:
+    async with proxy(side.host, side.port) as line, aclosing(Sessions(1)) as kept:
         public_id = new_public_id()
         settings = {"host": line.host, "port": line.port, "security": "plain", "username": side.user}
         async with judge.transaction(ONE) as conn:
@@ -137,4 +147,4 @@ async def history(side: Side, db: Mortal, judge: Database) -> AsyncIterator[Insi
                 scope=Scope(),
             )
         assert account is not None
-        yield Inside(side, await world_of(side), judge, account, db, line)
+        yield Inside(side, await world_of(side), judge, account, db, line, kept)

@@ -1,6 +1,7 @@
 """An account of tenant ONE on a lab server, and whether its copy is right."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from servers.tenants import ONE
@@ -14,6 +15,7 @@ from postroom.ids import new_public_id
 from postroom.lab.mailbox import LabFolder
 from postroom.lab.server import LabServer
 from postroom.sync.perform import Outcome, perform
+from postroom.sync.sessions import Sessions
 from postroom.sync.verify import verify
 
 MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
@@ -22,7 +24,7 @@ RETRY_NOW = "UPDATE sync_parked SET retry_at = now() WHERE tenant_id = $1"
 
 
 async def connected(
-    db: Database, server: LabServer, *, address: str | None = None, **settings: str | None
+    db: Database, server: LabServer, *, address: str | None = None, **settings: str | int | None
 ) -> Account:
     """`address`: another one than the server knows, so that many accounts may be of one mailbox."""
     public_id = new_public_id()
@@ -42,8 +44,11 @@ async def connected(
     return account
 
 
-async def sync(db: Database, account: Account, *, full: bool = False) -> Outcome:
-    return await perform(means(db), account, every=timedelta(minutes=15), full=full)
+async def sync(
+    db: Database, account: Account, *, full: bool = False, kept: Sessions | None = None
+) -> Outcome:
+    use = replace(means(db), sessions=kept or Sessions())
+    return await perform(use, account, every=timedelta(minutes=15), full=full)
 
 
 async def messages(db: Database, account: Account) -> set[str]:

@@ -6,7 +6,7 @@ healthy or not yet copied ──> faults on ──> the mailbox changes, syncs �
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from random import Random
 
@@ -33,6 +33,7 @@ from postroom.lab.server import LabServer, serve
 from postroom.lab.session import WINDOW
 from postroom.providers.imap import conversation, provider
 from postroom.providers.imap import folder as imap_folder
+from postroom.sync.sessions import Sessions
 
 STARTTLS = {"preauth", "starttls-injection", "starttls-stripped", "starttls-no"}
 GONE = {"vanishing-folder", "folder-recreated", "gone-in-fetch"}  # what these take away is really gone
@@ -57,11 +58,14 @@ PLACED = """
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a server offers, how it misbehaves, and whether it did so from the beginning."""
+    """What a server offers, how it misbehaves, whether it did so from the beginning, and whether its sessions
+    are kept from one sync to the next.
+    """
 
     faults: tuple[str, ...]
     offers: tuple[str, ...] = ()
     from_the_first: bool = True
+    keeps: bool = False
     messages: int = 60
     folders: int = 4
 
@@ -74,6 +78,7 @@ class Trial:
             faults=tuple(sorted(rng.sample(sorted(FAULTS), 3))),
             offers=(rng.choice(sorted(PRESETS)), *extensions),
             from_the_first=rng.random() < 0.5,
+            keeps=rng.random() < 0.5,
             messages=24,
             folders=3,
         )
@@ -105,19 +110,20 @@ def impatience(trial: Trial) -> Iterator[None]:
 
 async def survive(db: Database, certificate: Certificate, trial: Trial) -> None:
     """Play a trial. Raises AssertionError for what a copy must never be."""
-    async with trial.served(certificate) as server:
+    kept = Sessions(1 if trial.keeps else 0)
+    async with trial.served(certificate) as server, aclosing(kept):
         security = {"security": "starttls", "ca_file": str(certificate.certificate)}
         settings = security if trial.among(STARTTLS) else {}
         account = await connected(db, server, address=f"robin@{server.port}.example", **settings)
         if not trial.from_the_first:
-            await _synced(db, account)
+            await _synced(db, account, kept)
         before = await messages(db, account)
         with impatience(trial):
             server.faults.switch_on(*trial.faults)
-            await _endure(db, account, server, trial)
+            await _endure(db, account, server, trial, kept)
         server.faults.switch_off(*trial.faults)
         await retry_parked(db)
-        await _synced(db, account, full=trial.among(UNNOTICEABLE))
+        await _synced(db, account, kept, full=trial.among(UNNOTICEABLE))
         await assert_equal(db, account, server)
         await _assert_told(db, account)
         if not trial.among(GONE):
@@ -125,13 +131,13 @@ async def survive(db: Database, certificate: Certificate, trial: Trial) -> None:
             assert "mail.removed" not in {entry.kind for entry in await told(db, account)}
 
 
-async def _endure(db: Database, account: Account, server: LabServer, trial: Trial) -> None:
+async def _endure(db: Database, account: Account, server: LabServer, trial: Trial, kept: Sessions) -> None:
     before = await messages(db, account)
     for _ in range(2):
         if before:
             _change(server)
         async with asyncio.timeout(LONGEST):
-            outcome = await sync(db, account)
+            outcome = await sync(db, account, kept=kept)
         if trial.among(GONE | SWAPPED) and trial.among(NO_VALIDITY):
             continue  # a removal that such a server cannot prove is not followed
         if trial.among(GONE | SWAPPED) and (outcome.status != "success" or outcome.counts.skipped):
@@ -150,10 +156,10 @@ def _change(server: LabServer) -> None:
     server.arrive()
 
 
-async def _synced(db: Database, account: Account, *, full: bool = False) -> None:
+async def _synced(db: Database, account: Account, kept: Sessions, *, full: bool = False) -> None:
     """One sync that comes to its end."""
     async with asyncio.timeout(LONGEST):
-        outcome = await sync(db, account, full=full)
+        outcome = await sync(db, account, full=full, kept=kept)
     assert (outcome.status, outcome.counts.skipped) == ("success", []), outcome.error
 
 

@@ -67,4 +67,4 @@ async def freshness(db: Database, account: Account) -> datetime | None:
 async def test_a_copy_loses_nothing_to_a_server_that_begins_to_fail(
     fault: str, db: Database, certificate: Certificate
 ) -> None:
-    await survive(db, certificate, Trial((fault,), offers(fault), from_the_first=False))
+    await survive(db, certificate, Trial((fault,), offers(fault), from_the_first=False, keeps=True))

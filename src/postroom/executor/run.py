@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from postroom.db.beside import beside
@@ -9,6 +10,7 @@ from postroom.db.listen import Hints
 from postroom.jobs import duties as jobs_duties
 from postroom.jobs.run import Executor
 from postroom.sync.due import schedule
+from postroom.sync.sessions import sessions
 
 from .duties import duties
 from .handlers import Work, handlers
@@ -22,6 +24,16 @@ async def executing(
 
     At its end what runs may end within `patience`; the rest is handed back to whoever comes next.
     """
+    async with sessions() as kept:
+        work = replace(work, means=replace(work.means, sessions=kept))
+        async with _executing(work, hints, workers, patience, polls=polls):
+            yield
+
+
+@asynccontextmanager
+async def _executing(
+    work: Work, hints: Hints, workers: int, patience: timedelta, *, polls: bool
+) -> AsyncIterator[None]:
     db = work.means.db
     executor = Executor(db, hints, handlers(work), workers=workers)
     recurring = [jobs_duties.attend(db, duties(work, polls=polls))]

@@ -37,6 +37,7 @@ from . import logins
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
+from .sessions import Sessions
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -49,13 +50,14 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What it takes to sync: the database, the key to secrets, the providers, and where mail is read."""
+    """What it takes to sync: database, key to secrets, providers, where mail is read, open mailboxes."""
 
     db: Database
     vault: Vault
     providers: Mapping[str, Provider]
     workshop: Workshop = field(default_factory=Workshop)
     manner: Manner = field(default_factory=Manner)
+    sessions: Sessions = field(default_factory=Sessions)  # which keep none, unless there are others
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -67,7 +69,8 @@ class Means:
         """The same, of a secret that was read. Raises `WrongKey`."""
         tenant = account.tenant_id
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        return self.providers[account.provider].open(Login(account.address, account.settings, secret))
+        login = Login(account.address, account.settings, secret)
+        return self.sessions.lend(account, self.providers[account.provider].open(login))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
 The connection is one conversation, so folders take turns. Nothing here is kept between two syncs but rows.
 """
 
+import asyncio
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import structlog
 
 from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
+from postroom.db.beside import alone
 from postroom.db.model import Lease
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
@@ -103,8 +105,11 @@ class _Run:
 
     async def run(self) -> None:
         began = monotonic()
-        listed = await self._mailbox.folders()
-        known, cursors, parked = await self._stored()
+        with alone():
+            async with asyncio.TaskGroup() as group:
+                listing = group.create_task(self._mailbox.folders())
+                known, cursors, parked = await self._stored()
+        listed = listing.result()
         chosen = [
             remote for remote in listed if remote.selectable and wants(self._account.scope, remote.path)
         ]

@@ -96,6 +96,9 @@ class FilesMailbox:
         except OSError as error:
             raise FolderGone(f"The folder {folder.path} cannot be read: {error.strerror}.") from error
 
+    async def rest(self) -> bool:
+        return False  # what lies where is found out when it is opened
+
 
 def _remote(folder: MaildirFolder | MboxFolder) -> RemoteFolder:
     role = FolderRole.INBOX if folder.path.upper() == "INBOX" else None

@@ -184,6 +184,16 @@ class ImapMailbox:
                 raise folder_refused(error, folder.path, settings) from error
         return ImapFolder(self._conversation, folder, self._proven(folder))
 
+    async def rest(self) -> bool:
+        """Leave the open folder, of which a server goes on telling. CLOSE expunges nothing after EXAMINE."""
+        session = self._conversation.session
+        if session.usable and session.selected is not None:
+            leave = commands.unselect() if self._conversation.offers("UNSELECT") else commands.close()
+            with translated(self._conversation.settings):
+                await self._conversation.run(leave)
+        self._has_listed = False
+        return session.usable
+
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""
         self._usable()

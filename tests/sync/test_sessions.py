@@ -1,0 +1,185 @@
+"""Mailboxes that are kept open between syncs: what that saves, and that nobody notices when they die."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+
+import pytest
+from histories.proxy import Break, Plan, proxy
+from servers.dovecot import Dovecot
+from servers.mailbox import other_client
+from servers.tenants import ONE
+from sync.lab import assert_equal, connected, sync
+from sync.mailboxes import connected as connected_to
+from sync.mailboxes import copied
+
+from postroom.accounts import store as accounts
+from postroom.accounts.model import Account
+from postroom.db.beside import beside
+from postroom.db.pool import Database
+from postroom.lab.server import LabServer, serve
+from postroom.lab.session import House
+from postroom.sync import sessions
+from postroom.sync.sessions import Sessions
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+
+@pytest.fixture
+async def kept() -> AsyncIterator[Sessions]:
+    async with aclosing(Sessions(10)) as made:
+        yield made
+
+
+@pytest.fixture
+def logins(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows by one with each connection to a lab server."""
+    seen: list[object] = []
+
+    class Counted(set[object]):
+        def add(self, task: object) -> None:
+            seen.append(task)
+            super().add(task)
+
+    def house(*arguments: object, **more: object) -> House:
+        made = House(*arguments, **more)  # type: ignore[arg-type]
+        made.tasks = Counted()  # type: ignore[assignment]
+        return made
+
+    monkeypatch.setattr("postroom.lab.server.House", house)
+    return seen
+
+
+async def synced(db: Database, account: Account, server: LabServer, kept: Sessions) -> None:
+    """A sync that follows a change."""
+    server.arrive()
+    outcome = await sync(db, account, kept=kept)
+    assert outcome.status == "success", outcome.error
+
+
+async def test_the_next_sync_logs_in_no_more(db: Database, kept: Sessions, logins: list[object]) -> None:
+    async with serve(messages=12, folder_count=3) as server:
+        account = await connected(db, server)
+        for _ in range(3):
+            await synced(db, account, server, kept)
+
+        assert len(logins) == 1
+        await assert_equal(db, account, server)
+
+
+async def test_what_comes_to_the_folder_that_was_open_last_is_seen(
+    db: Database, dovecot: Dovecot, kept: Sessions
+) -> None:
+    user = dovecot.user("kept")
+    with other_client(dovecot, user) as client:
+        client.append("INBOX", b"Subject: one\r\n\r\n1")
+        account = await connected_to(db, dovecot, user)
+        await sync(db, account, kept=kept)
+        client.append("INBOX", b"Subject: two\r\n\r\n2")
+        client.flag("INBOX", [1], "+FLAGS", "\\Flagged")
+        await sync(db, account, kept=kept)
+        client.flag("INBOX", [1], "+FLAGS", "\\Deleted")
+        client.expunge("INBOX", [1])
+        await sync(db, account, kept=kept)
+
+    assert [copy.raw for copy in (await copied(db, account)).values()] == [b"Subject: two\r\n\r\n2"]
+
+
+async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept: Sessions) -> None:
+    async with serve(messages=5, folder_count=1) as server:
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+    async with serve(messages=5, folder_count=1, arrived=1, port=server.port) as again:
+        await synced(db, account, again, kept)
+        await assert_equal(db, account, again)
+
+
+async def test_one_that_falls_silent_is_replaced_unnoticed(
+    db: Database, kept: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PROOF", 0.1)
+    async with serve(messages=5, folder_count=1) as server, proxy(server.host, server.port) as line:
+        account = await connected(db, server, port=line.port)
+        await synced(db, account, server, Sessions())
+        async with aclosing(Sessions(1)) as others:
+            await sync(db, account, kept=others)
+            line.plan = Plan(Break.STALL, line.said, seconds=3600)
+        await sync(db, account, kept=kept)
+        assert line.plan is None
+
+        await synced(db, account, server, kept)
+        await assert_equal(db, account, server)
+
+
+async def test_a_server_that_refuses_the_second_list_of_a_session_is_logged_in_to_again(
+    db: Database, kept: Sessions, logins: list[object]
+) -> None:
+    async with serve(messages=5, folder_count=1, faults=["second-list-fails"]) as server:
+        account = await connected(db, server)
+        for _ in range(3):
+            await synced(db, account, server, kept)
+        assert len(logins) == 3
+        await assert_equal(db, account, server)
+
+
+async def test_one_of_other_credentials_is_not_used(
+    db: Database, kept: Sessions, logins: list[object]
+) -> None:
+    async with serve(messages=5, folder_count=1) as server:
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+        async with db.transaction(ONE) as conn:
+            sealed = await accounts.secret(conn, ONE, account.id)
+            await accounts.set_credentials(conn, ONE, account.id, account.settings, sealed)
+            account = await accounts.get_by_id(conn, ONE, account.id)
+
+        await synced(db, account, server, kept)
+        assert len(logins) == 2
+
+
+async def test_one_that_failed_is_not_kept(db: Database, kept: Sessions, logins: list[object]) -> None:
+    async with serve(messages=5, folder_count=1, faults=["bye-in-fetch"]) as server:
+        account = await connected(db, server)
+        assert (await sync(db, account, kept=kept)).status == "failed"
+        server.faults.switch_off("bye-in-fetch")
+        await synced(db, account, server, kept)
+        assert len(logins) == 2
+
+
+async def test_no_more_are_kept_than_may_be(db: Database, logins: list[object]) -> None:
+    async with serve(messages=3, folder_count=1) as server, aclosing(Sessions(1)) as kept:
+        one = await connected(db, server)
+        two = await connected(db, server, address="other@lab.example")
+        for account in (one, two, two, one):
+            await synced(db, account, server, kept)
+        assert len(logins) == 3
+
+
+@pytest.mark.parametrize("limit", ["IDLE", "LIFE"])
+async def test_one_whose_time_is_over_is_logged_out(
+    limit: str, db: Database, kept: Sessions, logins: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LOOK_EVERY", 0.01)
+    async with serve(messages=3, folder_count=1) as server:
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+        (task,) = logins
+        assert isinstance(task, asyncio.Task)
+        monkeypatch.setattr(sessions, limit, timedelta(0))
+        async with beside(kept.expire()), asyncio.timeout(30):
+            await asyncio.wait([task])
+        await synced(db, account, server, kept)
+
+
+async def test_nothing_is_kept_after_the_end(db: Database, logins: list[object]) -> None:
+    async with serve(messages=3, folder_count=1) as server:
+        async with sessions.sessions() as kept:
+            account = await connected(db, server)
+            await synced(db, account, server, kept)
+        (task,) = logins
+        assert isinstance(task, asyncio.Task)
+        async with asyncio.timeout(30):
+            await asyncio.wait([task])
+        await synced(db, account, server, kept)
+        assert len(logins) == 2
