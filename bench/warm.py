@@ -1,9 +1,9 @@
 """Syncs of a mailbox that is copied already, in a process that runs on: nothing new, and 200 changed flags.
 
-`unchanged`: `perform` with everything that a poll does (the account's row, lease, list of folders), its session
-kept since the last sync as an executor keeps it; against the same conversation on a raw socket: connect, log
-in, ENABLE, LIST with STATUS, log out. Shown beside it: `perform` where no session was kept, and what logging
-in and out takes our client alone.
+`unchanged`: `perform` with everything that a poll does (the account's row, lease, list of folders), its
+session kept since the last sync as an executor keeps it; against the same conversation on a raw socket:
+connect, log in, ENABLE, LIST with STATUS, log out. Shown beside it: `perform` where no session was kept, and
+what logging in and out takes our client alone.
 `flags`: 200 messages of the inbox get other flags; `perform` brings the copy up to date and tells the log,
 against the bare exchange by which a server tells that: connect, log in, ENABLE QRESYNC, EXAMINE with QRESYNC
 (RFC 7162, 3.2.5), log out. The raw socket throws away what it reads.

@@ -27,7 +27,12 @@ def _started(pid: int) -> str | None:
 
 def identity() -> str:
     """A text that names this process and no other, ever: numbers are used again, start times are not."""
-    return f"{_machine()} {os.getpid()} {_started(os.getpid())}"
+    return _identity(os.getpid())
+
+
+@cache
+def _identity(pid: int) -> str:  # a child that was forked has another number
+    return f"{_machine()} {pid} {_started(pid)}"
 
 
 def is_dead(other: str) -> bool:

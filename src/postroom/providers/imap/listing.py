@@ -49,6 +49,8 @@ async def with_status(conversation: Conversation, folders: Sequence[RemoteFolder
     To be asked while no folder is open (RFC 9051, 6.3.11).
     """
     asked = [folder for folder in folders if folder.selectable and folder.status is None]
+    if not asked:
+        return list(folders)
     told: dict[bytes, FolderStatus] = {}
 
     def take(answer: said.Response) -> None:
