@@ -154,7 +154,7 @@ class Hold:
         """The last transaction under the lease, which gives it back: both, or neither. Raises `LeaseLost`."""
         lease = self.lease
         async with self.renewing:
-            async with self.db.transaction(lease.tenant) as conn:
+            async with self.db.transaction(lease.tenant, lasting_plans=True) as conn:
                 if await conn.execute(RELEASE, lease.tenant, lease.name, lease.token) != "UPDATE 1":
                     raise _lost(lease)
                 yield conn

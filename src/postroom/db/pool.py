@@ -61,7 +61,8 @@ class Database:
 
         With `lasting_plans` a statement's plan is made once for many executions, and so are those of foreign
         keys' checks, of which a plan costs more than the check. For writers of many rows into tables that
-        have statistics: without them the plan that lasts may be the wrong one.
+        have statistics: without them the plan that lasts may be the wrong one. And for what every poll does,
+        row by row through an index that nothing else can compete with.
 
         Commits when the block ends, rolls back when it raises. Raises `Unreachable`, `DiskFull` or `Busy`;
         then nothing is stored, except that a connection lost during COMMIT leaves the outcome unknown.

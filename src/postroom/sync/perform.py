@@ -155,7 +155,7 @@ async def _begun(means: Means, account: Account) -> _Turn:
     Raises `LeaseHeld`, `TooSoon`, `WrongKey`, `NoSuchAccount`.
     """
     tenant, pause = account.tenant_id, means.manner.pause
-    async with means.db.transaction(tenant) as conn:
+    async with means.db.transaction(tenant, lasting_plans=True) as conn:
         lease = await leases.take(means.db, conn, tenant, key(account.id))
         found = await accounts.begin_sync(conn, tenant, account.id, pause=pause, full_every=FULL_EVERY)
         if isinstance(found, timedelta):

@@ -218,7 +218,7 @@ class _Run:
     ) -> tuple[Mapping[bytes, Folder], Mapping[FolderId, Cursor], Mapping[FolderId, Sequence[Parked]]]:
         writer = self._writer
         waiting: dict[FolderId, list[Parked]] = {}
-        async with writer.db.transaction(writer.tenant) as conn:
+        async with writer.db.transaction(writer.tenant, lasting_plans=True) as conn:
             known = await folders.listed(conn, writer.tenant, writer.account)
             cursors = await store.cursors(conn, writer.tenant, writer.account)
             parked = await store.parked(conn, writer.tenant, writer.account)
