@@ -76,6 +76,11 @@ class Session:
     def encrypted(self) -> bool:
         return self._connection.tls
 
+    @property
+    def speed(self) -> float | None:
+        """Bytes of content a second as they come over the link; None until enough was seen. See `meter`."""
+        return self._wire.meter.speed
+
     async def run(self, command: Command) -> Completed:
         """Send `command`, and collect what the server says until it is completed.
 

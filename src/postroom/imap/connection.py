@@ -102,6 +102,11 @@ class Connection:
         """Whether no command is under way or waiting."""
         return not (self._underway or self._queued)
 
+    @property
+    def owed(self) -> bool:
+        """Whether the server is in the middle of a literal, and owes us the rest of it."""
+        return self._framer.within_literal
+
     def send(self, command: Command) -> None:
         """Begin `command`, or queue it until it may be sent; its bytes appear in `outgoing`.
 

@@ -90,6 +90,11 @@ class Framer:
         """Whether the stream stands between two responses."""
         return not (self._line or self._text)
 
+    @property
+    def within_literal(self) -> bool:
+        """Whether the stream stands within a literal: more of it must be on its way."""
+        return self._missing > 0
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Add `data` and give every response that it completes. Take them all before the next call.
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from typing import cast
 
 from .connection import Connection, Event, State
 from .errors import Disconnected
+from .meter import Meter
 from .tls import Tls
 
 PAUSE_ABOVE = 1 << 20  # bytes whose responses nobody has taken yet
@@ -23,6 +25,7 @@ class Wire(asyncio.Protocol):
         self._batches: deque[tuple[list[Event], int]] = deque()
         self._waiting = 0  # bytes behind those batches
         self.taken = 0  # bytes behind the batches that were taken
+        self.meter = Meter()
         self._reading = True
         self._news = asyncio.Event()
         self._writable = asyncio.Event()
@@ -42,6 +45,7 @@ class Wire(asyncio.Protocol):
         self._flush_tls()
         if clear:
             self._deliver(clear)
+        self._measure(len(clear))
         if self._tls and self._tls.ended:
             self._connection.end()
         self._news.set()
@@ -138,6 +142,10 @@ class Wire(asyncio.Protocol):
         if self._reading and self._waiting > PAUSE_ABOVE and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
+
+    def _measure(self, content: int) -> None:
+        owed = self._reading and self._connection.owed
+        self.meter.read(time.perf_counter(), time.thread_time(), content, owed=owed)
 
     def _flush_tls(self) -> None:
         if self._tls and self._transport is not None and (out := self._tls.outgoing()):

@@ -163,6 +163,14 @@ class OpenFolder(Protocol):
 class Mailbox(Protocol):
     """An open, authenticated mailbox: one conversation, one call at a time."""
 
+    @property
+    def speed(self) -> float | None:
+        """Bytes of content a second, as they come over the link; None until enough was seen, and for files.
+
+        It is measured while whole messages are fetched, and may change with each of them.
+        """
+        ...
+
     async def folders(self) -> Sequence[RemoteFolder]: ...
 
     async def open(self, folder: RemoteFolder) -> OpenFolder: ...

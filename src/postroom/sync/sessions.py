@@ -100,6 +100,10 @@ class _Session:
         now = monotonic()
         return now - self._used_at > IDLE.total_seconds() or now - self._opened_at > LIFE.total_seconds()
 
+    @property
+    def speed(self) -> float | None:
+        return self.mailbox.speed
+
     async def begin(self, opening: Opening) -> None:
         self._opening, self._is_proven = opening, False
         if not self._opened_at:

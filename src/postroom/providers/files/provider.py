@@ -80,6 +80,11 @@ class FilesMailbox:
     def __init__(self, found: Iterable[MaildirFolder | MboxFolder]) -> None:
         self._places = {_remote(folder).name: folder for folder in found}
 
+    @property
+    def speed(self) -> None:
+        """Files come over no link."""
+        return None
+
     async def folders(self) -> Sequence[RemoteFolder]:
         return [_remote(folder) for folder in self._places.values()]
 

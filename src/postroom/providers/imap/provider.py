@@ -152,6 +152,11 @@ class ImapMailbox:
         self._conversation = conversation
         self._has_listed = False
 
+    @property
+    def speed(self) -> float | None:
+        """As the session measures it while literals arrive."""
+        return self._conversation.session.speed
+
     async def folders(self) -> Sequence[RemoteFolder]:
         """Every folder, first with its status."""
         self._usable()
