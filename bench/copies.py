@@ -37,6 +37,7 @@ Port {port}
 User {user}
 Pass {password}
 {tls} None
+DisableExtension COMPRESS=DEFLATE
 AuthMechs LOGIN
 
 IMAPStore far-{user}

@@ -1,7 +1,8 @@
 """A first sync, whole commands: postroom against mbsync, and against mbsync followed by notmuch new.
 
 Both sides begin with nothing and read the same mailbox of the same Dovecot. Ours ends with everything stored,
-text and HTML indexed, row-level security, log and leases on. COMPRESS is off on both sides.
+text and HTML indexed, row-level security, log and leases on. COMPRESS is off on both sides: mbsync is told
+so, ours finds that the link is quick.
 """
 
 import json
@@ -28,6 +29,7 @@ User {user}
 Pass {password}
 {tls} None
 AuthMechs LOGIN
+DisableExtension COMPRESS=DEFLATE
 
 IMAPStore far
 Account bench

@@ -55,6 +55,9 @@ disable_plaintext_auth = no
 ssl_cert = <{certificate}
 ssl_key = <{key}
 mail_location = maildir:~/folders:LAYOUT=fs:UTF-8:INBOX=~/inbox
+protocol imap {{
+  mail_plugins = imap_zlib
+}}
 passdb {{
   driver = static
   args = password={password}
