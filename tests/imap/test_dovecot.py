@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -218,3 +219,41 @@ def _code(status: Status) -> tuple[str, set[int]]:
         case Code("COPYUID", CopyUid() as copied):
             return "COPYUID", set(copied.pairs().values())
     return "", set()
+
+
+async def bodies(session: Session) -> dict[int, bytes]:
+    found = {}
+    async for one in session.stream(commands.uid_fetch(UidSet.of(range(1, 31)), ["BODY.PEEK[]"])):
+        if isinstance(one, Fetch) and one.uid is not None:
+            assert isinstance(one.body, bytes)
+            found[one.uid] = one.body
+    return found
+
+
+@pytest.mark.parametrize("how", ["clear", "tls", "starttls"])
+async def test_a_real_server_says_the_same_compressed(dovecot: "Dovecot", how: str) -> None:
+    user = dovecot.user()
+    dovecot.append(user, "INBOX", MAILS)
+    port = dovecot.tls_port if how == "tls" else dovecot.port
+    context = ssl.create_default_context(cafile=dovecot.ca_file) if how != "clear" else None
+    starttls = StartTls.REQUIRE if how == "starttls" else StartTls.OFF
+    async with aio.connect("127.0.0.1", port, tls=context, starttls=starttls) as session:
+        await session.log_in(user, dovecot.password)
+        await session.run(commands.select(b"INBOX"))
+        before = await bodies(session)
+        await session.compress()
+        after = await bodies(session)
+        await session.run(commands.append(b"INBOX", MAILS[0]))
+        assert session.compressed
+
+    assert before == after == dict(enumerate(MAILS, 1))
+
+
+async def test_many_commands_are_under_way_in_a_compressed_session(dovecot: "Dovecot") -> None:
+    user = dovecot.user()
+    async with aio.connect(dovecot.host, dovecot.port) as session:
+        await session.log_in(user, dovecot.password)
+        await session.compress()
+        async with aclosing(session.pipeline([commands.noop()] * 50, window=10)) as events:
+            ended = [event async for event in events]
+    assert len(ended) == 50

@@ -77,6 +77,10 @@ class Session:
         return self._connection.tls
 
     @property
+    def compressed(self) -> bool:
+        return self._connection.compressed
+
+    @property
     def speed(self) -> float | None:
         """Bytes of content a second as they come over the link; None until enough was seen. See `meter`."""
         return self._wire.meter.speed
@@ -162,6 +166,13 @@ class Session:
             return
         await self.run(auth.choose(self.capabilities, user, password, mechanism=mechanism))
         await self._know_capabilities()
+
+    async def compress(self) -> None:
+        """Compress both directions for the rest of the session.
+
+        :raises CommandFailed: the server will not; all goes on as before.
+        """
+        await self.run(commands.compress())
 
     async def log_out(self) -> None:
         """Say goodbye; the session is over then."""

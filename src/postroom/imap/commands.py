@@ -70,6 +70,11 @@ def starttls() -> Command:
     return _command("STARTTLS", alone=True)
 
 
+def compress() -> Command:
+    """COMPRESS (RFC 4978). Nothing is sent behind it before its answer; what follows is compressed."""
+    return _command("COMPRESS", b"DEFLATE", alone=True)
+
+
 def identify(**fields: str) -> Command:
     """ID (RFC 2971). Some servers refuse SELECT until they were told a name."""
     pairs = [piece for key, value in fields.items() for piece in (string(key), b" ", string(value), b" ")]

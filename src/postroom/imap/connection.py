@@ -10,6 +10,8 @@
 Commands are pipelined: several are under way, each with its own tag, and the server answers them in
 order. Those that change the state (login, SELECT, STARTTLS ...) run alone, and while one waits to be
 invited to send a literal nothing else is sent.
+
+What follows the OK to COMPRESS is compressed: it is in `rest`, and `receive` takes what it says in clear.
 """
 
 from collections import deque
@@ -84,6 +86,7 @@ class Connection:
         self.selected: Selected | None = None
         self.tls = tls
         self.failure: Exception | None = None  # why the connection ended, unless we said goodbye
+        self.compressed = False  # COMPRESS was granted
         self.strays = 0  # replies to unknown tags, invitations that nobody waited for, unreadable lines
         self._require_tls = require_tls
         self._framer = Framer(limits, open_spool) if open_spool else Framer(limits)
@@ -95,6 +98,7 @@ class Connection:
         self._opening: Selected | None = None  # the folder that a SELECT under way opens
         self._upgrading = False  # STARTTLS was granted, the handshake has not begun
         self._enabled_said = False
+        self._rest = b""
         self._login: Command | None = None  # the last one sent: its secrets are kept out of what is said
 
     @property
@@ -120,6 +124,8 @@ class Connection:
             raise LocalError("STARTTLS comes before login, once")
         if command.secrets and self.state is not State.NOT_AUTHENTICATED:
             raise LocalError("already logged in")
+        if command.name == "COMPRESS" and (self.compressed or self.state is State.NOT_AUTHENTICATED):
+            raise LocalError("COMPRESS comes after login, once")
         opening = self._opening or any(queued.folder is not None for queued in self._queued)
         if command.name.startswith("UID ") and self.state is not State.SELECTED and not opening:
             raise LocalError(f"cannot send {command.name}: no folder is selected")
@@ -132,6 +138,11 @@ class Connection:
         self._out.clear()
         return out
 
+    def rest(self) -> bytes:
+        """What came with the OK to COMPRESS, behind it; asking takes it."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the socket and return what they say.
 
@@ -141,11 +152,25 @@ class Connection:
         try:
             if self._upgrading:
                 raise Insecure(INJECTED)
+            if self._underway and self._underway[0].command.name == "COMPRESS":
+                data = self._read_answer(data, events)
             if self.state is not State.ENDED:
                 self._read(data, events)
         except (RemoteError, OSError) as error:
             self.fail(Insecure(INJECTED) if self._upgrading else error)
         return events
+
+    def _read_answer(self, data: bytes, events: list[Event]) -> bytes:
+        """Line by line up to the answer to COMPRESS; what is left of `data` in clear."""
+        at, asked = 0, self._underway[0]
+        while at < len(data) and self._underway and self._underway[0] is asked:
+            end = data.find(b"\n", at) + 1 or len(data)
+            self._read(data[at:end], events)
+            at = end
+        if not self.compressed:
+            return data[at:]
+        self._rest = data[at:]
+        return b""
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         for frame in self._framer.feed(data):
@@ -285,6 +310,8 @@ class Connection:
                 self.state = State.AUTHENTICATED
             case "STARTTLS":
                 self._upgrading = True
+            case "COMPRESS":
+                self.compressed = True
             case "CLOSE" | "UNSELECT":
                 self.selected, self.state = None, State.AUTHENTICATED
             case "LOGOUT":

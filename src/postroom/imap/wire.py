@@ -7,12 +7,14 @@ from collections import deque
 from typing import cast
 
 from .connection import Connection, Event, State
-from .errors import Disconnected
+from .deflate import Deflate
+from .errors import Disconnected, RemoteError
 from .meter import Meter
 from .tls import Tls
 
 PAUSE_ABOVE = 1 << 20  # bytes whose responses nobody has taken yet
 RESUME_BELOW = 1 << 18
+AT_ONCE = 1 << 20  # bytes inflated before others have their turn
 
 
 class Wire(asyncio.Protocol):
@@ -22,6 +24,9 @@ class Wire(asyncio.Protocol):
         self._connection = connection
         self._transport: asyncio.Transport | None = None
         self._tls: Tls | None = None
+        self._deflate: Deflate | None = None
+        self._cut = False  # the server has ended, and what it said before is not inflated yet
+        self._continuing: asyncio.Handle | None = None
         self._batches: deque[tuple[list[Event], int]] = deque()
         self._waiting = 0  # bytes behind those batches
         self.taken = 0  # bytes behind the batches that were taken
@@ -44,20 +49,20 @@ class Wire(asyncio.Protocol):
             return
         self._flush_tls()
         if clear:
-            self._deliver(clear)
-        self._measure(len(clear))
+            self._take(clear)
         if self._tls and self._tls.ended:
-            self._connection.end()
+            self._end()
         self._news.set()
         self._check_end()
 
     def eof_received(self) -> bool:
-        self._connection.end()
+        """Whether the transport is to stay: until what has arrived is delivered."""
+        self._end()
         self._news.set()
-        return False
+        return self._cut
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self._connection.state is not State.ENDED:
+        if exc is not None and not self._over:
             self._connection.fail(Disconnected(f"the connection broke: {exc}"))
         self._connection.end()
         self._writable.set()
@@ -89,6 +94,8 @@ class Wire(asyncio.Protocol):
         """Write what the connection has to say, and do not wait."""
         out = self._connection.outgoing()
         if out and self._transport is not None and not self._transport.is_closing():
+            if self._deflate:
+                out = self._deflate.send(out)
             if self._tls:
                 self._tls.send(out)
                 self._flush_tls()
@@ -112,19 +119,20 @@ class Wire(asyncio.Protocol):
         events, size = self._batches.popleft()
         self._waiting -= size
         self.taken += size
-        if not self._reading and self._waiting < RESUME_BELOW and self._transport is not None:
-            self._reading = True
-            self._transport.resume_reading()
+        if not self._reading and self._waiting < RESUME_BELOW:
+            self._go_on()
         return events
 
     def check(self) -> None:
         """:raises ImapError: the connection has ended."""
-        if self._connection.state is State.ENDED:
+        if self._over:
             raise self._connection.failure or Disconnected("the session is over")
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
         self._batches.clear()
+        if self._continuing is not None:
+            self._continuing.cancel()
         if self._transport is not None:
             self._transport.abort()
 
@@ -132,16 +140,76 @@ class Wire(asyncio.Protocol):
         """Until the socket is closed."""
         await self._lost.wait()
 
+    def _take(self, clear: bytes) -> None:
+        if self._deflate is None:
+            self._deliver(clear)
+            self._measure(len(clear))
+        else:
+            self._deflate.put(clear)
+        if self._deflate is not None:
+            self._inflate(self._deflate)
+
     def _deliver(self, clear: bytes) -> None:
         events = self._connection.receive(clear)
+        if self._connection.compressed and self._deflate is None:
+            self._deflate = Deflate()
+            self._deflate.put(self._connection.rest())
         self.flush()
         if not events:
             return
         self._batches.append((events, len(clear)))
         self._waiting += len(clear)
-        if self._reading and self._waiting > PAUSE_ABOVE and self._transport is not None:
+        if self._waiting > PAUSE_ABOVE:
+            self._pause()
+
+    def _inflate(self, deflate: Deflate) -> None:
+        """Deliver what has arrived while there is room for it, and pause until the rest is delivered, too."""
+        done = 0
+        try:
+            while not self._over and deflate.pending and done < AT_ONCE and self._waiting <= PAUSE_ABOVE:
+                piece = deflate.piece()
+                done += len(piece)
+                self._deliver(piece)
+        except RemoteError as error:
+            self._connection.fail(error)
+        self._measure(done)
+        if self._over:
+            return
+        if deflate.ended or (self._cut and not deflate.pending):
+            self._connection.end()
+        elif deflate.pending:
+            self._pause()
+            if self._waiting <= PAUSE_ABOVE and self._continuing is None:
+                self._continuing = asyncio.get_running_loop().call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = None
+        if not self._over:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What has arrived comes first, then reading."""
+        if self._deflate is not None and self._deflate.pending:
+            self._inflate(self._deflate)
+            self._news.set()
+            self._check_end()
+            if self._deflate.pending or self._over:
+                return
+        if not self._reading and self._waiting < RESUME_BELOW and self._transport is not None:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _pause(self) -> None:
+        if self._reading and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
+
+    def _end(self) -> None:
+        """The stream of the server has ended."""
+        if self._deflate is not None and self._deflate.pending:
+            self._cut = True
+        else:
+            self._connection.end()
 
     def _measure(self, content: int) -> None:
         owed = self._reading and self._connection.owed
@@ -157,8 +225,12 @@ class Wire(asyncio.Protocol):
         self._check_end()
 
     def _check_end(self) -> None:
-        if self._connection.state is State.ENDED and self._transport is not None:
+        if self._over and self._transport is not None:
             self._transport.close()
+
+    @property
+    def _over(self) -> bool:
+        return self._connection.state is State.ENDED
 
     async def _wait_for_news(self) -> None:
         self._news.clear()
