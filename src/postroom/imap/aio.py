@@ -77,6 +77,11 @@ class Session:
         return self._connection.tls
 
     @property
+    def failure(self) -> Exception | None:
+        """Why the server's side of the session ended, unless we said goodbye."""
+        return self._connection.failure
+
+    @property
     def compressed(self) -> bool:
         return self._connection.compressed
 

@@ -8,12 +8,12 @@ the speed is too high where we are the slow side, and never below what is really
 """
 
 from collections import deque
-from statistics import median
 
 SPAN = 1 << 18  # bytes that make one measurement
 LONGEST = 1.0  # seconds of waiting that make one, too, where the link is slower than that
-SPANS = 9  # measurements, of which the one in the middle counts: a stall spoils one or two
-ENOUGH = 3
+SPANS = 9  # measurements that count
+ENOUGH = 4
+AT_BEST = 3 / 4  # of them are slower than what counts: a link begins slowly, and stalls
 SHORTEST = 1e-6  # seconds; clocks are not exact
 
 
@@ -29,7 +29,9 @@ class Meter:
     @property
     def speed(self) -> float | None:
         """Bytes of content a second; None until enough was seen."""
-        return median(self._spans) if len(self._spans) >= ENOUGH else None
+        if len(self._spans) < ENOUGH:
+            return None
+        return sorted(self._spans)[int(len(self._spans) * AT_BEST)]
 
     def read(self, now: float, busy: float, content: int, *, owed: bool) -> None:
         """`content` bytes have come. `owed`: they end within a literal, and we go on reading.

@@ -338,7 +338,9 @@ async def test_a_connection_that_breaks_in_a_fetch_yields_no_partial_message(fau
         got: dict[int, RemoteMessage | Unfetched] = {}
         with pytest.raises((Unreachable, ServerRefused)) as caught:
             await collected(folder, items, got)
-        assert set(caught.value.data["suspects"]) == set(whole) - set(got)
+        suspects = set(caught.value.data["suspects"])
+        assert suspects
+        assert suspects <= set(whole) - set(got)
         with pytest.raises(Unreachable):
             await opened.folders()
 

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from typing import IO, BinaryIO
@@ -14,10 +14,11 @@ from typing import IO, BinaryIO
 from postroom.imap.aio import Session
 from postroom.imap.commands import Command
 from postroom.imap.connection import Completed, Event
-from postroom.imap.errors import LimitExceeded
+from postroom.imap.errors import CommandFailed, LimitExceeded, RemoteError
 from postroom.imap.framing import Spool
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import Response
+from postroom.providers.imap.compression import Compress, pays
 from postroom.providers.imap.settings import ImapSettings
 
 RECENT = frozenset({"\\Recent"})
@@ -122,10 +123,31 @@ class Conversation:
         self.quirks: frozenset[Quirk] = frozenset()
         self.ahead: Sequence[Command] = ()  # go before the next command, without a wait; they may be refused
         self.patience = patience
+        self.in_clear = settings.compress is Compress.NEVER  # from here on, whatever the server offers
 
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
         return not self.session.capabilities.isdisjoint(capabilities)
+
+    @property
+    def garbled(self) -> bool:
+        """Whether the server broke the protocol after compression was turned on, perhaps because of it."""
+        return self.session.compressed and isinstance(self.session.failure, RemoteError)
+
+    def compression_pays(self, left: int) -> bool:
+        """Whether to call `compress` before so many bytes are fetched."""
+        session = self.session
+        possible = not (session.compressed or self.in_clear) and self.offers("COMPRESS=DEFLATE")
+        return possible and pays(self.settings.compress, session.speed, left)
+
+    async def compress(self) -> None:
+        """Compress from here on, with no command under way; a server that refuses is not asked again."""
+        if self.ahead:
+            await self.each([], lambda _: None)
+        self.in_clear = True
+        async with self.patience.waiting():
+            with suppress(CommandFailed):
+                await self.session.compress()
 
     async def run(self, command: Command, keep: Keep | None = None) -> list[Response]:
         """The untagged responses, or those worth keeping. Raises `CommandFailed` for NO and BAD."""

@@ -30,6 +30,7 @@ MOST_MESSAGES = 100
 MOST_BYTES = 4 << 20  # of the messages of one command, as far as their sizes are known
 UNKNOWN_SIZE = 50_000
 UNDER_WAY = 3
+FIRST_BYTES = 1 << 18  # of one command until the link has been measured: it may be slow
 EMPTY = "an empty message"
 SILENCE = "nothing"
 DOUBTFUL = "an answer that is not as long as it says"
@@ -53,10 +54,13 @@ class Fetching:
         self._useless: dict[int, str] = {}  # the server answered for these, and what it said instead
         self._silent: list[int] = []  # nothing was said of these, twice
         self._poison = 0
+        self._left = sum(map(expected, items))  # bytes that were not asked for yet
 
     async def messages(self) -> AsyncGenerator[RemoteMessage | Unfetched, None]:
         """One answer for each item, in any order. Raises what `postroom.imap` raises."""
         while self._todo:  # windows may be added after the last command was drawn
+            if self._conversation.compression_pays(self._left):
+                await self._conversation.compress()
             async with aclosing(self._conversation.events(self._commands(), UNDER_WAY)) as events:
                 async for event in events:
                     if isinstance(event, Fetch):
@@ -76,12 +80,22 @@ class Fetching:
         return [item.uid for item in window.items if item.uid in self._missing]
 
     def _commands(self) -> Iterator[Command]:
-        while self._todo:
+        while self._todo and not self._conversation.compression_pays(self._left):
+            if self._conversation.session.speed is None:
+                self._cut()
             window = self._todo.popleft()
+            self._left -= sum(map(expected, window.items))
             self._missing.update((item.uid, item) for item in window.items)
             command = commands.uid_fetch(UidSet.of(i.uid for i in window.items), ["BODY.PEEK[]"])
             self._under_way.append((command, window))
             yield command
+
+    def _cut(self) -> None:
+        """Make what is asked for next small."""
+        window = self._todo[0]
+        if not window.again:
+            self._todo.popleft()
+            self._todo.extendleft(reversed(list(windows(window.items, FIRST_BYTES))))
 
     def _arrived(self, answer: Fetch) -> RemoteMessage | None:
         """The message in an answer, if it is one that we still miss; whatever else is said is let go."""
@@ -180,17 +194,21 @@ async def still_there(conversation: Conversation, uids: Sequence[int]) -> set[in
     return found
 
 
-def windows(items: Sequence[RemoteItem]) -> Iterator[Window]:
+def expected(item: RemoteItem) -> int:
+    """Bytes of a message, as far as its size is known."""
+    return UNKNOWN_SIZE if item.size is None else item.size
+
+
+def windows(items: Sequence[RemoteItem], most: int = MOST_BYTES) -> Iterator[Window]:
     """The items in this order, as many together as the limits allow."""
     window: list[RemoteItem] = []
     size = 0
     for item in items:
-        expected = UNKNOWN_SIZE if item.size is None else item.size
-        if window and (len(window) == MOST_MESSAGES or size + expected > MOST_BYTES):
+        if window and (len(window) == MOST_MESSAGES or size + expected(item) > most):
             yield Window(window)
             window, size = [], 0
         window.append(item)
-        size += expected
+        size += expected(item)
     if window:
         yield Window(window)
 

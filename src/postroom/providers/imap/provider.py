@@ -4,6 +4,7 @@ net.egress ─> TLS ─> greeting ─> STARTTLS ─> CAPABILITY ─> login ─> 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -37,6 +38,7 @@ from postroom.providers.model import (
 )
 
 GREETING = 20  # seconds from the connection to a session that may log in
+MOST_GARBLING = 1000  # hosts whose compressed conversations broke, and that we speak to in clear for now
 SAMPLE = 100  # UIDs looked at in each of three places of a folder
 MOST_SAMPLED = 10  # folders
 # SEARCH says all its numbers on one line: 16 MB are those of two million messages.
@@ -56,6 +58,7 @@ class ImapProvider:
 
     def __init__(self, allowed: Egress) -> None:
         self._egress = allowed
+        self._garbling: deque[str] = deque(maxlen=MOST_GARBLING)
 
     @asynccontextmanager
     async def open(self, login: Login) -> AsyncIterator["ImapMailbox"]:
@@ -68,7 +71,12 @@ class ImapProvider:
                 conversation = Conversation(session, patience, settings)
                 await _log_in(conversation, login.secret)
                 await _introduce(conversation)
-            yield ImapMailbox(conversation)
+            conversation.in_clear |= settings.host in self._garbling
+            try:
+                yield ImapMailbox(conversation)
+            finally:
+                if conversation.garbled:
+                    self._garbling.append(settings.host)
 
     async def _connected(self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack) -> Session:
         context = None if settings.security is Security.PLAIN else tls.client_context(settings.ca_file)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from postroom.errors import Invalid
+from postroom.providers.imap.compression import Compress
 from postroom.providers.model import Login
 
 
@@ -34,6 +35,7 @@ class ImapSettings:
     username: str
     ca_file: Path | None = None
     mechanism: str | None = None  # PLAIN or LOGIN; None: what the server offers
+    compress: Compress = Compress.AUTO
 
     @classmethod
     def of(cls, login: Login) -> "ImapSettings":
@@ -46,11 +48,14 @@ class ImapSettings:
             username=str(given.get("username") or login.address),
             ca_file=Path(given["ca_file"]) if given.get("ca_file") else None,
             mechanism=given.get("mechanism"),
+            compress=Compress(given.get("compress") or Compress.AUTO),
         )
 
 
-def from_url(server: str, *, starttls: str = "require") -> Mapping[str, Any]:
+def from_url(server: str, *, starttls: str = "require", compress: str = Compress.AUTO) -> Mapping[str, Any]:
     """Settings from `imaps://HOST[:PORT]` or `imap://HOST[:PORT]` with `starttls` require, auto or off.
+
+    `compress` is auto, always or never.
 
     Raises `BadServer`.
     """
@@ -69,5 +74,8 @@ def from_url(server: str, *, starttls: str = "require") -> Mapping[str, Any]:
         or starttls not in STARTTLS
     ):
         raise BadServer("Write the server as imaps://HOST:PORT or imap://HOST:PORT, without user or path.")
+    if compress not in set(Compress):
+        raise BadServer("Compression is auto, always or never.")
     security = Security.TLS if parts.scheme == "imaps" else STARTTLS[starttls]
-    return {"host": host, "port": port, "security": str(security)}
+    settings = {"host": host, "port": port, "security": str(security)}
+    return settings if compress == Compress.AUTO else settings | {"compress": str(Compress(compress))}

@@ -1,0 +1,123 @@
+"""A conversation is compressed where its link is slow or its account says so, and nowhere else."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from servers.dovecot import Dovecot
+from servers.link import link
+
+from postroom.net.egress import Egress
+from postroom.providers.imap.compression import SLOW, Compress, pays
+from postroom.providers.imap.provider import ImapMailbox, ImapProvider
+from postroom.providers.imap.settings import BadServer, from_url
+from postroom.providers.model import Login, RemoteMessage
+
+PROVIDER = ImapProvider(Egress(private_allowed=True))
+SLOW_LINK = 40.0  # megabits: 5 MB a second
+
+
+def mail(number: int, size: int = 50_000) -> bytes:
+    """Of letters that compress to half of their size."""
+    text = Random(number).randbytes(size // 2).hex()
+    return b"Subject: %d\r\n\r\n%s\r\n" % (number, "\r\n".join(_lines(text)).encode())
+
+
+def _lines(text: str) -> Iterable[str]:
+    return (text[at : at + 76] for at in range(0, len(text), 76))
+
+
+@pytest.fixture(scope="module")
+def user(dovecot: Dovecot) -> str:
+    name = dovecot.user()
+    dovecot.append(name, "INBOX", map(mail, range(150)))
+    return name
+
+
+@asynccontextmanager
+async def opened(dovecot: Dovecot, user: str, port: int, **settings: object) -> AsyncIterator[ImapMailbox]:
+    where = {"host": dovecot.host, "port": port, "security": "plain", **settings}
+    async with PROVIDER.open(Login(user, where, dovecot.password)) as mailbox:
+        yield mailbox
+
+
+async def all_mail(mailbox: ImapMailbox) -> dict[bytes, int]:
+    """Every mail of INBOX, in as many copies as there are."""
+    folders = await mailbox.folders()
+    inbox = await mailbox.open(next(folder for folder in folders if folder.path == "INBOX"))
+    found: dict[bytes, int] = {}
+    async for message in inbox.fetch(await inbox.scan(await inbox.uids())):
+        assert isinstance(message, RemoteMessage)
+        assert isinstance(message.content, bytes)
+        found[message.content] = found.get(message.content, 0) + 1
+    return found
+
+
+def compressed(mailbox: ImapMailbox) -> bool:
+    return mailbox._conversation.session.compressed
+
+
+EXPECTED = {mail(number): 1 for number in range(150)}
+TOTAL = sum(map(len, EXPECTED))
+
+
+async def test_a_slow_link_is_compressed_in_the_middle_of_a_fetch(dovecot: Dovecot, user: str) -> None:
+    with link(dovecot.host, dovecot.port, SLOW_LINK) as slow:
+        async with opened(dovecot, user, slow.port) as mailbox:
+            assert await all_mail(mailbox) == EXPECTED
+            assert compressed(mailbox)
+            assert mailbox.speed is not None
+            assert mailbox.speed < SLOW
+        down, _ = slow.carried()
+    assert down < 0.9 * TOTAL
+
+
+async def test_a_slow_link_is_left_alone_where_the_account_says_so(dovecot: Dovecot, user: str) -> None:
+    with link(dovecot.host, dovecot.port, SLOW_LINK * 4) as slow:
+        async with opened(dovecot, user, slow.port, compress="never") as mailbox:
+            assert await all_mail(mailbox) == EXPECTED
+            assert not compressed(mailbox)
+        down, _ = slow.carried()
+    assert down > TOTAL
+
+
+async def test_a_quick_link_is_not_compressed(dovecot: Dovecot, user: str) -> None:
+    async with opened(dovecot, user, dovecot.port) as mailbox:
+        assert await all_mail(mailbox) == EXPECTED
+        assert not compressed(mailbox)
+
+
+@pytest.mark.parametrize("security", ["plain", "starttls", "tls"])
+async def test_an_account_may_want_it_whatever_the_link(dovecot: Dovecot, user: str, security: str) -> None:
+    port = dovecot.tls_port if security == "tls" else dovecot.port
+    settings = {"security": security, "ca_file": str(dovecot.ca_file), "compress": "always"}
+    async with opened(dovecot, user, port, **settings) as mailbox:
+        assert await all_mail(mailbox) == EXPECTED
+        assert compressed(mailbox)
+
+
+@pytest.mark.parametrize(
+    ("wish", "speed", "left", "answer"),
+    [
+        (Compress.AUTO, None, 10**9, False),
+        (Compress.AUTO, SLOW * 0.9, 10**9, True),
+        (Compress.AUTO, SLOW * 1.1, 10**9, False),
+        (Compress.AUTO, SLOW * 0.9, SLOW // 4, False),
+        (Compress.AUTO, 10_000, 10_000, True),
+        (Compress.ALWAYS, None, 1, True),
+        (Compress.ALWAYS, SLOW * 10, 1, True),
+        (Compress.NEVER, 1, 10**9, False),
+    ],
+)
+def test_it_pays_where_the_link_is_slow_and_much_is_left(
+    wish: Compress, speed: float | None, left: int, answer: bool
+) -> None:
+    assert pays(wish, speed, left) is answer
+
+
+def test_the_settings_hold_only_what_is_not_as_usual() -> None:
+    assert "compress" not in from_url("imap.example.org")
+    assert from_url("imap.example.org", compress="never")["compress"] == "never"
+    with pytest.raises(BadServer, match="auto, always or never"):
+        from_url("imap.example.org", compress="sometimes")
