@@ -8,6 +8,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from lab.talk import Talk, signed_in, talk
 
+from postroom.imap import commands
+from postroom.imap.aio import connect
+from postroom.imap.errors import RemoteError
 from postroom.lab import FAULTS, LabMailbox, LabServer, UnknownFault, serve
 from postroom.lab.certificate import Certificate, make_certificate
 from postroom.lab.faults import Faults
@@ -460,3 +463,18 @@ async def test_a_copy_may_get_another_message_id() -> None:
         copied = [message.raw() for message in server.mailbox.folder("Sent").messages.values()][-2:]
 
     assert all(b"@gateway.example>" in raw for raw in copied)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("compress-garbled", "cannot be read"), ("compress-bomb", "a line of more than")]
+)
+async def test_a_compressed_session_can_be_broken_on_purpose(fault: str, error: str) -> None:
+    async with (
+        serve(messages=6, folder_count=2, offers=["compress"], faults=[fault]) as server,
+        connect(server.host, server.port) as session,
+    ):
+        await session.log_in(server.address, server.password)
+        await session.run(commands.select(b"INBOX", read_only=True))
+        await session.compress()
+        with pytest.raises(RemoteError, match=error):
+            await session.run(commands.uid_fetch("1:*", ["BODY.PEEK[]"]))

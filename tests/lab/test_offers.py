@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from lab.talk import Talk, signed_in
 
+from postroom.imap.aio import connect
+from postroom.imap.commands import Command, append, select, uid_fetch
+from postroom.imap.errors import CommandFailed
 from postroom.lab import LabMailbox, LabServer, UnknownOffer, serve
 from postroom.lab.mailbox import NoSuchFolder
 
@@ -206,3 +209,22 @@ async def test_a_server_of_ten_times_as_many_folders_takes_ten_times_as_long() -
 def test_a_mailbox_without_labels_refuses_them() -> None:
     with pytest.raises(NoSuchFolder, match="All Mail"):
         LabMailbox().label("INBOX", 1, [])
+
+
+async def test_compression_is_for_those_who_are_offered_it() -> None:
+    async with offering() as server, signed_in(server, "INBOX") as client:
+        assert (await client.ask("a COMPRESS DEFLATE"))[-1].startswith("a BAD")
+
+
+async def test_a_compressed_session_says_the_same() -> None:
+    async with offering("compress") as server, connect(server.host, server.port) as session:
+        await session.log_in(server.address, server.password)
+        await session.run(select(b"INBOX"))
+        before = await session.run(uid_fetch("1:*", ["UID", "FLAGS", "BODY.PEEK[]"]))
+        with pytest.raises(CommandFailed, match="there is only DEFLATE"):
+            await session.run(Command("COMPRESS", (b"LZ4",)))
+        await session.compress()
+        after = await session.run(uid_fetch("1:*", ["UID", "FLAGS", "BODY.PEEK[]"]))
+        assert before.responses
+        assert before.responses == after.responses
+        await session.run(append(b"INBOX", b"Subject: literal\r\n\r\n" * 1000))

@@ -24,6 +24,7 @@ SYSTEM_LABELS = {
 }
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LINE = 17 << 20  # bytes of the line without end
+BOMB = 64 << 20  # bytes of the one that goes off when it is inflated
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ async def _interrupt(session: Session, line: bytes) -> None:
         await session.fall_silent()
     if faults.first("line-endless"):
         session.writer.write(b"* OK " + bytes(LINE))
+    if session.compressed and faults.first("compress-bomb"):
+        session.writer.write(b"* OK " + bytes(BOMB))
     if faults.first("literal-huge"):
         session.writer.write(re.sub(rb"\{\d+\}\r\n", b"{4294967296}\r\n", half, count=1))
         await session.writer.drain()

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Needs, Handler]] = {
     "LOGIN": (Needs.NOTHING, signing_in.login),
     "AUTHENTICATE": (Needs.NOTHING, signing_in.authenticate),
     "ENABLE": (Needs.LOGIN, signing_in.enable),
+    "COMPRESS": (Needs.LOGIN, signing_in.compress),
     "LIST": (Needs.LOGIN, listing.list_folders),
     "LSUB": (Needs.LOGIN, listing.lsub),
     "STATUS": (Needs.LOGIN, listing.status),

@@ -7,6 +7,7 @@ Presets, of which a server plays one:
 Extensions, of which it may play any:
     objectid    EMAILID, THREADID, MAILBOXID (RFC 8474); copies and moves keep the EMAILID
     gmail       X-GM-EXT-1: All Mail holds every message, the other folders are labels on it
+    compress    COMPRESS=DEFLATE (RFC 4978)
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ PRESETS = {
     "condstore": MODERN,
     "plain": (),
 }
-EXTENSIONS = {"objectid": ("OBJECTID",), "gmail": ("X-GM-EXT-1",)}
+EXTENSIONS = {"objectid": ("OBJECTID",), "gmail": ("X-GM-EXT-1",), "compress": ("COMPRESS=DEFLATE",)}
 OFFERS = (*PRESETS, *EXTENSIONS)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from postroom.lab import naming, twists
+from postroom.lab.deflate import Deflated, Hears, Inflated, Says
 from postroom.lab.faults import Faults
 from postroom.lab.mailbox import LabFolder, LabMailbox, LabMessage, NoSuchFolder
 from postroom.lab.offers import capabilities
@@ -58,7 +59,9 @@ class Session:
 
     def __init__(self, house: House, reader: StreamReader, writer: StreamWriter) -> None:
         self.house, self.faults = house, house.faults
-        self.reader, self.writer = reader, writer
+        self.reader: Hears = reader
+        self.writer: Says = writer
+        self._plain = reader, writer
         self.user: str | None = None
         self.mailbox: LabMailbox | None = None
         self.folder: LabFolder | None = None
@@ -71,6 +74,21 @@ class Session:
         self.kept_code = ""
         self.changed = asyncio.Event()
         self._validity = self._noticed = self._swept = 0
+
+    @property
+    def compressed(self) -> bool:
+        return isinstance(self.writer, Deflated)
+
+    async def encrypt(self, context: ssl.SSLContext) -> None:
+        """Shake hands; what follows is encrypted."""
+        await self._plain[1].start_tls(context)
+        self.encrypted = True
+
+    def compress(self) -> None:
+        """What follows is compressed, in both directions."""
+        reader, writer = self._plain
+        self.reader = Inflated(reader)
+        self.writer = Deflated(writer, garbled=self.faults.active("compress-garbled"))
 
     def line(self, raw: bytes) -> None:
         """Queue one untagged response."""

@@ -95,8 +95,19 @@ async def starttls(session: Session, command: Command) -> str:
         answer += b"* CAPABILITY IMAP4rev1 AUTH=PLAIN INJECTED\r\n"
     session.writer.write(answer)
     await session.writer.drain()
-    await session.writer.start_tls(session.house.tls)
-    session.encrypted = True
+    await session.encrypt(session.house.tls)
+    return ""
+
+
+async def compress(session: Session, command: Command) -> str:
+    """The answer is sent from here: what follows it is compressed."""
+    session.require("COMPRESS=DEFLATE", "COMPRESS")
+    if texts(command.arguments) != ["DEFLATE"]:
+        raise Misread("there is only DEFLATE")
+    if session.compressed:
+        raise No("[COMPRESSIONACTIVE] it is compressed already")
+    session.writer.write(f"{command.tag} OK deflating\r\n".encode())
+    session.compress()
     return ""
 
 

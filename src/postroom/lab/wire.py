@@ -1,10 +1,11 @@
 """Reading what clients send: whole commands with their literals, then their arguments."""
 
 import re
-from asyncio import StreamReader, StreamWriter
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from postroom.lab.deflate import Hears, Says
 
 LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
 ATOM = re.compile(rb'[^\s()"{]+')
@@ -28,7 +29,7 @@ class Command:
     arguments: list[Argument]
 
 
-async def read_command(reader: StreamReader, writer: StreamWriter, largest: int = LONGEST_LITERAL) -> bytes:
+async def read_command(reader: Hears, writer: Says, largest: int = LONGEST_LITERAL) -> bytes:
     """One command with all its literals; empty at the end of the connection.
 
     Clients are told to go on for each literal that waits for it. Raises Misread when it is too long.
