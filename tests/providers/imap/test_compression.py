@@ -8,11 +8,11 @@ import pytest
 from servers.dovecot import Dovecot
 from servers.link import link
 
+from postroom.lab import serve
 from postroom.net.egress import Egress
-from postroom.providers.imap.compression import SLOW, Compress, pays
+from postroom.providers.imap.compression import SLOW, Compress, in_vain, pays
 from postroom.providers.imap.provider import ImapMailbox, ImapProvider
-from postroom.providers.imap.settings import BadServer, from_url
-from postroom.providers.model import Login, RemoteMessage
+from postroom.providers.model import Incomplete, Login, RemoteMessage
 
 PROVIDER = ImapProvider(Egress(private_allowed=True))
 SLOW_LINK = 40.0  # megabits: 5 MB a second
@@ -116,8 +116,25 @@ def test_it_pays_where_the_link_is_slow_and_much_is_left(
     assert pays(wish, speed, left) is answer
 
 
-def test_the_settings_hold_only_what_is_not_as_usual() -> None:
-    assert "compress" not in from_url("imap.example.org")
-    assert from_url("imap.example.org", compress="never")["compress"] == "never"
-    with pytest.raises(BadServer, match="auto, always or never"):
-        from_url("imap.example.org", compress="sometimes")
+@pytest.mark.parametrize("fault", ["compress-garbled", "compress-bomb"])
+async def test_a_host_whose_compression_breaks_is_spoken_to_in_clear_from_then_on(fault: str) -> None:
+    provider = ImapProvider(Egress(private_allowed=True))
+    async with serve(messages=20, folder_count=2, offers=["compress"], faults=[fault]) as lab:
+        where = {"host": lab.host, "port": lab.port, "security": "plain", "compress": "always"}
+        login = Login(lab.address, where, lab.password)
+        with pytest.raises(Incomplete, match="does not keep to the IMAP protocol"):
+            async with provider.open(login) as mailbox:
+                await all_mail(mailbox)
+        async with provider.open(login) as mailbox:
+            assert await all_mail(mailbox)
+            assert not compressed(mailbox)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [(None, 1e6, False), (1e6, None, False), (1e6, 1.6e6, False), (1e7, 8e6, True)],
+)
+def test_it_was_in_vain_where_less_comes_through_than_before(
+    before: float | None, after: float | None, answer: bool
+) -> None:
+    assert in_vain(before, after) is answer

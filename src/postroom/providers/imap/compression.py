@@ -1,13 +1,14 @@
 """Whether to compress a conversation. Pure: only where the link is what it waits for.
 
-A server deflates on one core: Dovecot 17 MB of mail a second (zlib level 6, its default), of which 0.61 is
-left to carry. So the content of a mailbox comes
+A server deflates on one core: Dovecot 33 MB of mail for each second of its processor (zlib level 6, its
+default), and 12 to 16 MB/s where that is shared. 0.61 of the bytes are left to carry. So content comes
 
     in clear      as quickly as the link carries it
-    compressed    at link / 0.61, and at 17 MB/s at most
+    compressed    at link / 0.61, and at the server's 33, or 12, MB/s at most
 
-and both cross where the link carries 17 MB/s. On quicker ones compression slows us down, and it takes many
-times the server's processor. docs/decisions/0009-compress-slow-links.md has the figures.
+and both cross where the link carries as much as the server deflates. On quicker ones compression slows us
+down, and always it takes many times the server's processor. The figures are in
+docs/decisions/0009-compress-slow-links.md.
 """
 
 from enum import StrEnum
@@ -29,3 +30,8 @@ def pays(wish: Compress, speed: float | None, left: int) -> bool:
     if wish is not Compress.AUTO:
         return wish is Compress.ALWAYS
     return speed is not None and speed < SLOW and left > speed * WORTH
+
+
+def in_vain(before: float | None, after: float | None) -> bool:
+    """Whether less content comes through than did in clear, by the speeds of both, as far as known."""
+    return before is not None and after is not None and after < before

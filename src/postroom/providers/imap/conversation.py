@@ -18,7 +18,7 @@ from postroom.imap.errors import CommandFailed, LimitExceeded, RemoteError
 from postroom.imap.framing import Spool
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import Response
-from postroom.providers.imap.compression import Compress, pays
+from postroom.providers.imap.compression import Compress, in_vain, pays
 from postroom.providers.imap.settings import ImapSettings
 
 RECENT = frozenset({"\\Recent"})
@@ -124,15 +124,18 @@ class Conversation:
         self.ahead: Sequence[Command] = ()  # go before the next command, without a wait; they may be refused
         self.patience = patience
         self.in_clear = settings.compress is Compress.NEVER  # from here on, whatever the server offers
+        self._speed_in_clear: float | None = None
 
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
         return not self.session.capabilities.isdisjoint(capabilities)
 
     @property
-    def garbled(self) -> bool:
-        """Whether the server broke the protocol after compression was turned on, perhaps because of it."""
-        return self.session.compressed and isinstance(self.session.failure, RemoteError)
+    def regrets_compression(self) -> bool:
+        """Whether the server broke the protocol after it was turned on, or less came through than before."""
+        session = self.session
+        slower = in_vain(self._speed_in_clear, session.speed)
+        return session.compressed and (slower or isinstance(session.failure, RemoteError))
 
     def compression_pays(self, left: int) -> bool:
         """Whether to call `compress` before so many bytes are fetched."""
@@ -144,7 +147,7 @@ class Conversation:
         """Compress from here on, with no command under way; a server that refuses is not asked again."""
         if self.ahead:
             await self.each([], lambda _: None)
-        self.in_clear = True
+        self.in_clear, self._speed_in_clear = True, self.session.speed
         async with self.patience.waiting():
             with suppress(CommandFailed):
                 await self.session.compress()

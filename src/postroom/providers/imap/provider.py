@@ -38,7 +38,7 @@ from postroom.providers.model import (
 )
 
 GREETING = 20  # seconds from the connection to a session that may log in
-MOST_GARBLING = 1000  # hosts whose compressed conversations broke, and that we speak to in clear for now
+MOST_IN_CLEAR = 1000  # hosts that we do not compress with any more, as it broke or slowed down what came
 SAMPLE = 100  # UIDs looked at in each of three places of a folder
 MOST_SAMPLED = 10  # folders
 # SEARCH says all its numbers on one line: 16 MB are those of two million messages.
@@ -58,7 +58,7 @@ class ImapProvider:
 
     def __init__(self, allowed: Egress) -> None:
         self._egress = allowed
-        self._garbling: deque[str] = deque(maxlen=MOST_GARBLING)
+        self._in_clear: deque[str] = deque(maxlen=MOST_IN_CLEAR)
 
     @asynccontextmanager
     async def open(self, login: Login) -> AsyncIterator["ImapMailbox"]:
@@ -71,12 +71,12 @@ class ImapProvider:
                 conversation = Conversation(session, patience, settings)
                 await _log_in(conversation, login.secret)
                 await _introduce(conversation)
-            conversation.in_clear |= settings.host in self._garbling
+            conversation.in_clear |= settings.host in self._in_clear
             try:
                 yield ImapMailbox(conversation)
             finally:
-                if conversation.garbled:
-                    self._garbling.append(settings.host)
+                if conversation.regrets_compression:
+                    self._in_clear.append(settings.host)
 
     async def _connected(self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack) -> Session:
         context = None if settings.security is Security.PLAIN else tls.client_context(settings.ca_file)

@@ -52,10 +52,8 @@ class ImapSettings:
         )
 
 
-def from_url(server: str, *, starttls: str = "require", compress: str = Compress.AUTO) -> Mapping[str, Any]:
+def from_url(server: str, *, starttls: str = "require") -> Mapping[str, Any]:
     """Settings from `imaps://HOST[:PORT]` or `imap://HOST[:PORT]` with `starttls` require, auto or off.
-
-    `compress` is auto, always or never.
 
     Raises `BadServer`.
     """
@@ -74,8 +72,5 @@ def from_url(server: str, *, starttls: str = "require", compress: str = Compress
         or starttls not in STARTTLS
     ):
         raise BadServer("Write the server as imaps://HOST:PORT or imap://HOST:PORT, without user or path.")
-    if compress not in set(Compress):
-        raise BadServer("Compression is auto, always or never.")
     security = Security.TLS if parts.scheme == "imaps" else STARTTLS[starttls]
-    settings = {"host": host, "port": port, "security": str(security)}
-    return settings if compress == Compress.AUTO else settings | {"compress": str(Compress(compress))}
+    return {"host": host, "port": port, "security": str(security)}
