@@ -51,6 +51,7 @@ class Wish:
     ca_file: str | None = None
     scope: Scope = field(default_factory=Scope)
     poll_every: timedelta | None = None
+    compress: str | None = None  # whether an IMAP server is to: auto, always, never
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ async def examine(providers: Mapping[str, Provider], wish: Wish) -> Found:
 
 
 async def _examined(provider: Provider, address: str, wish: Wish, settings: Mapping[str, Any]) -> Found:
-    given = {"username": wish.username, "ca_file": wish.ca_file}
+    given = {"username": wish.username, "ca_file": wish.ca_file, "compress": wish.compress}
     settings = {**settings, **{key: value for key, value in given.items() if value}}
     async with provider.open(Login(address, settings, wish.secret)) as mailbox:
         folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]

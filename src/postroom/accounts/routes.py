@@ -122,6 +122,9 @@ class ConnectIn(BaseModel, extra="forbid"):
     since: date | None = Field(None, description="Older mail stays on the server.")
     largest: int | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
     poll_every_minutes: Minutes | None = None
+    compress: Literal["auto", "always", "never"] = Field(
+        "auto", description="Whether to compress what comes from the server: auto does on a slow link."
+    )
 
 
 class ChangeIn(BaseModel, extra="forbid"):
@@ -160,6 +163,7 @@ async def connect_account(
         username=wanted.username,
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
         poll_every=_every(wanted.poll_every_minutes),
+        compress=wanted.compress,
     )
     try:
         async with asyncio.timeout(PATIENCE):

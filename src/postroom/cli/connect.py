@@ -20,6 +20,7 @@ from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
+from postroom.providers.imap.compression import Compress
 from postroom.providers.imap.settings import from_url
 from postroom.providers.known import LoginRule, by_address
 from postroom.providers.model import Estimate
@@ -77,6 +78,10 @@ def main(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
     ] = None,
+    compress: Annotated[
+        Compress,
+        typer.Option(help="Whether to compress what comes from the server: auto does on a slow link."),
+    ] = Compress.AUTO,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -88,7 +93,8 @@ def main(
     def begin(settings: Settings) -> Coroutine[Any, Any, Connected]:
         at = _server(address, server, starttls)
         secret = _password(address, password_file, is_asking=not as_json)
-        return _connect(settings, Wish(address, secret, "imap", at, username, trusted, scope))
+        wish = Wish(address, secret, "imap", at, username, trusted, scope, compress=compress)
+        return _connect(settings, wish)
 
     made = carry_out(begin, data, database_url, as_json=as_json)
     if as_json:

@@ -8,7 +8,7 @@ default), and 12 to 16 MB/s where that is shared. 0.61 of the bytes are left to 
 
 and both cross where the link carries as much as the server deflates. On quicker ones compression slows us
 down, and always it takes many times the server's processor. The figures are in
-docs/decisions/0009-compress-slow-links.md.
+docs/decisions/0010-compress-slow-links.md.
 """
 
 from enum import StrEnum
