@@ -24,6 +24,7 @@ from bench import (
     protocol,
     rounds,
     schedule,
+    slow_link,
     startup,
     warm,
 )
@@ -33,15 +34,17 @@ from bench.report import Table, machine
 SEED = 1
 USUAL = ["mime", "protocol", "first_sync", "newest", "unchanged", "flags", "startup"]
 WARM = {"unchanged", "flags", "startup"}
-ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", *WARM}
+ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", "slow_link", *WARM}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "large_folder, log, log_cost, million, rounds, schedule"
+    others = "large_folder, log, log_cost, million, rounds, schedule, slow_link"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
+    options.add_argument("--megabits", type=float, default=100.0, help="a second, of slow_link")
+    options.add_argument("--delay", type=float, default=0.0, help="seconds each way, of slow_link")
     chosen = options.parse_args()
     only = chosen.only or USUAL
     print(f"{machine()}; {chosen.messages:,} messages, seed {SEED}\n", flush=True)
@@ -60,11 +63,11 @@ def main() -> None:
             print(rounds.run(server, chosen.messages, chosen.runs), flush=True)
     if ON_DOVECOT & set(only):
         with running() as server:
-            _on_dovecot(server, chosen.messages, chosen.runs, only)
+            _on_dovecot(server, chosen, only)
 
 
-def _on_dovecot(server: Dovecot, messages: int, runs: int, only: Sequence[str]) -> None:
-    user = server.user("bench")
+def _on_dovecot(server: Dovecot, chosen: argparse.Namespace, only: Sequence[str]) -> None:
+    user, messages, runs = server.user("bench"), chosen.messages, chosen.runs
     began = time.perf_counter()
     filled = fill(server, user, messages, seed=SEED)
     print(f"filled {len(filled)} folders in {time.perf_counter() - began:.0f} s\n", file=sys.stderr)
@@ -72,6 +75,9 @@ def _on_dovecot(server: Dovecot, messages: int, runs: int, only: Sequence[str]) 
         print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
     if "first_sync" in only:
         print(first_sync.run(server, user, messages, runs), flush=True)
+    if "slow_link" in only:
+        over = {"megabits": chosen.megabits, "delay": chosen.delay}
+        print(slow_link.run(server, user, messages, runs, **over), flush=True)
     if "newest" in only:
         print(_newest(server, user, messages, runs), flush=True)
     if WARM & set(only):
