@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,18 +88,27 @@ def ended(home: Path) -> None:
 
 def copied(server: Dovecot, user: str, home: Path) -> None:
     """Let this data folder hold the copy of a mailbox, made by whole commands."""
+    connected(server, user, home)
+    _command(home, ["sync"])
+    ended(home)
+
+
+def connected(server: Dovecot, user: str, home: Path) -> None:
+    """Connect a mailbox, and copy nothing."""
     where = ["--server", f"imap://{server.host}:{server.port}", "--starttls", "off"]
     secret = ["--username", user, "--password-file", "-"]
-    for words in (["connect", f"{user}@example.org", *secret, *where], ["sync"]):
-        subprocess.run(
-            [*COMMAND, *words, "--json"],
-            input=server.password,
-            env=os.environ | {"POSTROOM_DATA": str(home)},
-            text=True,
-            check=True,
-            capture_output=True,
-        )
-    ended(home)
+    _command(home, ["connect", f"{user}@example.org", *secret, *where], server.password)
+
+
+def _command(home: Path, words: Sequence[str], password: str = "") -> None:
+    subprocess.run(
+        [*COMMAND, *words, "--json"],
+        input=password,
+        env=os.environ | {"POSTROOM_DATA": str(home)},
+        text=True,
+        check=True,
+        capture_output=True,
+    )
 
 
 def _free_port() -> int:

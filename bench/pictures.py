@@ -1,4 +1,4 @@
-"""`python -m bench.pictures`: draw what `bench.sizes` measured. Needs the extra `bench`."""
+"""`python -m bench.pictures`: draw what `bench.sizes` and `bench.steps` measured. Needs the extra `bench`."""
 
 import json
 import statistics
@@ -12,7 +12,21 @@ PROCESSES = ("postroom, reading", "postroom", "PostgreSQL", "mail server")
 
 
 def draw(figures: dict[str, Any]) -> None:
-    """Two pictures: the rate at each size, and the processor time of a message by process."""
+    """The rate at each size, the processor time of a message by process, and its time by step."""
+    _draw_sizes(figures)
+    _draw_steps(figures["steps"]["messages"], figures["steps"]["seconds"])
+
+
+def _draw_steps(messages: int, seconds: dict[str, float]) -> None:
+    names = sorted(seconds, reverse=True)
+    each = [1e6 * seconds[name] / messages for name in names]
+    _, axes = plt.subplots(figsize=(7, 4))
+    axes.bar_label(axes.barh(names, each), fmt="%.0f", padding=3)
+    axes.set(xlabel="us a message, each step by itself", xmargin=0.1)
+    plt.savefig(HERE / "first_sync_by_step.png", dpi=110, bbox_inches="tight")
+
+
+def _draw_sizes(figures: dict[str, Any]) -> None:
     sizes = list(map(int, figures["sizes"]))
     _, axes = plt.subplots(figsize=(7, 4))
     for name in (OURS, MIRROR, BOTH):

@@ -74,7 +74,8 @@ def main() -> None:
     options.add_argument("-n", "--sizes", type=int, nargs="*", default=SIZES)
     options.add_argument("-r", "--runs", type=int, default=3)
     chosen = options.parse_args()
-    figures = measure(chosen.sizes, chosen.runs)
+    before = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    figures = before | measure(chosen.sizes, chosen.runs)
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures))
 
