@@ -8,15 +8,20 @@
 `multiply` makes the databases and says what in them is real. PostgreSQL is the embedded one with its own
 settings, but for fsync. The tenants asked are random ones; the first has a tenth of all mail and is asked
 apart.
+
+POSTROOM_BENCH_KEEP=FOLDER keeps the large database there, and uses one that an earlier run has left: to fill
+it takes longer than all the rest. It is brought to the present schema, and growth stores mails that no run
+has stored before.
 """
 
+import os
 import random
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,6 +51,8 @@ SMALL = 10_000  # messages that growth counts from
 MORE = 2500  # mails stored in one round: so many that a sync makes statistics meanwhile
 TIMES = 150  # requests of each kind
 TICKS = 100  # of /proc, a second
+KEEP = "POSTROOM_BENCH_KEEP"
+DATABASES = "SELECT datname FROM pg_database"
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 LIST_GOAL, SEARCH_GOAL, GROWTH_GOAL = 10.0, 50.0, 1.2  # ms, ms, times
 
@@ -138,10 +145,12 @@ def run(count: int, rounds: int) -> str:
 
 
 async def _run(count: int, rounds: int) -> list[Table]:
-    with tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
-        async with running(Path(folder, "data"), ["fsync=off"]) as dsn, _filled(dsn, "large", count) as large:
+    kept = os.environ.get(KEEP)
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
+        name = f"messages_{count}"
+        async with running(Path(folder, "data"), ["fsync=off"]) as dsn, _filled(dsn, name, count) as large:
             tables = await _read(large, count)
-            async with _filled(dsn, "small", SMALL) as small:
+            async with _filled(dsn, "small", SMALL, anew=True) as small:
                 return [*tables, await _growth(small, large, count, rounds)]
 
 
@@ -153,20 +162,40 @@ class Filled:
 
 
 @asynccontextmanager
-async def _filled(server: str, name: str, count: int) -> AsyncIterator[Filled]:
-    """A database of its own with so many messages."""
+async def _filled(server: str, name: str, count: int, *, anew: bool = False) -> AsyncIterator[Filled]:
+    """A database of its own with so many messages; one of this name that is there already, unless `anew`."""
     conn = await asyncpg.connect(server)
-    await conn.execute(f"CREATE DATABASE {name}")
-    await conn.close()
-    dsn = server.replace("/postgres?", f"/{name}?")
+    try:
+        if anew or name not in [row[0] for row in await conn.fetch(DATABASES)]:
+            await conn.execute("DROP DATABASE IF EXISTS unfinished")
+            await conn.execute("CREATE DATABASE unfinished")
+            await _fill(_database(server, "unfinished"), count)
+            await conn.execute(f"DROP DATABASE IF EXISTS {name}")
+            await conn.execute(f"ALTER DATABASE unfinished RENAME TO {name}")
+    finally:
+        await conn.close()
+    dsn = _database(server, name)
+    await migrate(dsn)
+    owner = await asyncpg.connect(dsn)
+    try:
+        async with open_pool(dsn, size=4) as db:
+            yield Filled(db, owner, await multiply.mailboxes(db, owner))
+    finally:
+        await owner.close()
+
+
+def _database(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?")
+
+
+async def _fill(dsn: str, count: int) -> None:
     await migrate(dsn)
     owner = await asyncpg.connect(dsn)
     try:
         async with open_pool(dsn, size=4) as db:
             began = time.perf_counter()
-            mailboxes = await multiply.fill(db, owner, count)
+            await multiply.fill(db, owner, count)
             print(f"filled {count:,} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-            yield Filled(db, owner, mailboxes)
     finally:
         await owner.close()
 
@@ -253,7 +282,7 @@ async def _growth(small: Filled, large: Filled, count: int, rounds: int) -> Tabl
     """Seconds per 1,000 messages, here and there by turns; the same mails, new to both."""
     spent: dict[str, list[Spent]] = {"small": [], "large": []}
     for number in range(rounds):
-        first = multiply.MOST_TEMPLATES + number * MORE
+        first = max(multiply.MOST_TEMPLATES, await multiply.stored(large.owner))
         sides = [("small", small), ("large", large)]
         for name, side in sides if number % 2 else reversed(sides):
             mailbox = side.mailboxes[1 + number % (TENANTS - 1)]

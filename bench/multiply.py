@@ -36,6 +36,7 @@ from postroom.ids import AccountId, TenantId, new_public_id
 from postroom.lab.mails import folders as names
 from postroom.lab.mails import mail, received_at
 from postroom.mail.model import Folder
+from postroom.mail.store import folders
 from postroom.people import store as people
 from postroom.providers.model import FolderRole, RemoteFolder, RemoteItem, RemoteMessage
 from postroom.search import store as search
@@ -236,16 +237,16 @@ class Spent:
         setattr(self, step, getattr(self, step) + time.perf_counter() - began)
 
 
-async def fill(db: Database, owner: asyncpg.Connection, count: int) -> list[Mailbox]:
-    """So many messages, of the mailboxes returned."""
+async def fill(db: Database, owner: asyncpg.Connection, count: int) -> None:
+    """So many messages."""
     templates = min(count, max(200, min(MOST_TEMPLATES, count // TENANTS)))
-    mailboxes = [await _mailbox(db, number) for number in range(1, TENANTS + 1)]
-    await store(db, owner, mailboxes[0], 0, templates)
+    filled = [await _mailbox(db, number) for number in range(1, TENANTS + 1)]
+    await store(db, owner, filled[0], 0, templates)
     index = await owner.fetchval(INDEX)
     async with owner.transaction():
         await owner.execute(PREPARE)
         copies = await owner.fetchval(COPIES, count)
-        tenants, own = [one.tenant for one in mailboxes], [one.account for one in mailboxes]
+        tenants, own = [one.tenant for one in filled], [one.account for one in filled]
         await owner.execute(UNITS, copies, tenants, own)
         for copy in range(copies):
             await owner.execute(NEXT, copy)
@@ -255,7 +256,28 @@ async def fill(db: Database, owner: asyncpg.Connection, count: int) -> list[Mail
         await owner.execute(index)
     await owner.execute("RESET session_replication_role")
     await owner.execute("VACUUM ANALYZE")
-    return mailboxes
+
+
+ACCOUNTS = "SELECT tenant_id, id FROM postroom.accounts_account ORDER BY id"
+
+
+async def mailboxes(db: Database, owner: asyncpg.Connection) -> list[Mailbox]:
+    """Those of a filled database, the largest first."""
+    found = []
+    for tenant, account in await owner.fetch(ACCOUNTS):
+        async with db.transaction(tenant) as conn:
+            listed = (await folders.listed(conn, tenant, account)).values()
+        found.append(Mailbox(tenant, account, sorted(listed, key=lambda one: one.role != FolderRole.INBOX)))
+    return found
+
+
+STORED = "SELECT max(uid) FROM postroom.mail_placement WHERE uid >= $1"
+
+
+async def stored(owner: asyncpg.Connection) -> int:
+    """Up to which number the product's functions have stored mails."""
+    last = await owner.fetchval(STORED, FIRST_UID)
+    return 0 if last is None else int(last) - FIRST_UID + 1
 
 
 async def store(db: Database, owner: asyncpg.Connection, mailbox: Mailbox, first: int, count: int) -> Spent:
@@ -296,5 +318,5 @@ async def _mailbox(db: Database, number: int) -> Mailbox:
     async with leases.holding(db, tenant, key(account.id)) as lease:
         writer = Writer(db, lease, tenant, account.id, Counts(), Workshop())
         remote = [RemoteFolder(name.encode(), name, "/", ROLES.get(name)) for name in names(SEED, FOLDERS)]
-        folders = await writer.folders(remote, frozenset())
-    return Mailbox(tenant, account.id, folders)
+        saved = await writer.folders(remote, frozenset())
+    return Mailbox(tenant, account.id, saved)
