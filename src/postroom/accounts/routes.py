@@ -50,7 +50,7 @@ class Desk:
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 

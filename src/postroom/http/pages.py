@@ -63,7 +63,7 @@ class Window:
         return (self.page - 1) * self.size if self.page else 0
 
 
-def _window(
+async def _window(
     page: Annotated[
         int | None, Query(ge=1, le=DEEPEST, description="From 1; not together with `cursor`.")
     ] = None,

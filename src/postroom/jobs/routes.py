@@ -36,7 +36,7 @@ class Desk:
     public_ids: Callable[[Connection, TenantId, Sequence[AccountId]], Awaitable[Mapping[AccountId, UUID]]]
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.jobs
     return desk
 
