@@ -22,8 +22,8 @@ MAX_WORDS = 48
 """Words looked for in one pass, shared among the terms: each makes the pattern dearer to build and to run."""
 WIDTH = 200
 
-_NOT_AFTER_LETTER = rf"(?<![^\W_{SPACELESS}])"
-_NOT_BEFORE_LETTER = rf"(?![^\W_{SPACELESS}])"
+_LETTER = rf"[^\W_{SPACELESS}]"
+_NOT_BEFORE_LETTER = f"(?!{_LETTER})"
 _BETWEEN = r"[\W_]{0,8}"  # what may stand between the words of a phrase
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _BREAKS = str.maketrans({code: " " for code in (*range(32), 0x7F, 0x85, 0x2028, 0x2029)})
@@ -125,13 +125,19 @@ def _term_pattern(term: str, most: int) -> str:
         if run.parts and _SPACELESS.match(run.parts[0]):
             parts.append(re.escape("".join([run.parts[0], *(pair[-1] for pair in run.parts[1:])])))
         else:
-            # The tokens have lost their apostrophes, the text has not.
-            parts += [
-                _NOT_AFTER_LETTER + "'?".join(map(re.escape, part)) + _NOT_BEFORE_LETTER for part in run.parts
-            ]
+            parts += map(_word_pattern, run.parts)
     if parts and term.endswith("*"):
         parts[-1] = parts[-1].removesuffix(_NOT_BEFORE_LETTER) + r"\w{0,64}"
     return _BETWEEN.join(parts[:most])
+
+
+def _word_pattern(word: str) -> str:
+    """The tokens have lost their apostrophes, the text has not.
+
+    What stands before the word is looked at behind its first letter, which is what `re` leaps to.
+    """
+    first, *rest = map(re.escape, word)
+    return "'?".join([f"{first}(?<!{_LETTER}{first})", *rest]) + _NOT_BEFORE_LETTER
 
 
 def _best(found: list[tuple[int, int, str]], width: int) -> int:

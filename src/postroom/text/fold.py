@@ -82,17 +82,18 @@ def _is_dropped(character: str) -> bool:
 _TABLE = _Table()
 
 
-class _Alone(dict[str, str]):
-    """Each character folded as if it were a text of its own."""
+class _Alone(dict[int, str]):
+    """Each character folded as if it were a text of its own; for `str.translate`."""
 
-    def __missing__(self, character: str) -> str:
-        folded = fold(character)
+    def __missing__(self, code: int) -> str:
+        folded = fold(chr(code))
         if len(self) < MAX_TABLE:
-            self[character] = folded
+            self[code] = folded
         return folded
 
 
 _ALONE = _Alone()
+_TO_ONE: set[str] = set()  # of those, characters that become one character
 # What NFKC joins with its neighbour even where NFC does not: jamo of all kinds, voice marks of kana.
 _JOINING = re.compile("[\u1100-\u11ff\u3099\u309a\u3131-\u318e\ua960-\ua97c\ud7b0-\ud7fb\uff9e-\uffdc]")
 
@@ -124,13 +125,28 @@ def fold_aligned(text: str) -> tuple[str, Sequence[int]]:
     if text.isascii():
         return fold(text), range(len(text) + 1)
     if unicodedata.is_normalized("NFC", text) and not _JOINING.search(text):
-        starts: Sequence[int] = range(len(text))
-        pieces = [_ALONE[character] for character in text]
-    else:
-        starts = [at for at in range(len(text)) if not at or not is_continuing(text[at])]
-        pieces = [fold(text[start:end]) for start, end in pairwise([*starts, len(text)])]
+        return text.translate(_ALONE), _offsets_alone(text)
+    starts = [at for at in range(len(text)) if not at or not is_continuing(text[at])]
+    pieces = [fold(text[start:end]) for start, end in pairwise([*starts, len(text)])]
     offsets = [start for start, piece in zip(starts, pieces, strict=True) for _ in piece]
     return "".join(pieces), [*offsets, len(text)]
+
+
+def _offsets_alone(text: str) -> Sequence[int]:
+    """`fold_aligned`'s, where each character folds by itself: nearly all of them to one."""
+    widths = {character: len(_ALONE[ord(character)]) for character in set(text) - _TO_ONE}
+    others = [character for character, width in widths.items() if width != 1]
+    if len(_TO_ONE) < MAX_TABLE:
+        _TO_ONE.update(widths.keys() - others)
+    if not others:
+        return range(len(text) + 1)
+    offsets, at = list[int](), 0
+    for match in re.finditer(f"[{re.escape(''.join(others))}]", text):
+        start = match.start()
+        offsets += range(at, start)
+        offsets += [start] * widths[text[start]]
+        at = start + 1
+    return [*offsets, *range(at, len(text) + 1)]
 
 
 def is_continuing(character: str) -> bool:
