@@ -18,7 +18,9 @@ from postroom.vault.seal import Vault
 
 LARGEST_PAGE = 100
 DEEPEST = 50_000
-"""Rows that page numbers and totals reach; cursors go to the end of any list."""
+"""Rows that page numbers reach; cursors go to the end of any list."""
+COUNTED = 10_000
+"""Totals are exact up to this; counting further would take longer than reading the page."""
 
 
 class BadCursor(Invalid):

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from postroom.db.pool import Connection
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
-from postroom.http.pages import DEEPEST, Asked, BadPage
+from postroom.http.pages import COUNTED, Asked, BadPage
 from postroom.http.pieces import streamed
 from postroom.ids import MessageId, TenantId, ThreadId
 from postroom.mail import content, download
@@ -86,7 +86,7 @@ async def messages(
         conn, tenant, filters, sort_by, order, limit=window.size + 1, offset=window.offset, after=after
     )
     rows = await read.rows(conn, tenant, [position.number for position in found[: window.size]])
-    total = None if after else await read.count(conn, tenant, filters, DEEPEST + 1)
+    total = None if after else await read.count(conn, tenant, filters, COUNTED + 1)
     following = None
     if len(found) > window.size:
         last = found[window.size - 1]
@@ -100,8 +100,8 @@ async def messages(
         has_next=following is not None,
         has_prev=after is not None or window.offset > 0,
         next=following,
-        total=None if total is None else min(total, DEEPEST),
-        total_is_exact=None if total is None else total <= DEEPEST,
+        total=None if total is None else min(total, COUNTED),
+        total_is_exact=None if total is None else total <= COUNTED,
     )
 
 
