@@ -189,7 +189,31 @@ def test_what_changes_lets_everything_through_the_index_and_is_asked_afterwards(
     compiled = compile_query(parse("a -(is:read b) in:work", NOW), TenantId(7), [AccountId(2)], names)
 
     assert compiled.narrow == "('a:2' & 'a')"
-    assert compiled.exact == "('a' & !('is:read' & 'b') & ('in:3' | 'in:4'))"
+    assert compiled.exact == "('a' & !('is:read' & 'b'))"
+    assert compiled.folders == [3, 4]
+
+
+def test_a_phrase_lets_its_words_through_the_index_wherever_they_stand() -> None:
+    compiled = compile_query(parse('"a b" -"c d" body:e -body:f', NOW), TenantId(7))
+
+    assert compiled.loose == "('o:7' & (('a' & 'b') & 'e'))"
+    assert compiled.narrow == "('o:7' & (('a' <1> 'b') & !('c' <1> 'd') & 'e':D & !'f':D))"
+    assert compiled.is_checked
+
+
+def test_words_alone_are_answered_by_the_index_alone() -> None:
+    compiled = compile_query(parse("a -b (c OR d*) from:e is:unread", NOW), TenantId(7))
+
+    assert compiled.loose == compiled.narrow
+    assert not compiled.is_checked
+
+
+def test_a_second_folder_is_asked_of_each_mail_that_lies_in_the_first() -> None:
+    names = Names(folders={"work": [FolderId(3)], "home": [FolderId(4)]})
+
+    compiled = compile_query(parse("in:work in:home", NOW), TenantId(7), None, names)
+
+    assert (compiled.folders, compiled.exact) == ([3], "'in:4'")
 
 
 def test_user_text_cannot_leave_its_quotes() -> None:

@@ -15,8 +15,8 @@ from postroom.search.model import BadQuery, Searchable
 from postroom.search.query import parse
 
 CALL = """
-    SELECT message_id FROM search_matches($1, $2::text::tsquery, NULL, NULL, '{}', '{}', NULL, NULL,
-                                          NULL, NULL, NULL, NULL, now(), 10, 10)
+    SELECT message_id FROM search_matches($1, $2::text::tsquery, $2::text::tsquery, NULL, NULL, '{}', '{}',
+                                          NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), 10, 10)
 """
 MANY = """
     INSERT INTO mail_message (tenant_id, account_id, public_id, thread_id, digest, size, subject, sender_name,

@@ -61,7 +61,7 @@ async def _caller(door: AtDoor, credentials: Credentials) -> Caller:
 AnyCaller = Annotated[Caller, Depends(_caller)]
 
 
-def _holder_of(scope: Scope) -> Callable[[Caller], Caller]:
+def _holder_of(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
     async def holder(caller: AnyCaller) -> Caller:
         caller.require(scope)
         return caller

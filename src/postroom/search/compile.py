@@ -6,10 +6,11 @@ most queries become one tsquery, which the index answers alone:
     subject:invoice -from:shop has:attachment      ->   'o:7' & 's:invoice' & !'f:shop' & 'h:attachment'
 
 What changes (flags, folders) or is a number (size, time) is a lexeme too, but one that the function
-`search_matches` makes up for each candidate; bounds of the whole query are columns. It is rendered twice:
+`search_matches` makes up for each candidate; bounds of the whole query are columns. It is rendered thrice:
 
-    narrow   those leaves taken as fulfilled: a superset, answered by the index
-    exact    the whole truth, evaluated on what narrow let through
+    loose    those leaves taken as fulfilled, and words anywhere: a superset, answered by the index alone
+    narrow   words in their places: of a phrase, or in the text
+    exact    the whole truth, where narrow is not
 
 Every lexeme comes from our own tokens and is quoted; a colon, which no token contains, keeps ours apart.
 """
@@ -73,6 +74,7 @@ class Names:
 class Compiled:
     """The arguments of `search_matches` that come from the query. `narrow` None: nothing can match."""
 
+    loose: str | None
     narrow: str | None
     exact: str | None
     """None when narrow is exact already."""
@@ -80,12 +82,19 @@ class Compiled:
     """What to rank by; None: the newest first."""
     seen: bool | None
     flagged: bool | None
+    folders: Sequence[FolderId] | None
+    """It lies in one of these."""
     since: datetime | None
     until: datetime | None
     times: tuple[datetime, ...]
     """The lexeme `time:N` stands for: received at or after the Nth of these (from 1)."""
     sizes: tuple[int, ...]
     """Likewise `size:N`, at least so many bytes."""
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether mails that the index finds have to be read to know whether they match."""
+        return self.exact is not None or self.narrow != self.loose
 
 
 def tenant_fact(tenant: TenantId) -> str:
@@ -110,17 +119,23 @@ def compile_query(
     leaves = list(_leaves(rest))
     times = tuple(dict.fromkeys(leaf.at for leaf in leaves if isinstance(leaf, Since)))
     sizes = tuple(dict.fromkeys(leaf.size for leaf in leaves if isinstance(leaf, AtLeast)))
-    lexemes = _Lexemes(names or Names(), times, sizes)
+    names = names or Names()
+    lexemes = _Lexemes(names, times, sizes)
     owners = [tenant_fact(tenant)] if accounts is None else [account_fact(account) for account in accounts]
-    narrow = _all([_any([_quote(owner) for owner in owners]), _render(rest, lexemes.narrow)])
+    owned = _any([_quote(owner) for owner in owners])
+    loose = _all([owned, _render(rest, lexemes.loose)])
+    narrow = _all([owned, _render(rest, lexemes.narrow)])
+    folders = None if bounds.folder is None else names.folders.get(bounds.folder, ())
     exact = _render(rest, lexemes.exact) if any(map(_is_made_up, leaves)) else True
-    possible = exact is not False and not bounds.contradict
+    possible = exact is not False and not bounds.contradict and folders != ()
     return Compiled(
+        loose=loose if isinstance(loose, str) else None,
         narrow=narrow if isinstance(narrow, str) and possible else None,
         exact=exact if isinstance(exact, str) else None,
         words=_ranked(leaves_wanted(node)),
         seen=bounds.states.get(State.READ),
         flagged=bounds.states.get(State.STARRED),
+        folders=folders,
         since=max(bounds.since, default=None),
         until=min(bounds.until, default=None),
         times=times,
@@ -135,6 +150,7 @@ class _Bounds:
     since: list[datetime] = field(default_factory=list)
     until: list[datetime] = field(default_factory=list)
     states: dict[State, bool] = field(default_factory=dict)
+    folder: str | None = None
     contradict: bool = False
     rest: list[Node] = field(default_factory=list)
 
@@ -153,6 +169,8 @@ class _Bounds:
                     bounds.expect(state, truth=True)
                 case Not(Is(State.READ | State.STARRED as state)):
                     bounds.expect(state, truth=False)
+                case InFolder(name) if bounds.folder is None and fold(name) not in ANYWHERE:
+                    bounds.folder = name
                 case other:
                     bounds.rest.append(other)
         return bounds
@@ -198,6 +216,14 @@ class _Lexemes:
     names: Names
     times: Sequence[datetime]
     sizes: Sequence[int]
+
+    def loose(self, leaf: Leaf, wanted: bool) -> Rendered | None:
+        """Likewise what depends on places: the words are there, or nothing is known."""
+        exact = self.narrow(leaf, wanted)
+        if not isinstance(leaf, Text):
+            return exact
+        anywhere = render_text(leaf, anywhere=True)
+        return anywhere if wanted or anywhere == exact else False
 
     def narrow(self, leaf: Leaf, wanted: bool) -> Rendered | None:
         """A made-up leaf is true where it is wanted and false where it is not: both let more through."""
@@ -271,8 +297,11 @@ def _joined(parts: list[str], operator: str, *, empty: bool) -> Rendered:
     return unique[0] if len(unique) == 1 else f"({operator.join(unique)})"
 
 
-def render_text(text: Text) -> Rendered | None:
-    """The tsquery of some words; None if there is no word in them, False if one cannot be in the index."""
+def render_text(text: Text, *, anywhere: bool = False) -> Rendered | None:
+    """The tsquery of some words; None if there is no word in them, False if one cannot be in the index.
+
+    With `anywhere` they need not stand in a row, nor where `text.field` says unless lexemes do.
+    """
     places: list[tuple[str, int]] = []
     wholes: list[str | None] = []
     at = 0
@@ -288,21 +317,23 @@ def render_text(text: Text) -> Rendered | None:
     if not places:
         return None
     whole = wholes[0] if len(wholes) == 1 and not text.prefix else None
-    return _any([_sequence(places, mark, text, whole) for mark in _marks(text.field)])
+    return _any([_sequence(places, mark, text, whole, anywhere=anywhere) for mark in _marks(text.field)])
 
 
 def _marks(where: Field | None) -> tuple[str, ...]:
     return ("",) if where is None else MARKS.get(where, ("",))
 
 
-def _sequence(places: list[tuple[str, int]], mark: str, text: Text, whole: str | None) -> Rendered:
+def _sequence(
+    places: list[tuple[str, int]], mark: str, text: Text, whole: str | None, *, anywhere: bool
+) -> Rendered:
     """The places in a row, or the whole of them as one lexeme."""
-    weight = "D" if text.field is Field.BODY else ""
+    weight = "D" if text.field is Field.BODY and not anywhere else ""
     rendered, before = "", 0
     for number, (token, place) in enumerate(places, 1):
         # In a script without spaces one character is the start of a pair.
         starts = (len(token) == 1 and token >= "\u0e01") or (text.prefix and number == len(places))
-        rendered += f" <{place - before}> " if rendered else ""
+        rendered += (" & " if anywhere else f" <{place - before}> ") if rendered else ""
         rendered += _quote(mark + token, ("*" if starts else "") + weight)
         before = place
     sequence = f"({rendered})" if len(places) > 1 else rendered

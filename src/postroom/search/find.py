@@ -49,9 +49,10 @@ async def find(
     page = await store.matches(conn, tenant, compiled, window, limit)
     total = place.total if place else page.matched
     following = _following(page, window, total, limit)
+    counted = store.counted(compiled)
     return Results(
-        total=min(total, store.COUNTED),
-        total_is_exact=total <= store.COUNTED,
+        total=min(total, counted),
+        total_is_exact=total <= counted,
         hits=page.hits,
         next=encode(following, search) if following else None,
         terms=terms(tree),

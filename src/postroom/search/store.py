@@ -106,8 +106,8 @@ class Page:
 
 MATCHES = """
     WITH matches AS MATERIALIZED (
-        SELECT * FROM search_matches($1, $2::text::tsquery, $3::text::tsquery, $4::text::tsquery, $5, $6,
-                                     $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        SELECT * FROM search_matches($1, $20::text::tsquery, $2::text::tsquery, $3::text::tsquery,
+                                     $4::text::tsquery, $5, $6, $7, $8, $21, $9, $10, $11, $12, $13, $14, $15)
     ), edge AS (
         SELECT received_at, message_id FROM matches ORDER BY received_at, message_id LIMIT 1
     )
@@ -125,15 +125,22 @@ MATCHES = """
      ORDER BY page.score DESC, page.received_at DESC, page.message_id DESC
 """
 COUNTED = 10_000
-"""Totals are exact up to this."""
-RANKED = 1_000
+"""Totals are exact up to this, if the index answers alone."""
+COUNTED_READING = 1_000
+"""And up to this, if each mail has to be read (`Compiled.is_checked`)."""
+RANKED = 250
 """Matches of a window, the newest ones: these are ranked."""
+
+
+def counted(query: Compiled) -> int:
+    """How many matches of this query are counted."""
+    return COUNTED_READING if query.is_checked else COUNTED
 
 
 async def matches(
     conn: asyncpg.Connection, tenant: TenantId, query: Compiled, window: Window, limit: int
 ) -> Page:
-    """One page of what matches. PostgreSQL counts one more than COUNTED, to know whether there are more."""
+    """One page of what matches. PostgreSQL counts one more than `counted`, to know whether there are more."""
     if query.narrow is None:
         return Page((), 0, None)
     rows = await conn.fetch(
@@ -150,10 +157,12 @@ async def matches(
         query.until,
         *(window.past or (None, None)),
         window.anchor,
-        COUNTED + 1,
+        counted(query) + 1,
         RANKED,
         *(window.after or (None, None, None)),
         limit,
+        query.loose,
+        query.folders,
     )
     if not rows:
         return Page((), 0, None)
