@@ -147,3 +147,19 @@ async def test_every_text_that_mail_can_hold_is_storable(conn: Connection, inbox
     [added] = await add(conn, inbox, mail(inbox, 1, raw, "$Label'\"\\odd"))
 
     assert added.came is Came.ADDED
+
+
+async def test_statistics_that_still_hold_are_not_made_again(db: Database) -> None:
+    async def made() -> int:
+        async with db.transaction(ONE) as conn:
+            await conn.execute("SELECT pg_stat_force_next_flush()")
+        async with db.transaction(ONE) as conn:
+            await write.analyze(conn)
+        async with db.transaction(ONE) as conn:
+            return int(await conn.fetchval("SELECT pg_stat_get_analyze_count('mail_folder'::regclass)"))
+
+    async with db.transaction(ONE) as conn:
+        await folders.save(conn, ONE, ANNS, RemoteFolder(b"INBOX", "INBOX", "/", FolderRole.INBOX))
+    once = await made()
+
+    assert await made() == once
