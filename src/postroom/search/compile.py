@@ -127,7 +127,7 @@ def compile_query(
     narrow = _all([owned, _render(rest, lexemes.narrow)])
     folders = None if bounds.folder is None else names.folders.get(bounds.folder, ())
     exact = _render(rest, lexemes.exact) if any(map(_is_made_up, leaves)) else True
-    possible = exact is not False and not bounds.contradict and folders != ()
+    possible = exact is not False and not bounds.contradict and (folders is None or len(folders) > 0)
     return Compiled(
         loose=loose if isinstance(loose, str) else None,
         narrow=narrow if isinstance(narrow, str) and possible else None,
