@@ -18,6 +18,7 @@ from postroom.net.model import ConnectTimeout, EgressRefused, PortClosed, Unknow
 CONNECT_LIMIT = 30  # seconds, for resolving and all addresses together
 HEAD_START = 0.25  # seconds that one address has before the next is tried beside it (RFC 8305, 5)
 MOST_ADDRESSES = 8
+KEEP_ALIVE = 60  # seconds of silence before the kernel asks; some networks forget who was silent for longer
 
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 OTHER_TUNNELS = (
@@ -167,6 +168,8 @@ async def _attempt(target: Target) -> socket.socket | OSError:
             sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE)
             await asyncio.get_running_loop().sock_connect(sock, where)
         except OSError as error:
             return error
