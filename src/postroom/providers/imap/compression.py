@@ -14,6 +14,7 @@ docs/decisions/0010-compress-slow-links.md.
 from enum import StrEnum
 
 SLOW = 15_000_000  # bytes of content a second, below which compression pays
+NOTICEABLE = 0.8  # of the speed in clear: links are not steady
 WORTH = 0.5  # seconds that what is left must take, as turning it on costs a round trip or two
 
 
@@ -33,5 +34,5 @@ def pays(wish: Compress, speed: float | None, left: int) -> bool:
 
 
 def in_vain(before: float | None, after: float | None) -> bool:
-    """Whether less content comes through than did in clear, by the speeds of both, as far as known."""
-    return before is not None and after is not None and after < before
+    """Whether clearly less content comes through than did in clear, by the speeds of both."""
+    return before is not None and after is not None and after < NOTICEABLE * before
