@@ -22,6 +22,7 @@ from .jobs import LIMIT
 from .store import due as store
 
 LOOK_EVERY = timedelta(seconds=1)
+GATHER = 0.02  # seconds after a hint, for more of them: many accounts may be connected at once
 STEP = 200  # accounts in one transaction
 ENOUGH = 1000  # jobs that are ready: more would only wait, and the longest waiting account could not go first
 
@@ -40,6 +41,7 @@ async def schedule(db: Database, hints: Hints, every: timedelta) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY.total_seconds() * random.uniform(0.8, 1.2)):
                     await anext(due)
+                    await asyncio.sleep(GATHER)
 
 
 async def enqueue_due(db: Database, every: timedelta) -> int:
