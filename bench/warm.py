@@ -39,7 +39,7 @@ FLAGS = 200
 FLAG = "\\Flagged"
 COLD = 10  # syncs that come first, and find connections to open and statements to prepare
 TIMES = 100
-EVERY = timedelta(minutes=15)
+EVERY = timedelta(minutes=1)  # an executor keeps sessions of what is polled often
 ITEMS = "MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ"
 
 
@@ -72,7 +72,7 @@ def unchanged(server: Dovecot, user: str, home: Path, messages: int) -> Table:
 async def _unchanged(server: Dovecot, user: str, home: Path, messages: int) -> Table:
     kept, anew, login, bare = Took(), Took(), Took(), Took()
     lines = ["ENABLE QRESYNC", f'LIST "" "*" RETURN (SPECIAL-USE STATUS ({ITEMS}))']
-    async with unlocked(Settings(data=home)) as house, sessions() as open_ones:
+    async with unlocked(Settings(data=home)) as house, sessions(house.hints) as open_ones:
         means, account = house.means(), (await all_accounts(house))[0]
         for _ in range(COLD + TIMES):
             for took, use in (kept, replace(means, sessions=open_ones)), (anew, means):
@@ -106,7 +106,7 @@ def flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
 
 async def _flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
     ours, bare = Took(), Took()
-    async with unlocked(Settings(data=home)) as house, sessions() as open_ones:
+    async with unlocked(Settings(data=home)) as house, sessions(house.hints) as open_ones:
         means, account = house.means(), (await all_accounts(house))[0]
         means = replace(means, sessions=open_ones)
         with other_client(server, user) as client:

@@ -26,7 +26,7 @@ from postroom.sync.perform import Means, Outcome, perform
 from postroom.sync.run import Manner
 from postroom.sync.sessions import Sessions
 
-EVERY = timedelta(minutes=15)
+EVERY = timedelta(minutes=1)
 GRACE = timedelta(seconds=60)
 MANNER = Manner(pause=timedelta(0))  # the budget of logins has tests of its own
 PROVIDERS = Registry(Egress(private_allowed=True))

@@ -48,7 +48,7 @@ async def sync(
     db: Database, account: Account, *, full: bool = False, kept: Sessions | None = None
 ) -> Outcome:
     use = replace(means(db), sessions=kept or Sessions())
-    return await perform(use, account, every=timedelta(minutes=15), full=full)
+    return await perform(use, account, every=timedelta(minutes=1 if kept else 15), full=full)
 
 
 async def messages(db: Database, account: Account) -> set[str]:

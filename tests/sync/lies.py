@@ -110,7 +110,8 @@ def impatience(trial: Trial) -> Iterator[None]:
 
 async def survive(db: Database, certificate: Certificate, trial: Trial) -> None:
     """Play a trial. Raises AssertionError for what a copy must never be."""
-    kept = Sessions(1 if trial.keeps else 0)
+    # Who tells at login what server it is, is not another one in the same session.
+    kept = Sessions(1 if trial.keeps and not trial.among({"newest-only"}) else 0)
     async with trial.served(certificate) as server, aclosing(kept):
         security = {"security": "starttls", "ca_file": str(certificate.certificate)}
         settings = security if trial.among(STARTTLS) else {}

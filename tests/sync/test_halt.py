@@ -324,12 +324,14 @@ class Meeting:
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Meeting:
     met, real = Meeting(), Means.opening
 
-    def opening(self: Means, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+    def opening(
+        self: Means, account: Account, sealed: str | None, **how: bool
+    ) -> AbstractAsyncContextManager[Mailbox]:
         @asynccontextmanager
         async def later() -> AsyncIterator[Mailbox]:
             met.begun.set()
             await met.goes_on.wait()
-            async with real(self, account, sealed) as mailbox:
+            async with real(self, account, sealed, **how) as mailbox:
                 yield mailbox
 
         return later()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,15 +13,18 @@ from servers.mailbox import other_client
 from servers.tenants import ONE
 from sync.lab import assert_equal, connected, sync
 from sync.mailboxes import connected as connected_to
-from sync.mailboxes import copied
+from sync.mailboxes import copied, means
 
 from postroom.accounts import store as accounts
+from postroom.accounts.change import pause
 from postroom.accounts.model import Account
 from postroom.db.beside import beside
+from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
-from postroom.sync import sessions
+from postroom.sync import halt, sessions
+from postroom.sync.perform import perform
 from postroom.sync.sessions import Sessions
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -98,7 +102,8 @@ async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept:
 async def test_one_that_falls_silent_is_replaced_unnoticed(
     db: Database, kept: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "PROOF", 0.1)
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
+    monkeypatch.setattr(sessions, "TRUSTED", timedelta(0))
     async with serve(messages=5, folder_count=1) as server, proxy(server.host, server.port) as line:
         account = await connected(db, server, port=line.port)
         await synced(db, account, server, Sessions())
@@ -164,22 +169,103 @@ async def test_one_whose_time_is_over_is_logged_out(
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
-        (task,) = logins
-        assert isinstance(task, asyncio.Task)
         monkeypatch.setattr(sessions, limit, timedelta(0))
-        async with beside(kept.expire()), asyncio.timeout(30):
-            await asyncio.wait([task])
+        async with beside(kept.expire()):
+            await ended(logins[0])
         await synced(db, account, server, kept)
 
 
 async def test_nothing_is_kept_after_the_end(db: Database, logins: list[object]) -> None:
     async with serve(messages=3, folder_count=1) as server:
-        async with sessions.sessions() as kept:
+        async with open_hints(db) as hints, sessions.sessions(hints) as kept:
             account = await connected(db, server)
             await synced(db, account, server, kept)
-        (task,) = logins
-        assert isinstance(task, asyncio.Task)
-        async with asyncio.timeout(30):
-            await asyncio.wait([task])
+        await ended(logins[0])
+        await synced(db, account, server, kept)
+        assert len(logins) == 2
+
+
+async def ended(task: object) -> None:
+    """The server's side of a conversation."""
+    assert isinstance(task, asyncio.Task)
+    async with asyncio.timeout(30):
+        await asyncio.wait([task])
+
+
+async def test_of_an_account_one_is_kept_in_all_processes(db: Database, logins: list[object]) -> None:
+    async with (
+        serve(messages=3, folder_count=1, faults=["too-many-connections"]) as server,
+        open_hints(db) as hints,
+        open_hints(db) as others,
+        sessions.sessions(hints) as here,
+        sessions.sessions(others) as there,
+    ):
+        account = await connected(db, server)
+        await synced(db, account, server, here)
+        server.faults.switch_off("too-many-connections")
+        await synced(db, account, server, there)
+        await ended(logins[0])
+        await synced(db, account, server, there)
+        assert len(logins) == 2
+
+
+async def test_of_a_host_that_refuses_a_login_none_is_kept(db: Database, logins: list[object]) -> None:
+    async with (
+        serve(messages=3, folder_count=1, faults=["too-many-connections"]) as server,
+        open_hints(db) as hints,
+        open_hints(db) as others,
+        sessions.sessions(hints) as here,
+        sessions.sessions(others) as there,
+    ):
+        one = await connected(db, server)
+        two = await connected(db, server, address="other@lab.example")
+        await synced(db, one, server, here)
+        assert (await sync(db, two, kept=here)).status == "failed"
+        await ended(logins[0])
+        for kept in (here, there, there, here):
+            await synced(db, one, server, kept)
+            await synced(db, two, server, kept)
+
+
+@pytest.mark.parametrize("change", ["paused", "removed", "connected again"])
+async def test_one_of_an_account_that_changes_is_closed(
+    change: str, db: Database, logins: list[object]
+) -> None:
+    async with (
+        serve(messages=3, folder_count=1) as server,
+        open_hints(db) as hints,
+        sessions.sessions(hints) as kept,
+    ):
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+        if change == "removed":
+            await halt.remove(db, account)
+        else:
+            async with db.transaction(ONE) as conn:
+                if change == "paused":
+                    await pause(conn, account, halt.stop)
+                else:
+                    await halt.begin_anew(conn, account)
+        await ended(logins[0])
+
+
+async def test_one_that_is_seldom_wanted_is_not_kept(
+    db: Database, kept: Sessions, logins: list[object]
+) -> None:
+    async with serve(messages=3, folder_count=1) as server:
+        account = await connected(db, server)
+        for _ in range(2):
+            use = replace(means(db), sessions=kept)
+            assert (await perform(use, account, every=timedelta(minutes=15))).status == "success"
+        assert len(logins) == 2
+
+
+async def test_everything_is_compared_in_a_session_of_its_own(
+    db: Database, kept: Sessions, logins: list[object]
+) -> None:
+    async with serve(messages=3, folder_count=1) as server:
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+        assert (await sync(db, account, full=True, kept=kept)).status == "success"
         await synced(db, account, server, kept)
         assert len(logins) == 2

@@ -38,6 +38,7 @@ from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.sync.perform import Means, Outcome
 from postroom.sync.run import Manner
+from postroom.sync.sessions import Sessions
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
 from postroom.vault.check import check
@@ -70,7 +71,8 @@ class Installation:
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
         manner = Manner(grace=self.settings.sync_grace, pause=self.settings.login_pause)
-        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner)
+        kept = Sessions(tell=self.hints.tell)  # a command keeps none; an executor has its own
+        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner, kept)
 
     def work(self, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
         """What it takes to run jobs; `told` hears of each sync that ended in this process."""

@@ -24,7 +24,7 @@ async def executing(
 
     At its end what runs may end within `patience`; the rest is handed back to whoever comes next.
     """
-    async with sessions() as kept:
+    async with sessions(hints) as kept:
         work = replace(work, means=replace(work.means, sessions=kept))
         async with _executing(work, hints, workers, patience, polls=polls):
             yield

@@ -4,7 +4,7 @@
         check(login)  -> Report         can it be reached, and what would be copied
         open(login)   -> Mailbox        an authenticated conversation
                             folders()           every folder, with its status where that comes for free
-                            rest()              leave what is open, to be used again later
+                            ping(), rest()      does it still stand; leave what is open for a while
                             open(folder)  ->  OpenFolder
                                                 status     as the server just said it
                                                 uids()     a complete listing, or an error
@@ -174,6 +174,10 @@ class Mailbox(Protocol):
     async def folders(self) -> Sequence[RemoteFolder]: ...
 
     async def open(self, folder: RemoteFolder) -> OpenFolder: ...
+
+    async def ping(self) -> None:
+        """Raises `TryLater` where the server does not answer any more."""
+        ...
 
     async def rest(self) -> bool:
         """Leave what is open, to be used again after a while; whether that can be."""

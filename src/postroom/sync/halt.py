@@ -15,7 +15,7 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.db.beside import beside
 from postroom.db.model import DATABASE_AWAY, LeaseHeld, LeaseLost
-from postroom.db.pool import Connection, Database
+from postroom.db.pool import Connection, Database, hint
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Job, State
 from postroom.jobs.store import running
@@ -23,6 +23,7 @@ from postroom.jobs.store import running
 from .jobs import ACCOUNT, request
 from .model import IsPaused, Outdated, key
 from .remove import CUT_OFF, REMOVE, in_case, removal, remove_account
+from .sessions import SESSIONS, of_account
 
 PATIENCE = timedelta(seconds=2)  # in which what runs should have stopped
 AGAIN = timedelta(seconds=0.05)
@@ -32,11 +33,13 @@ LOOK_EVERY = timedelta(seconds=0.5)
 async def stop(conn: Connection, account: Account) -> None:
     """No sync of the account goes on, nor begins by itself."""
     await running.call_off(conn, account.tenant_id, account.id, key(account.id), ACCOUNT)
+    hint(conn, SESSIONS, of_account(account.tenant_id, account.id))
 
 
 async def begin_anew(conn: Connection, account: Account) -> None:
     """No sync goes on that began with other credentials; one with the new ones is asked for."""
     await running.stop(conn, account.tenant_id, key(account.id), ACCOUNT)
+    hint(conn, SESSIONS, of_account(account.tenant_id, account.id))
     await request(conn, account)
 
 

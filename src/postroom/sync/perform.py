@@ -37,7 +37,7 @@ from . import logins
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
-from .sessions import Sessions
+from .sessions import IDLE, Sessions
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -63,14 +63,17 @@ class Means:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
         async with self.db.transaction(account.tenant_id) as conn:
             sealed = await accounts.secret(conn, account.tenant_id, account.id)
-        return self.opening(account, sealed)
+        return self.opening(account, sealed, often=False, anew=True)
 
-    def opening(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
-        """The same, of a secret that was read. Raises `WrongKey`."""
+    def opening(
+        self, account: Account, sealed: str | None, *, often: bool, anew: bool
+    ) -> AbstractAsyncContextManager[Mailbox]:
+        """The same, of a secret that was read; for the rest see `Sessions.lend`. Raises `WrongKey`."""
         tenant = account.tenant_id
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
         login = Login(account.address, account.settings, secret)
-        return self.sessions.lend(account, self.providers[account.provider].open(login))
+        opening = self.providers[account.provider].open(login)
+        return self.sessions.lend(account, opening, often=often, anew=anew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,9 @@ async def perform(
     outdated: PostroomError | None = None
     grace = means.manner.grace if grace is None else grace
     try:
-        turn = await _begun(means, account)
+        turn = await _begun(means, account, every, full=full)
         account, pause = turn.account, means.manner.pause
-        manner = replace(means.manner, full=full or turn.is_due, grace=grace)
+        manner = replace(means.manner, full=turn.is_full, grace=grace)
         async with leases.hold(means.db, turn.lease) as hold:
             async with logins.minded(means.db, account, pause), turn.opening as mailbox:
                 shop = means.workshop
@@ -144,12 +147,12 @@ class _Turn:
     """A sync that may begin."""
 
     account: Account  # as it is now
-    is_due: bool  # everything is to be compared
+    is_full: bool  # everything is to be compared
     lease: Lease
     opening: AbstractAsyncContextManager[Mailbox]
 
 
-async def _begun(means: Means, account: Account) -> _Turn:
+async def _begun(means: Means, account: Account, every: timedelta, *, full: bool) -> _Turn:
     """Take the lease, count the login and read the account, all in one transaction, or none of it.
 
     Raises `LeaseHeld`, `TooSoon`, `WrongKey`, `NoSuchAccount`.
@@ -161,7 +164,9 @@ async def _begun(means: Means, account: Account) -> _Turn:
         if isinstance(found, timedelta):
             raise logins.too_soon(found)
         now, sealed, is_due = found
-        return _Turn(now, is_due, lease, means.opening(now, sealed))
+        # What a server has believed for long is no proof.
+        is_full, often = full or is_due, (now.poll_every or every) < IDLE
+        return _Turn(now, is_full, lease, means.opening(now, sealed, often=often, anew=is_full))
 
 
 async def _succeeded(

@@ -19,7 +19,6 @@ import structlog
 
 from postroom.accounts.model import Account
 from postroom.accounts.scope import wants
-from postroom.db.beside import alone
 from postroom.db.model import Lease
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
@@ -105,11 +104,13 @@ class _Run:
 
     async def run(self) -> None:
         began = monotonic()
-        with alone():
-            async with asyncio.TaskGroup() as group:
-                listing = group.create_task(self._mailbox.folders())
-                known, cursors, parked = await self._stored()
-        listed = listing.result()
+        listing = asyncio.ensure_future(self._mailbox.folders())
+        try:
+            known, cursors, parked = await self._stored()
+            listed = await listing
+        finally:
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
         chosen = [
             remote for remote in listed if remote.selectable and wants(self._account.scope, remote.path)
         ]

@@ -101,6 +101,8 @@ class FilesMailbox:
         except OSError as error:
             raise FolderGone(f"The folder {folder.path} cannot be read: {error.strerror}.") from error
 
+    async def ping(self) -> None: ...
+
     async def rest(self) -> bool:
         return False  # what lies where is found out when it is opened
 

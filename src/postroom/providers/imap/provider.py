@@ -138,7 +138,8 @@ async def _introduce(conversation: Conversation) -> None:
     said: ServerId | None = None
     if conversation.offers("ID"):
         with suppress(CommandFailed):
-            answers = await conversation.run(commands.identify(name="postroom", version=__version__))
+            identify = commands.identify(name="postroom", version=__version__)
+            answers = await conversation.run(identify, lambda answer: isinstance(answer, ServerId))
             said = next((one for one in answers if isinstance(one, ServerId)), None)
     conversation.quirks = quirks.of(session.greeting, said, conversation.settings.host)
     if wanted := _worth_enabling(conversation):
@@ -151,6 +152,11 @@ def _worth_enabling(conversation: Conversation) -> list[str]:
     if conversation.offers("QRESYNC") and Quirk.NO_QRESYNC not in conversation.quirks:
         return ["QRESYNC"]  # and with it CONDSTORE (RFC 7162, 3.2.5)
     return ["CONDSTORE"] if conversation.offers("CONDSTORE") else []
+
+
+def _nothing(_answer: Response) -> bool:
+    """Of the responses none is kept."""
+    return False
 
 
 class ImapMailbox:
@@ -191,21 +197,26 @@ class ImapMailbox:
         with translated(settings):
             try:
                 await self._conversation.run(
-                    commands.select(folder.name, read_only=True, condstore=condstore), lambda _: False
+                    commands.select(folder.name, read_only=True, condstore=condstore), _nothing
                 )
             except CommandFailed as error:
                 raise folder_refused(error, folder.path, settings) from error
         return ImapFolder(self._conversation, folder, self._proven(folder))
 
+    async def ping(self) -> None:
+        self._usable()
+        with translated(self._conversation.settings):
+            await self._conversation.run(commands.noop(), _nothing)
+
     async def rest(self) -> bool:
         """Leave the open folder, of which a server goes on telling. CLOSE expunges nothing after EXAMINE."""
-        session = self._conversation.session
+        conversation, session = self._conversation, self._conversation.session
         if session.usable and session.selected is not None:
-            leave = commands.unselect() if self._conversation.offers("UNSELECT") else commands.close()
-            with translated(self._conversation.settings):
-                await self._conversation.run(leave)
+            leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
+            with translated(conversation.settings):
+                await conversation.run(leave, _nothing)
         self._has_listed = False
-        return session.usable
+        return session.usable and not conversation.regrets_compression
 
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""

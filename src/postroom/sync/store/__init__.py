@@ -11,8 +11,9 @@ from postroom.sync.model import Cursor, Failure, Parked, Released
 
 CURSORS = """
     SELECT c.folder_id, c.validity, c.uid_next, c.modseq, c.messages
-      FROM sync_folder c JOIN mail_folder f ON f.tenant_id = c.tenant_id AND f.id = c.folder_id
-     WHERE c.tenant_id = $1 AND f.account_id = $2
+      FROM sync_folder c
+     WHERE c.tenant_id = $1
+       AND c.folder_id = ANY (ARRAY(SELECT id FROM mail_folder WHERE tenant_id = $1 AND account_id = $2))
 """
 MOVE = """
     INSERT INTO sync_folder (tenant_id, folder_id, validity, uid_next, modseq, messages)
@@ -58,8 +59,9 @@ FORGET = """
 PARKED = """
     SELECT p.folder_id, p.uid, p.validity, p.code, p.reason, p.attempts, p.retry_at,
            p.retry_at <= now() AS is_due, p.digest, p.is_parked
-      FROM sync_parked p JOIN mail_folder f ON f.tenant_id = p.tenant_id AND f.id = p.folder_id
-     WHERE p.tenant_id = $1 AND f.account_id = $2
+      FROM sync_parked p
+     WHERE p.tenant_id = $1
+       AND p.folder_id = ANY (ARRAY(SELECT id FROM mail_folder WHERE tenant_id = $1 AND account_id = $2))
      ORDER BY p.folder_id, p.uid
 """
 
