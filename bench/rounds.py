@@ -5,8 +5,9 @@ before. Ours is measured twice. `postroom sync` is the whole command, server sta
 account. A warm executor is told that all accounts are due, and takes them as jobs, as it does all day: its
 time is that from the first job to the last account's row. It has kept its sessions since the round before, as
 it does of accounts that are polled within five minutes. Both read the folders' numbers, and keep leases,
-pauses between logins, account rows and the log. mbsync logs in to each account, opens each folder and compares
-all flags, one account after another. No TLS and no COMPRESS on both sides; ratios are taken pair by pair.
+pauses between logins, account rows and the log. mbsync logs in to each account, opens each folder and
+compares all flags, one account after another. No TLS and no COMPRESS on both sides; ratios are taken pair by
+pair.
 """
 
 import asyncio
