@@ -23,6 +23,7 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
+from postroom.providers.imap.provider import ImapMailbox
 from postroom.sync import halt, sessions
 from postroom.sync.perform import perform
 from postroom.sync.sessions import Sessions
@@ -183,6 +184,37 @@ async def test_nothing_is_kept_after_the_end(db: Database, logins: list[object])
         await ended(logins[0])
         await synced(db, account, server, kept)
         assert len(logins) == 2
+
+
+async def test_one_that_comes_back_after_the_end_is_closed(
+    db: Database, logins: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = ImapMailbox.rest
+    async with serve(messages=3, folder_count=1) as server, aclosing(Sessions(1)) as kept:
+
+        async def at_the_end(mailbox: ImapMailbox) -> bool:
+            await kept.aclose()
+            return await rest(mailbox)
+
+        monkeypatch.setattr(ImapMailbox, "rest", at_the_end)
+        await synced(db, await connected(db, server), server, kept)
+        await ended(logins[0])
+
+
+@pytest.mark.parametrize("hint", ["account", "account one 2", "host", "", "account 1 2 3"])
+async def test_a_hint_that_makes_no_sense_closes_nothing(
+    hint: str, db: Database, logins: list[object]
+) -> None:
+    async with (
+        serve(messages=3, folder_count=1) as server,
+        open_hints(db) as hints,
+        sessions.sessions(hints) as kept,
+    ):
+        account = await connected(db, server)
+        await synced(db, account, server, kept)
+        hints.tell(sessions.SESSIONS, hint)
+        await synced(db, account, server, kept)
+        assert len(logins) == 1
 
 
 async def ended(task: object) -> None:

@@ -97,7 +97,7 @@ class Sessions:
             with self._noticing(session.host):
                 await session.begin(opening)
             yield session
-            if often and self._most and not self._refuses(session.host) and await session.rest():
+            if often and self._has_room(session) and await session.rest() and self._has_room(session):
                 end.pop_all()
                 self._keep(key, session)
 
@@ -111,8 +111,8 @@ class Sessions:
         if (session := self._kept.pop(key, None)) is not None:
             self._over.append(session)
 
-    def _refuses(self, host: str) -> bool:
-        return self._refusing.get(host, 0.0) > monotonic()
+    def _has_room(self, session: "_Session") -> bool:
+        return self._most > 0 and self._refusing.get(session.host, 0.0) <= monotonic()
 
     @contextmanager
     def _noticing(self, host: str) -> Iterator[None]:
@@ -136,7 +136,7 @@ class Sessions:
 
     def _hear(self, hint: str) -> None:
         match hint.split(" "):
-            case ["account", tenant, account]:
+            case ["account", tenant, account] if tenant.isdecimal() and account.isdecimal():
                 self._drop((TenantId(int(tenant)), AccountId(int(account))))
             case ["host", host]:
                 self._refusing[host] = monotonic() + REFUSED.total_seconds()
