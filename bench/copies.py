@@ -17,7 +17,7 @@ from servers.dovecot import Dovecot
 from servers.fetch import SERVERS, Prefix, fetch
 
 from bench.counting import processor
-from bench.first_sync import POSTROOM
+from bench.first_sync import POSTROOM, tls_setting
 from bench.mailbox import flags
 from postroom.accounts.connect import Wish, connect
 from postroom.cli.installation import Installation, unlocked
@@ -124,18 +124,11 @@ def filled(server: Dovecot, users: Sequence[str]) -> None:
 def mirrored(server: Dovecot, home: Path, users: Sequence[str]) -> Mirror:
     """One user's copy is made by mbsync, the others' of the same files; a whole round puts all in order."""
     mirror = Mirror(fetch(["isync", "notmuch"], SERVERS / "bench"), home)
-    said = subprocess.run(
-        [mirror.prefix.program("mbsync"), "--version"],
-        env=mirror.prefix.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
     known = {
         "host": server.host,
         "password": server.password,
         "home": home,
-        "tls": "TLSType" if said.split()[1] >= "1.5" else "SSLType",
+        "tls": tls_setting(mirror.prefix),
     }
     text = [ACCOUNT.format(user=user, port=server.port, **known) for user in users]
     (home / "mbsyncrc").write_text("\n".join(text))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.dovecot import Dovecot
-from servers.fetch import SERVERS, fetch
+from servers.fetch import SERVERS, Prefix, fetch
 
 from bench.report import Table, ratio, spread
 
@@ -46,6 +46,8 @@ Patterns *
 Create Near
 SyncState *
 """
+
+NO_COMPRESS = "DisableExtension COMPRESS=DEFLATE\n"
 
 # A small process in between: Linux counts the memory of whoever starts a process as that process's own.
 MEASURE = """
@@ -156,31 +158,35 @@ def time_mbsync(server: Dovecot, user: str) -> tuple[float, float]:
     prefix = fetch(["isync", "notmuch"], SERVERS / "bench")
     home = Path(tempfile.mkdtemp(prefix="postroom-bench-"))
     try:
-        (home / "mail").mkdir()
-        version = subprocess.run(
-            [prefix.program("mbsync"), "--version"],
-            env=prefix.environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        tls = "TLSType" if version.split()[1] >= "1.5" else "SSLType"
-        (home / "mbsyncrc").write_text(
-            MBSYNC.format(
-                host=server.host, port=server.port, user=user, password=server.password, home=home, tls=tls
-            )
-        )
-        copied = _timed([prefix.program("mbsync"), "-c", home / "mbsyncrc", "-a", "-q"], prefix.environment())
+        copied = timed(mbsync(prefix, server, user, home, server.port), prefix.environment())
         (home / "notmuch").write_text(
             f"[database]\npath={home}/mail\n[user]\nname=b\nprimary_email=b@example.org\n[new]\ntags=new\n"
         )
         settings = prefix.environment() | {"NOTMUCH_CONFIG": str(home / "notmuch"), "HOME": str(home)}
-        return copied, _timed([prefix.program("notmuch"), "new", "--quiet"], settings)
+        return copied, timed([prefix.program("notmuch"), "new", "--quiet"], settings)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _timed(command: Sequence[str | Path], environment: dict[str, str]) -> float:
+def mbsync(
+    prefix: Prefix, server: Dovecot, user: str, home: Path, port: int, *, compress: bool = False
+) -> list[str | Path]:
+    """The command that copies a mailbox into `mail` of this empty folder."""
+    (home / "mail").mkdir()
+    known = {"host": server.host, "port": port, "user": user, "password": server.password, "home": home}
+    text = MBSYNC.format(**known, tls=tls_setting(prefix))
+    (home / "mbsyncrc").write_text(text.replace(NO_COMPRESS, "") if compress else text)
+    return [prefix.program("mbsync"), "-c", home / "mbsyncrc", "-a", "-q"]
+
+
+def tls_setting(prefix: Prefix) -> str:
+    """What this version of mbsync calls it."""
+    command = [str(prefix.program("mbsync")), "--version"]
+    said = subprocess.run(command, env=prefix.environment(), capture_output=True, text=True, check=True)
+    return "TLSType" if said.stdout.split()[1] >= "1.5" else "SSLType"
+
+
+def timed(command: Sequence[str | Path], environment: dict[str, str]) -> float:
     began = time.perf_counter()
     subprocess.run([str(word) for word in command], env=environment, check=True, capture_output=True)
     return time.perf_counter() - began

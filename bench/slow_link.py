@@ -27,12 +27,11 @@ from servers.dovecot import Dovecot
 from servers.fetch import SERVERS, fetch
 from servers.link import Link, link
 
-from bench.first_sync import MBSYNC, POSTROOM
+from bench.first_sync import POSTROOM, mbsync, timed
 from bench.ours import ended
 from bench.report import Table, ratio, spread
 
 LOOK = 0.02  # seconds between two questions
-NO_COMPRESS = "DisableExtension COMPRESS=DEFLATE\n"
 GOAL = 3.0
 
 SEARCHABLE = """
@@ -149,21 +148,6 @@ def _mirror(server: Dovecot, user: str, at: Link, *, compress: bool) -> Copied:
     """`mbsync` into an empty folder."""
     prefix = fetch(["isync", "notmuch"], SERVERS / "bench")
     with tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
-        home = Path(folder)
-        (home / "mail").mkdir()
-        said = subprocess.run(
-            [prefix.program("mbsync"), "--version"],
-            env=prefix.environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        known = {"host": server.host, "port": at.port, "user": user, "password": server.password}
-        tls = "TLSType" if said.split()[1] >= "1.5" else "SSLType"
-        text = MBSYNC.format(**known, home=home, tls=tls)
-        (home / "mbsyncrc").write_text(text.replace(NO_COMPRESS, "") if compress else text)
-        began = time.perf_counter()
-        command = [str(prefix.program("mbsync")), "-c", str(home / "mbsyncrc"), "-a", "-q"]
-        subprocess.run(command, env=prefix.environment(), check=True, capture_output=True)
-        seconds = time.perf_counter() - began
+        command = mbsync(prefix, server, user, Path(folder), at.port, compress=compress)
+        seconds = timed(command, prefix.environment())
         return Copied(seconds, seconds, sum(at.carried()))
