@@ -8,7 +8,7 @@ import pytest
 
 SRC = Path(__file__).parents[2] / "src" / "postroom"
 MODULES = sorted(SRC.rglob("*.py"))
-SQL_MODULES = {"store", "log", "migrate", "leases", "listen", "roles"}
+SQL_MODULES = {"store", "log", "migrate", "leases", "listen", "processes", "roles"}
 BROAD_ALLOWED = 2  # around one job, around one request
 BANNED_NAMES = {"service", "utils", "util", "helpers", "manager", "common", "base"}
 

@@ -7,7 +7,7 @@ from postroom.db.migrate import migrations
 from postroom.db.pool import Database
 from postroom.ids import TenantId
 
-WITHOUT_TENANT = {"db_migration", "blobs_page", "jobs_duty", "vault_check"}
+WITHOUT_TENANT = {"db_migration", "blobs_page", "db_process", "jobs_duty", "vault_check"}
 """Tables that belong to no tenant. A name is added here only with a reason in its migration."""
 
 TABLES = """
