@@ -1,7 +1,7 @@
 """A server that plays a transcript on a loopback socket, and checks what the client says.
 
 `S:` lines are sent. `C:` lines are what must come, where `TAG` stands for the client's tag and `S: TAG`
-for the latest one. `<tls>` begins TLS, `<close>` ends the connection.
+for the latest one. `<tls>` begins TLS, `<close>` ends the connection, `<wait>` waits for the test's `go`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class ScriptedServer:
         self.port = 0
         self.received: list[bytes] = []
         self.problem: str | None = None
-        self.done = asyncio.Event()
+        self.go, self.done = asyncio.Event(), asyncio.Event()
 
     async def play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tag = "*"
@@ -43,6 +43,9 @@ class ScriptedServer:
                 if who == "<tls>":
                     assert self.context is not None
                     await writer.start_tls(self.context)
+                    continue
+                if who == "<wait>":
+                    await self.go.wait()
                     continue
                 if who == "S":
                     writer.write(text.replace("TAG", tag).replace("\\r\\n", "\r\n").encode() + b"\r\n")

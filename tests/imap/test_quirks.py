@@ -1,5 +1,7 @@
 """The table of servers that do not do what they announce."""
 
+import pytest
+
 from postroom.imap import quirks
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import ServerId, Status
@@ -45,7 +47,7 @@ def test_icloud_is_not_believed_about_what_vanished() -> None:
 
 
 def test_gmail_is_asked_from_a_little_earlier() -> None:
-    assert greeting("Gimap ready for requests from 10.0.0.1 x1") == {Quirk.LATE_MODSEQ}
+    assert Quirk.LATE_MODSEQ in greeting("Gimap ready for requests from 10.0.0.1 x1")
 
 
 def test_zoho_modseqs_are_not_used() -> None:
@@ -64,3 +66,8 @@ def test_every_row_has_evidence_and_a_test_that_exists() -> None:
     for row in quirks.TABLE:
         assert row.evidence
         assert row.test in globals()
+
+
+@pytest.mark.parametrize("name", ["imap.gmail.com", "imap.yandex.ru", "imap.yandex.com", "imap.ya.ru"])
+def test_gmail_and_yandex_idle_for_nine_minutes(name: str) -> None:
+    assert Quirk.SHORT_IDLE in host(name)

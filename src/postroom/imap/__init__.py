@@ -10,10 +10,13 @@
         windows = (commands.uid_fetch(part, ["BODY.PEEK[]"]) for part in UidSet.of(uids).split())
         async for event in session.pipeline(windows):             # several commands under way
             ...                                                   # Fetch, and Completed with .failure
+        await session.idle(print)                                 # told of changes as they happen ...
+        await session.done()                                      # ... until here; or `listen`, for NOTIFY
 
-- `aio`: `connect` gives a `Session`: `run`, `stream`, `pipeline`, `log_in`, `log_out`, `usable`,
-  `capabilities`, `enabled`, `selected`, `greeting`, `state`, `encrypted`. Durations are the caller's:
-  put `asyncio.timeout` around; a session that is interrupted closes itself.
+- `aio`: `connect` gives a `Session`: `run`, `stream`, `pipeline`, `idle`, `listen`, `done`, `log_in`,
+  `log_out`, `usable`, `listening`, `capabilities`, `enabled`, `selected`, `greeting`, `state`,
+  `encrypted`. Durations are the caller's: put `asyncio.timeout` around; a session that is interrupted
+  closes itself.
 - `commands`: one function for each command, arguments typed, folder names as raw bytes.
 - `responses`: what comes back. `Fetch.body` is bytes, or a `framing.Spool` above `Limits.spool_over`.
 - `uids.UidSet`, `names.decode` and `encode` (modified UTF-7), `dates`, `auth.choose`, `quirks.of`.

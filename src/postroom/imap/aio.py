@@ -19,7 +19,7 @@ from .errors import CommandFailed, ImapError, Insecure, LimitExceeded, LocalErro
 from .framing import Limits, OpenSpool, Spool
 from .responses import Fetch, Response, Status
 from .selected import Selected
-from .wire import Wire
+from .wire import Told, Wire
 
 WINDOW = 4  # commands under way at once
 LOGOUT_PATIENCE = 2  # seconds for a goodbye that nobody needs
@@ -35,7 +35,7 @@ class StartTls(Enum):
 
 
 class Session:
-    """A connected IMAP client. One `run`, `stream` or `pipeline` at a time; see `connect`.
+    """A connected IMAP client. One `run`, `stream`, `pipeline` or `idle` at a time; see `connect`.
 
     When one of them is cancelled, times out or is left early, answers are still under way: the session is
     spoilt, `usable` turns False, and the connection is closed.
@@ -44,11 +44,18 @@ class Session:
     def __init__(self, wire: Wire, connection: Connection) -> None:
         self._wire, self._connection = wire, connection
         self._busy = self._spoilt = False
+        self._told: Told | None = None  # who listens, until `done`
 
     @property
     def usable(self) -> bool:
         """Whether another command may be run."""
-        return not (self._busy or self._spoilt) and self._connection.state is not State.ENDED
+        engaged = self._busy or self._spoilt or self.listening
+        return not engaged and self._connection.state is not State.ENDED
+
+    @property
+    def listening(self) -> bool:
+        """Whether `idle` or `listen` goes on: the session is alive, and `done` makes it usable."""
+        return self._wire.listening
 
     @property
     def state(self) -> State:
@@ -134,10 +141,7 @@ class Session:
         Servers answer in order, so responses belong to the oldest command that is not completed.
         The server is read only as quickly as the responses are taken.
         """
-        if not self.usable:
-            if self._connection.failure is not None and not self._spoilt:
-                raise self._connection.failure  # it came with the end of the last command
-            raise LocalError("the session is busy or over")
+        self._check_usable()
         self._busy, finished = True, False
         waiting, sent, completed = iter(commands), 0, 0
         try:
@@ -158,6 +162,61 @@ class Session:
             self._busy = False
             if sent and not finished:
                 self._spoil()
+
+    async def idle(self, told: Told) -> None:
+        """Have the server tell what changes in the open folder; returns as soon as it has agreed to.
+
+        `told` is called from the event loop with each response, in order, and nothing waits meanwhile: no
+        task, no timer. If the server ends IDLE by itself, it hears a `Completed`; if the session ends, last
+        of all, why (an exception). `done` ends it.
+
+        :raises CommandFailed: the server will not. :raises ImapError: the session is over.
+        """
+        self._check_usable()
+        completed: list[Completed] = []
+        self._wire.listen(_responses_to(told, completed))
+        self._connection.send(commands.idle())
+        async with self._spoilt_unless_finished():
+            self._wire.flush()
+            while not (self._connection.idling or completed):
+                self._wire.check()
+                await self._wire.news()
+            self._wire.check()
+        if completed and completed[0].failure:
+            self._wire.listen(None)
+            raise completed[0].failure
+        self._told = told
+        self._wire.listen(told)
+        for ended in completed:
+            told(ended)
+
+    async def listen(self, told: Told) -> None:
+        """Have `told` hear what the server says unasked (RFC 5465), as `idle` does, without any command.
+
+        What has come behind the last answer is told first.
+        """
+        self._check_usable()
+        self._told = told
+        self._wire.listen(told)
+
+    async def done(self) -> None:
+        """End `idle` or `listen`: the session takes commands again. What comes before the end is told.
+
+        :raises ImapError: the session is over, and this is not told.
+        """
+        if self._told is None or not self.listening:
+            self._check_usable()
+            return
+        self._wire.listen(_responses_to(self._told, []))
+        self._told = None
+        async with self._spoilt_unless_finished():
+            self._connection.done()
+            self._wire.flush()
+            while not self._connection.idle:
+                self._wire.check()
+                await self._wire.news()
+            self._wire.check()
+        self._wire.listen(None)
 
     async def log_in(self, user: str, password: str, *, mechanism: str | None = None) -> None:
         """Log in the best way on offer (see `auth.choose`), and learn what the server offers then.
@@ -195,6 +254,24 @@ class Session:
             self._wire.flush()
         return sent
 
+    def _check_usable(self) -> None:
+        if not self.usable:
+            if self._connection.failure is not None and not self._spoilt:
+                raise self._connection.failure  # it came with the end of the last command
+            raise LocalError("the session is busy or over")
+
+    @asynccontextmanager
+    async def _spoilt_unless_finished(self) -> AsyncIterator[None]:
+        """Who leaves the block early leaves answers under way."""
+        self._busy, finished = True, False
+        try:
+            yield
+            finished = True
+        finally:
+            self._busy = False
+            if not finished:
+                self._spoil()
+
     def _spoil(self) -> None:
         self._spoilt = True
         self._wire.abort()
@@ -221,6 +298,18 @@ class Session:
             raise Insecure(f"the server refuses STARTTLS: {error.text}") from error
         await self._wire.start_tls(context, host)
         await self._know_capabilities()
+
+
+def _responses_to(told: Told, completed: list[Completed]) -> Told:
+    """`told` hears responses only; the rest is the business of who waits for it."""
+
+    def hear(event: Event | Exception) -> None:
+        if isinstance(event, Completed):
+            completed.append(event)
+        elif not isinstance(event, Exception):
+            told(event)
+
+    return hear
 
 
 def _spooled(response: Response) -> int:
@@ -271,9 +360,10 @@ async def connect(
             await wire.start_tls(tls, host)
         await session._begin(starttls, tls, host)
         yield session
-        if session.usable:
+        if session.usable or session.listening:
             with suppress(ImapError, OSError, TimeoutError):
                 async with asyncio.timeout(LOGOUT_PATIENCE):
+                    await session.done()
                     await session.log_out()
     finally:
         wire.abort()

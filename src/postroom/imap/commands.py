@@ -46,6 +46,19 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """What NOTIFY asks to be told of, and where (RFC 5465, 5 and 6).
+
+    `where` is `personal`, `inboxes`, `subscribed`, `selected`, `selected-delayed`, or, with `folders`,
+    `mailboxes` or `subtree`; of the folder that is selected only `selected` tells.
+    """
+
+    where: str
+    events: Sequence[str]  # such as `MessageNew`, which cannot be without `MessageExpunge`
+    folders: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What we remember of a folder, for SELECT with QRESYNC (RFC 7162)."""
 
@@ -127,6 +140,24 @@ def select(
         parameters = b" (CONDSTORE)"
     name = "EXAMINE" if read_only else "SELECT"
     return _command(name, string(folder), parameters, alone=True, folder=folder)
+
+
+def idle() -> Command:
+    """IDLE (RFC 2177): the server tells what changes as it happens, until `Connection.done`."""
+    return Command("IDLE", (), answers=(b"DONE",), alone=True)
+
+
+def notify(*groups: Events, status: bool = False) -> Command:
+    """NOTIFY SET (RFC 5465); with `status` the server first tells how every folder stands. None: be quiet."""
+    if not groups:
+        return _command("NOTIFY", b"NONE")
+    pieces: list[Piece] = [b"SET STATUS" if status else b"SET"]
+    for group in groups:
+        pieces.append(b" (" + _words([group.where]))
+        for number, folder in enumerate(group.folders):
+            pieces += [b" " if number else b" (", string(folder)]
+        pieces.append((b")" if group.folders else b"") + b" (" + _words(group.events) + b"))")
+    return _command("NOTIFY", *pieces, alone=True)
 
 
 def close() -> Command:

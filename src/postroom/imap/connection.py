@@ -11,10 +11,11 @@ Commands are pipelined: several are under way, each with its own tag, and the se
 order. Those that change the state (login, SELECT, STARTTLS ...) run alone, and while one waits to be
 invited to send a literal nothing else is sent.
 
+IDLE is under way until `done` was answered, or until the server ends it by itself.
+
 What follows the OK to COMPRESS is compressed: it is in `rest`, and `receive` takes what it says in clear.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -59,16 +60,16 @@ Event = Response | Completed
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Underway:
-    """A command that has a tag, and the parts of it that wait for an invitation."""
+    """A command that has a tag, and the parts of it that wait for an invitation, the next one last."""
 
     command: Command
     tag: str
-    parts: deque[bytes]
-    answers: deque[bytes]
+    parts: list[bytes]
+    answers: list[bytes]
 
 
 class Connection:
-    """See the module."""
+    """See the module. Thousands may wait at once, hence lists: an empty deque weighs ten times as much."""
 
     def __init__(
         self,
@@ -87,13 +88,14 @@ class Connection:
         self.tls = tls
         self.failure: Exception | None = None  # why the connection ended, unless we said goodbye
         self.compressed = False  # COMPRESS was granted
+        self.idling = False  # the server has agreed to IDLE, and was not told to stop
         self.strays = 0  # replies to unknown tags, invitations that nobody waited for, unreadable lines
         self._require_tls = require_tls
         self._framer = Framer(limits, open_spool) if open_spool else Framer(limits)
         self._tag_prefix = tag_prefix
         self._tags_used = 0
-        self._underway: deque[_Underway] = deque()
-        self._queued: deque[Command] = deque()
+        self._underway: list[_Underway] = []
+        self._queued: list[Command] = []
         self._out: list[bytes] = []
         self._opening: Selected | None = None  # the folder that a SELECT under way opens
         self._upgrading = False  # STARTTLS was granted, the handshake has not begun
@@ -131,6 +133,12 @@ class Connection:
             raise LocalError(f"cannot send {command.name}: no folder is selected")
         self._queued.append(command)
         self._pump()
+
+    def done(self) -> None:
+        """Tell the server to end the IDLE that it has agreed to; the answer ends the command."""
+        if self.idling:
+            self._answer(self._underway[-1])
+            self.idling = False
 
     def outgoing(self) -> bytes:
         """What is to be written now; asking takes it."""
@@ -201,7 +209,7 @@ class Connection:
 
     def fail(self, error: Exception) -> None:
         """The connection is of no more use, because of `error`."""
-        self.state = State.ENDED
+        self.state, self.idling = State.ENDED, False
         # Its traceback would hold the last response, and that perhaps a large file.
         self.failure = error.with_traceback(None)
         self._underway.clear()
@@ -216,14 +224,14 @@ class Connection:
                 last = self._underway[-1]
                 if self._queued[0].alone or last.command.alone or last.parts:
                     return
-            self._start(self._queued.popleft())
+            self._start(self._queued.pop(0))
 
     def _start(self, command: Command) -> None:
         self._tags_used += 1
         tag = f"{self._tag_prefix}{self._tags_used}"
         first, *rest = commands.encode(command, tag.encode(), self._non_sync())
         self._out.append(first)
-        self._underway.append(_Underway(command, tag, deque(rest), deque(command.answers)))
+        self._underway.append(_Underway(command, tag, rest[::-1], list(command.answers[::-1])))
         if command.folder is not None:
             self._opening = Selected(command.folder)
         if command.secrets:
@@ -279,9 +287,10 @@ class Connection:
             self._check_stray(tag)
             return
         done = self._underway[index]
-        if status.kind == "OK" and (done.parts or done.answers):
+        if status.kind == "OK" and (done.parts or done.answers) and not self.idling:
             raise Desynchronised(f"the server answers {done.command.name} before it was sent")
         del self._underway[index]
+        self.idling = False
         command = done.command
         self._learn(status)
         if command.folder is not None:
@@ -334,13 +343,18 @@ class Connection:
         """Send the next part of a command, or the answer to a challenge."""
         last = self._underway[-1] if self._underway else None
         if last and last.parts:
-            self._out.append(last.parts.popleft())
+            self._out.append(last.parts.pop())
             self._pump()
         elif last and last.command.name == "AUTHENTICATE":
-            answer = last.answers.popleft() if last.answers else b"*"  # one challenge too many: give up
-            self._out.append(answer + b"\r\n")
+            self._answer(last)
+        elif last and last.command.name == "IDLE":
+            self.idling = bool(last.answers)  # some say it again and again
         else:
             self.strays += 1
+
+    def _answer(self, underway: _Underway) -> None:
+        answer = underway.answers.pop() if underway.answers else b"*"  # one challenge too many: give up
+        self._out.append(answer + b"\r\n")
 
     def _unreadable(self, raw: bytes) -> None:
         """Fail at once if this was the reply that a command waits for, rather than wait for ever."""

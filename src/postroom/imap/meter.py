@@ -7,8 +7,6 @@ Only the wait counts, not the time in which we were busy ourselves and the kerne
 the speed is too high where we are the slow side, and never below what is really got through.
 """
 
-from collections import deque
-
 SPAN = 1 << 18  # bytes that make one measurement
 LONGEST = 1.0  # seconds of waiting that make one, too, where the link is slower than that
 SPANS = 9  # measurements that count
@@ -21,7 +19,7 @@ class Meter:
     """Tell it of each read; ask it for the `speed`."""
 
     def __init__(self) -> None:
-        self._spans: deque[float] = deque(maxlen=SPANS)
+        self._spans: list[float] = []
         self._last: tuple[float, float] | None = None  # when the last read was, if the next one counts
         self._bytes = 0
         self._waited = 0.0
@@ -45,5 +43,6 @@ class Meter:
             self._waited += max(now - then - (busy - busy_then), 0.0)
             if self._bytes >= SPAN or self._waited >= LONGEST:
                 self._spans.append(self._bytes / max(self._waited, SHORTEST))
+                del self._spans[:-SPANS]
                 self._bytes, self._waited = 0, 0.0
         self._last = (now, busy) if owed else None

@@ -23,6 +23,7 @@ class Quirk(Enum):
     NO_MODSEQ = "modseqs are negative or go backwards: compare flags instead"
     NEWEST_ONLY = "a folder shows only its newest 10,000 messages; the others are not deleted"
     PLAIN_SEARCH = "UID SEARCH ALL is refused: say 1:*"
+    SHORT_IDLE = "a session that idles for ten minutes is forgotten: begin anew before"
     SHORT_SEARCH = "SEARCH returns only the first 1,000: compare with EXISTS, list by FETCH"
 
 
@@ -75,6 +76,12 @@ TABLE = (
         Quirk.LATE_MODSEQ,
         evidence="closeio/sync-engine, generic.py: HIGHESTMODSEQ before the change is visible",
         test="test_gmail_is_asked_from_a_little_earlier",
+    ),
+    _row(
+        r"\bgimap\b|imap\.gmail\.com|imap\.googlemail\.com|imap\.(?:ya\.ru|yandex\.)",
+        Quirk.SHORT_IDLE,
+        evidence="MailKit, ImapIdle sample: Gmail hangs up after ten minutes; imapclient#234: Yandex",
+        test="test_gmail_and_yandex_idle_for_nine_minutes",
     ),
     _row(
         r"\bzoho\b|imap(?:pro)?\.zoho\.",

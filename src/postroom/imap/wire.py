@@ -1,16 +1,22 @@
-"""The asyncio protocol under a session: bytes to events, with back-pressure in both directions."""
+"""The asyncio protocol under a session: bytes to events, with back-pressure in both directions.
+
+Events wait for whoever asks for the next one; while somebody listens, they are told at once.
+"""
 
 import asyncio
 import ssl
 import time
-from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 from .connection import Connection, Event, State
 from .deflate import Deflate
 from .errors import Disconnected, RemoteError
 from .meter import Meter
+from .responses import Continuation
 from .tls import Tls
+
+Told = Callable[[Event | Exception], None]
 
 PAUSE_ABOVE = 1 << 20  # bytes whose responses nobody has taken yet
 RESUME_BELOW = 1 << 18
@@ -27,16 +33,15 @@ class Wire(asyncio.Protocol):
         self._deflate: Deflate | None = None
         self._cut = False  # the server has ended, and what it said before is not inflated yet
         self._continuing: asyncio.Handle | None = None
-        self._batches: deque[tuple[list[Event], int]] = deque()
+        self._batches: list[tuple[list[Event], int]] = []
         self._arrived = 0  # bytes of a response that is not complete
         self._waiting = 0  # bytes behind those batches
         self.taken = 0  # bytes behind the batches that were taken
         self.meter = Meter()
         self._reading = True
-        self._news = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._lost = asyncio.Event()
+        self._told: Told | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._writable, self._lost = True, False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
@@ -53,28 +58,29 @@ class Wire(asyncio.Protocol):
             self._take(clear)
         if self._tls and self._tls.ended:
             self._end()
-        self._news.set()
+        self._wake()
         self._check_end()
 
     def eof_received(self) -> bool:
         """Whether the transport is to stay: until what has arrived is delivered."""
         self._end()
-        self._news.set()
+        self._wake()
         return self._cut
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and not self._over:
             self._connection.fail(Disconnected(f"the connection broke: {exc}"))
         self._connection.end()
-        self._writable.set()
-        self._news.set()
-        self._lost.set()
+        self._writable = self._lost = True
+        self._wake()
+        self._check_end()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._writable = True
+        self._wake()
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         """Shake hands, and tell the connection.
@@ -87,7 +93,7 @@ class Wire(asyncio.Protocol):
         self._tls.shake()
         self._flush_tls()
         while not self._tls.established:
-            await self._wait_for_news()
+            await self.news()
             self.check()
         self._connection.tls_started()
 
@@ -106,8 +112,8 @@ class Wire(asyncio.Protocol):
     async def send(self) -> None:
         """Write what the connection has to say; waits while the server does not read."""
         self.flush()
-        if not self._writable.is_set():
-            await self._writable.wait()
+        while not self._writable:
+            await self.news()
 
     async def next(self) -> list[Event]:
         """The responses that arrived together, in order.
@@ -116,13 +122,28 @@ class Wire(asyncio.Protocol):
         """
         while not self._batches:
             self.check()
-            await self._wait_for_news()
-        events, size = self._batches.popleft()
+            await self.news()
+        events, size = self._batches.pop(0)
         self._waiting -= size
         self.taken += size
         if not self._reading and self._waiting < RESUME_BELOW:
             self._go_on()
         return events
+
+    def listen(self, told: Told | None) -> None:
+        """From here on `told` hears each event at once, first those that wait, and last why it ended, once.
+
+        An invitation to go on says nothing, and is not told. None: events wait to be asked for again.
+        """
+        self._told = told
+        while self._told is not None and self._batches:
+            events, size = self._batches.pop(0)
+            self._waiting -= size
+            self._tell(events)
+
+    @property
+    def listening(self) -> bool:
+        return self._told is not None
 
     def check(self) -> None:
         """:raises ImapError: the connection has ended."""
@@ -130,7 +151,8 @@ class Wire(asyncio.Protocol):
             raise self._connection.failure or Disconnected("the session is over")
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, whatever is under way; nothing more is told."""
+        self._told = None
         self._batches.clear()
         if self._continuing is not None:
             self._continuing.cancel()
@@ -139,7 +161,14 @@ class Wire(asyncio.Protocol):
 
     async def lost(self) -> None:
         """Until the socket is closed."""
-        await self._lost.wait()
+        while not self._lost:
+            await self.news()
+
+    async def news(self) -> None:
+        """Until something has happened, whatever it is."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def _take(self, clear: bytes) -> None:
         if self._deflate is None:
@@ -159,11 +188,20 @@ class Wire(asyncio.Protocol):
         self._arrived += len(clear)
         if not events:
             return
+        if self._told is not None:
+            self._arrived = 0
+            self._tell(events)
+            return
         self._batches.append((events, self._arrived))
         self._waiting += self._arrived
         self._arrived = 0
         if self._waiting > PAUSE_ABOVE:
             self._pause()
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            if self._told is not None and type(event) is not Continuation:
+                self._told(event)
 
     def _inflate(self, deflate: Deflate) -> None:
         """Deliver what has arrived while there is room for it, and pause until the rest is delivered, too."""
@@ -194,7 +232,7 @@ class Wire(asyncio.Protocol):
         """What has arrived comes first, then reading."""
         if self._deflate is not None and self._deflate.pending:
             self._inflate(self._deflate)
-            self._news.set()
+            self._wake()
             self._check_end()
             if self._deflate.pending or self._over:
                 return
@@ -224,17 +262,24 @@ class Wire(asyncio.Protocol):
 
     def _break(self, error: Exception) -> None:
         self._connection.fail(error)
-        self._news.set()
+        self._wake()
         self._check_end()
 
     def _check_end(self) -> None:
-        if self._over and self._transport is not None:
+        if not self._over:
+            return
+        if self._transport is not None:
             self._transport.close()
+        told, self._told = self._told, None
+        if told is not None:
+            told(self._connection.failure or Disconnected("the session is over"))
 
     @property
     def _over(self) -> bool:
         return self._connection.state is State.ENDED
 
-    async def _wait_for_news(self) -> None:
-        self._news.clear()
-        await self._news.wait()
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -5,6 +5,7 @@
         open(login)   -> Mailbox        an authenticated conversation
                             folders()           every folder, with its status where that comes for free
                             ping(), rest()      does it still stand; leave what is open for a while
+                            watch(folders)  -> Watching     be told of changes: Changed, Ended
                             open(folder)  ->  OpenFolder
                                                 status     as the server just said it
                                                 uids()     a complete listing, or an error
@@ -34,10 +35,10 @@ NotFound
 └── FolderGone       the folder vanished
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
@@ -160,6 +161,70 @@ class OpenFolder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something has changed in a folder; None: anywhere, folders may have come, gone or been renamed.
+
+    `messages` is how many there are now, where the server said so by the way. A hint, like all of it.
+    """
+
+    folder: bytes | None = None
+    messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing more will be told, because of `error`. The mailbox may still be usable, and watched again."""
+
+    error: errors.PostroomError
+
+
+Notice = Changed | Ended
+
+
+class Means(StrEnum):
+    """How a server tells."""
+
+    NOTIFY = "notify"
+    IDLE = "idle"
+
+
+class Watching(Protocol):
+    """What is being told, since `Mailbox.watch`. It costs no task, timer or thread."""
+
+    @property
+    def means(self) -> Means: ...
+
+    @property
+    def folders(self) -> frozenset[bytes] | None:
+        """Whose changes are told; None: all folders, new ones included."""
+        ...
+
+    @property
+    def statuses(self) -> Mapping[bytes, FolderStatus]:
+        """How folders stood when it began: what happened since the last sync shows here, and is never told.
+
+        What happened later is told. Empty from the first `renew` on.
+        """
+        ...
+
+    @property
+    def renew_within(self) -> timedelta:
+        """After the beginning, and after each `renew`: later the server, or a middlebox, forgets us."""
+        ...
+
+    def looked(self) -> None:
+        """Somebody begins to look: what was told may be told again. Before, equal notices come only once."""
+        ...
+
+    async def renew(self) -> None:
+        """Prove that the server is still there, and have it go on. What comes meanwhile is told.
+
+        Raises `TryLater` where it is not, or will not; the watch is over then, and no `Ended` tells so.
+        """
+        ...
+
+
 class Mailbox(Protocol):
     """An open, authenticated mailbox: one conversation, one call at a time."""
 
@@ -174,6 +239,16 @@ class Mailbox(Protocol):
     async def folders(self) -> Sequence[RemoteFolder]: ...
 
     async def open(self, folder: RemoteFolder) -> OpenFolder: ...
+
+    async def watch(self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]) -> Watching | None:
+        """Be told of changes from now on, without a call under way; None where the server cannot tell.
+
+        Of all folders, or of the first of these. `told` is called from the event loop, also before this
+        returns; it must be quick, and may not raise. Any other call ends the watch first, in silence. A
+        watch misses nothing if its `statuses` are compared with the last sync when it begins. Raises
+        `TryLater`, `FolderGone`.
+        """
+        ...
 
     async def ping(self) -> None:
         """Raises `TryLater` where the server does not answer any more."""

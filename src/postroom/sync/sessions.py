@@ -33,6 +33,7 @@ from postroom.errors import PostroomError, TryLater
 from postroom.ids import AccountId, TenantId
 from postroom.providers.model import (
     Mailbox,
+    Notice,
     OpenFolder,
     PortClosed,
     RemoteFolder,
@@ -40,6 +41,7 @@ from postroom.providers.model import (
     ServerRefused,
     UnknownHost,
     Unreachable,
+    Watching,
 )
 
 SESSIONS = "sessions"  # a hint: of this account, or host, none is to be kept
@@ -230,6 +232,9 @@ class _Session:
 
     async def open(self, folder: RemoteFolder) -> OpenFolder:
         return await self._mailbox.open(folder)
+
+    async def watch(self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]) -> Watching | None:
+        return await self._mailbox.watch(folders, told)
 
     async def ping(self) -> None:
         await self._mailbox.ping()

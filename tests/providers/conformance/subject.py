@@ -25,6 +25,7 @@ class Can(StrEnum):
     NOTICE = auto()  # let others change a folder that is open
     TELL_FLAGS = auto()  # say which flags changed since a cursor
     TELL_REMOVED = auto()  # say what was removed since a cursor
+    TELL = auto()  # tell of changes as they happen
     NAME_MAIL = auto()  # know contents by ids of its own
     NAME_FOLDER = auto()  # know folders by ids of its own
     REFUSE = auto()  # ask for a secret

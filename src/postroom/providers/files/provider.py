@@ -6,7 +6,7 @@ then the validity changes, and what is known is found again by its content.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -25,6 +25,7 @@ from postroom.providers.model import (
     FolderStatus,
     Login,
     Mailbox,
+    Notice,
     RemoteFolder,
     RemoteItem,
     RemoteMessage,
@@ -100,6 +101,9 @@ class FilesMailbox:
                     raise FolderGone(f"There is no folder {folder.path}.")
         except OSError as error:
             raise FolderGone(f"The folder {folder.path} cannot be read: {error.strerror}.") from error
+
+    async def watch(self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]) -> None:
+        """Files do not tell."""
 
     async def ping(self) -> None: ...
 

@@ -5,7 +5,7 @@ net.egress ─> TLS ─> greeting ─> STARTTLS ─> CAPABILITY ─> login ─> 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from postroom import __version__
@@ -24,6 +24,7 @@ from postroom.providers.imap.failures import folder_refused, shown, translated
 from postroom.providers.imap.folder import ImapFolder
 from postroom.providers.imap.listing import identity, list_folders, status_items, status_of, with_status
 from postroom.providers.imap.settings import ImapSettings, Security
+from postroom.providers.imap.watch import ImapWatching, notified
 from postroom.providers.model import (
     Estimate,
     FolderGone,
@@ -31,6 +32,7 @@ from postroom.providers.model import (
     Incomplete,
     Login,
     Mailbox,
+    Notice,
     RemoteFolder,
     ServerRefused,
     Unreachable,
@@ -165,6 +167,7 @@ class ImapMailbox:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._has_listed = False
+        self._watching: ImapWatching | None = None
 
     @property
     def speed(self) -> float | None:
@@ -173,7 +176,7 @@ class ImapMailbox:
 
     async def folders(self) -> Sequence[RemoteFolder]:
         """Every folder, first with its status."""
-        self._usable()
+        await self._free()
         with translated(self._conversation.settings):
             found = await list_folders(self._conversation)
             if not self._has_listed:
@@ -183,7 +186,7 @@ class ImapMailbox:
 
     async def open(self, folder: RemoteFolder) -> ImapFolder:
         """EXAMINE: nothing that we do in it marks a message as seen. Raises `FolderGone`, `ServerRefused`."""
-        self._usable()
+        await self._free()
         settings = self._conversation.settings
         if not folder.selectable:
             raise FolderGone(f"{folder.path} holds folders only, no messages.", path=folder.path)
@@ -203,24 +206,54 @@ class ImapMailbox:
                 raise folder_refused(error, folder.path, settings) from error
         return ImapFolder(self._conversation, folder, self._proven(folder))
 
+    async def watch(
+        self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]
+    ) -> ImapWatching | None:
+        """By NOTIFY of all folders, else by IDLE of the first that can be opened."""
+        await self._free()
+        conversation = self._conversation
+        with translated(conversation.settings):
+            if conversation.offers("NOTIFY"):
+                await self._leave()
+                self._watching = await notified(conversation, folders, told)
+            if self._watching is None and conversation.offers("IDLE"):
+                self._watching = await self._idling(folders, told)
+        return self._watching
+
+    async def _idling(
+        self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]
+    ) -> ImapWatching | None:
+        folder = next((folder for folder in folders if folder.selectable), None)
+        if folder is None:
+            return None
+        opened = await self.open(folder)
+        watching = ImapWatching(self._conversation, told, folder.name, {folder.name: opened.status})
+        return watching if await watching.begin() else None
+
     async def ping(self) -> None:
-        self._usable()
+        await self._free()
         with translated(self._conversation.settings):
             await self._conversation.run(commands.noop(), _nothing)
 
     async def rest(self) -> bool:
         """Leave the open folder, of which a server goes on telling. CLOSE expunges nothing after EXAMINE."""
         conversation, session = self._conversation, self._conversation.session
-        if session.usable and session.selected is not None:
-            leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
-            with translated(conversation.settings):
-                await conversation.run(leave, _nothing)
+        with translated(conversation.settings):
+            await self._end_watch()
+            if session.usable:
+                await self._leave()
         self._has_listed = False
         return session.usable and not conversation.regrets_compression
 
+    async def _leave(self) -> None:
+        conversation = self._conversation
+        if conversation.session.selected is not None:
+            leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
+            await conversation.run(leave, _nothing)
+
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""
-        self._usable()
+        await self._free()
         chosen = [f for f in folders if f.selectable and commands.can_be_sent(f.name)]
         with translated(self._conversation.settings):
             statuses = await self._statuses(chosen)
@@ -230,10 +263,18 @@ class ImapMailbox:
         total = sum(known) if len(known) == len(sizes) else await self._sampled(chosen, statuses, messages)
         return Estimate(folders=len(chosen), messages=messages, bytes=total)
 
-    def _usable(self) -> None:
-        host = self._conversation.settings.host
+    async def _free(self) -> None:
+        """Ready for a call: nobody is told of anything any more."""
+        settings = self._conversation.settings
+        with translated(settings):
+            await self._end_watch()
         if not self._conversation.session.usable:
-            raise Unreachable(f"The conversation with {host} is over.", host=host)
+            raise Unreachable(f"The conversation with {settings.host} is over.", host=settings.host)
+
+    async def _end_watch(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            await watching.end()
 
     def _proven(self, folder: RemoteFolder) -> FolderStatus:
         selected = self._conversation.session.selected

@@ -1,0 +1,191 @@
+"""The watch of the adapter: what each response of a server is told as, and what becomes of failures."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from imap.scripted import ScriptedServer, serving
+from providers.told import Ear
+
+from postroom.imap.quirks import Quirk
+from postroom.lab.server import LabServer, serve
+from postroom.net.egress import Egress
+from postroom.providers.imap import watch
+from postroom.providers.imap.provider import ImapProvider
+from postroom.providers.model import (
+    Changed,
+    FolderStatus,
+    Login,
+    Mailbox,
+    Means,
+    RemoteFolder,
+    SentAway,
+    ServerRefused,
+    Unreachable,
+    Watching,
+)
+
+PROVIDER = ImapProvider(Egress(private_allowed=True))
+INBOX = RemoteFolder(b"INBOX", "INBOX")
+IDLING = """
+C: TAG EXAMINE "INBOX"
+S: * 3 EXISTS
+S: * OK [UIDVALIDITY 7] v
+S: * OK [UIDNEXT 10] n
+S: TAG OK [READ-ONLY] open
+C: TAG IDLE
+S: + idling
+"""
+
+
+@asynccontextmanager
+async def scripted(script: str, capabilities: str = "IDLE") -> AsyncIterator[tuple[ScriptedServer, Mailbox]]:
+    greeting = f"S: * PREAUTH [CAPABILITY IMAP4rev1 {capabilities}] ready\n"
+    async with serving(greeting + script) as server:
+        settings = {"host": "127.0.0.1", "port": server.port, "security": "plain"}
+        async with PROVIDER.open(Login("ann", settings, "right")) as mailbox:
+            yield server, mailbox
+
+
+async def watched(mailbox: Mailbox, ear: Ear, *folders: RemoteFolder) -> Watching:
+    watching = await mailbox.watch(folders or [INBOX], ear)
+    assert watching is not None
+    return watching
+
+
+@asynccontextmanager
+async def at_lab(*faults: str, offers: str = "qresync") -> AsyncIterator[tuple[LabServer, Mailbox, Ear]]:
+    async with serve(messages=4, folder_count=2, faults=faults, offers=offers) as server:
+        settings = {"host": server.host, "port": server.port, "security": "plain"}
+        async with PROVIDER.open(Login(server.address, settings, server.password)) as mailbox:
+            yield server, mailbox, Ear()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("* 4 EXISTS", Changed(b"INBOX", 4)),
+        ("* 2 EXPUNGE", Changed(b"INBOX")),
+        ("* VANISHED 3:4", Changed(b"INBOX")),
+        ("* 2 FETCH (FLAGS (\\Seen))", Changed(b"INBOX")),
+        ("* 9 FETCH (FLAGS (\\Seen))", Changed(b"INBOX")),
+        ("* STATUS Archive (MESSAGES 8)", Changed(b"Archive", 8)),
+        ("* STATUS inbox (UIDNEXT 8)", Changed(b"INBOX")),
+        ('* LIST () "/" New', Changed()),
+        ("* VANISHED what", Changed(b"INBOX")),
+    ],
+)
+async def test_what_a_server_says_while_it_idles_is_told(said: str, told: Changed) -> None:
+    ear = Ear()
+    async with scripted(f"{IDLING}S: * OK still here\nS: * 0 RECENT\nS: {said}") as (_, mailbox):
+        await watched(mailbox, ear)
+
+        assert await ear.next() == [told]
+
+
+async def test_equal_notices_come_once_until_somebody_looks() -> None:
+    ear = Ear()
+    again = "S: * 4 EXISTS\nS: * 1 FETCH (FLAGS ())\n" * 3
+    script = f"{IDLING}{again}S: * 5 EXISTS\nC: DONE\n{again}S: TAG OK\nC: TAG IDLE\nS: + idling"
+    async with scripted(script) as (_, mailbox):
+        watching = await watched(mailbox, ear)
+        first = await ear.next(3)
+        watching.looked()
+        await watching.renew()
+
+        assert first == [Changed(b"INBOX", 4), Changed(b"INBOX"), Changed(b"INBOX", 5)]
+        assert ear.heard == first[:2]
+
+
+async def test_a_server_that_tells_without_end_is_told_as_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "MOST_UNSEEN", 3)
+    ear = Ear()
+    flood = "".join(f"S: * STATUS f{number} (MESSAGES 1)\n" for number in range(10))
+    script = f"{IDLING}{flood}C: DONE\nS: TAG OK\nC: TAG IDLE\nS: + idling\nS: * 9 EXISTS"
+    async with scripted(script) as (_, mailbox):
+        watching = await watched(mailbox, ear)
+        told = await ear.next(4)
+        await watching.renew()
+        watching.looked()
+
+        assert told == [*(Changed(b"f%d" % number, 1) for number in range(3)), Changed()]
+        assert set(ear.heard) <= {Changed(b"INBOX", 9)}
+
+
+async def test_the_status_of_a_watch_is_that_of_the_moment_it_begins() -> None:
+    script = f"{IDLING}C: DONE\nS: TAG OK\nC: TAG IDLE\nS: + idling"
+    async with scripted(script) as (_, mailbox):
+        watching = await watched(mailbox, Ear())
+        assert watching.means is Means.IDLE
+        assert watching.folders == frozenset({b"INBOX"})
+        assert watching.statuses == {b"INBOX": FolderStatus(3, 7, 10)}
+
+        await watching.renew()
+
+        assert watching.statuses == {}
+
+
+async def test_a_server_without_idle_tells_nothing() -> None:
+    async with scripted("C: TAG LOGOUT\nS: TAG OK", capabilities="UIDPLUS") as (_, mailbox):
+        assert await mailbox.watch([INBOX], Ear()) is None
+
+
+async def test_a_server_that_refuses_idle_tells_nothing_and_stays_usable() -> None:
+    refusal = IDLING.replace("S: + idling", "S: TAG BAD what\nC: TAG NOOP\nS: TAG OK")
+    async with scripted(refusal) as (_, mailbox):
+        assert await mailbox.watch([INBOX], Ear()) is None
+        await mailbox.ping()
+
+
+async def test_a_server_that_wants_less_of_us_is_not_taken_for_one_without_idle() -> None:
+    async with scripted(IDLING.replace("S: + idling", "S: TAG NO [LIMIT] too many")) as (_, mailbox):
+        with pytest.raises(SentAway):
+            await mailbox.watch([INBOX], Ear())
+
+
+async def test_a_server_that_ends_idle_by_itself_ends_the_watch() -> None:
+    ear = Ear()
+    script = f"{IDLING}S: * 4 EXISTS\nS: TAG OK enough\nC: TAG NOOP\nS: TAG OK"
+    async with scripted(script) as (_, mailbox):
+        watching = await watched(mailbox, ear)
+        ended = await ear.ended()
+        assert isinstance(ended.error, ServerRefused)
+        with pytest.raises(ServerRefused):
+            await watching.renew()
+
+        await mailbox.ping()
+
+
+async def test_a_connection_that_is_lost_ends_the_watch_once() -> None:
+    ear = Ear()
+    async with scripted(f"{IDLING}<wait>\n<close>") as (server, mailbox):
+        watching = await watched(mailbox, ear)
+        server.go.set()
+        ended = await ear.ended()
+        assert isinstance(ended.error, Unreachable)
+        for call in (watching.renew, mailbox.ping, mailbox.folders):
+            with pytest.raises(Unreachable):
+                await call()
+
+    assert ear.heard == []
+
+
+async def test_bye_ends_the_watch_with_the_servers_words() -> None:
+    ear = Ear()
+    async with scripted(f"{IDLING}<wait>\nS: * BYE shutting down\n<close>") as (server, mailbox):
+        await watched(mailbox, ear)
+        server.go.set()
+        ended = await ear.ended()
+
+    assert isinstance(ended.error, SentAway)
+    assert "shutting down" in ended.error.message
+
+
+@pytest.mark.parametrize("host", ["imap.gmail.com", "imap.example.com"])
+async def test_some_servers_are_renewed_sooner(host: str) -> None:
+    async with scripted(IDLING) as (_, mailbox):
+        watching = await watched(mailbox, Ear())
+        if host == "imap.gmail.com":
+            mailbox._conversation.quirks = frozenset({Quirk.SHORT_IDLE})  # type: ignore[attr-defined]
+
+        assert watching.renew_within == (watch.RENEW_SOON if host == "imap.gmail.com" else watch.RENEW)
