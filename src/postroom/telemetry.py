@@ -56,6 +56,11 @@ JOBS_FAILED = Gauge(
 )
 JOBS_ENDED = Gauge("postroom_jobs_ended_last_minute", "Jobs that ended in the last minute.", ["state"])
 
+SYNC_WATCHED = Gauge(
+    "postroom_sync_watched", "Accounts whose servers tell this process of changes.", ["means"]
+)
+SYNC_LAPSES = Counter("postroom_sync_lapses", "Sessions that listened and ended by themselves, or died.")
+
 
 def logger() -> FilteringBoundLogger:
     """A logger; the first word of each event is its room."""

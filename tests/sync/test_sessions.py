@@ -25,6 +25,7 @@ from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
 from postroom.providers.imap.provider import ImapMailbox
 from postroom.sync import halt, sessions
+from postroom.sync import kept as kept_one
 from postroom.sync.perform import perform
 from postroom.sync.sessions import Sessions
 
@@ -103,8 +104,8 @@ async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept:
 async def test_one_that_falls_silent_is_replaced_unnoticed(
     db: Database, kept: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
-    monkeypatch.setattr(sessions, "TRUSTED", timedelta(0))
+    monkeypatch.setattr(kept_one, "PATIENCE", 0.1)
+    monkeypatch.setattr(kept_one, "TRUSTED", timedelta(0))
     async with serve(messages=5, folder_count=1) as server, proxy(server.host, server.port) as line:
         account = await connected(db, server, port=line.port)
         await synced(db, account, server, Sessions())
@@ -170,7 +171,7 @@ async def test_one_whose_time_is_over_is_logged_out(
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
-        monkeypatch.setattr(sessions, limit, timedelta(0))
+        monkeypatch.setattr(kept_one, limit, timedelta(0))
         async with beside(kept.expire()):
             await ended(logins[0])
         await synced(db, account, server, kept)

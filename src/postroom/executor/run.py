@@ -1,7 +1,7 @@
 """One executor with all that belongs to it: jobs, the schedule, duties."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ from postroom.jobs import duties as jobs_duties
 from postroom.jobs.run import Executor
 from postroom.sync.due import schedule
 from postroom.sync.sessions import sessions
+from postroom.sync.watch import watching
 
 from .duties import duties
 from .handlers import Work, handlers
@@ -39,5 +40,10 @@ async def _executing(
     recurring = [jobs_duties.attend(db, duties(work, polls=polls))]
     if polls:
         recurring.append(schedule(db, hints, work.every))
-    async with executor.working(patience), beside(*recurring):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(executor.working(patience))
+        await stack.enter_async_context(beside(*recurring))
+        if polls:
+            sessions = work.means.sessions
+            await stack.enter_async_context(watching(db, hints, sessions, executor.run_now, work.every))
         yield

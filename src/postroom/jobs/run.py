@@ -15,7 +15,7 @@ A job whose lease was lost is stopped and nothing of it recorded: its fence woul
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +28,7 @@ from postroom.db import process
 from postroom.db.beside import beside
 from postroom.db.listen import Hearing, Hints
 from postroom.db.model import DATABASE_AWAY
-from postroom.db.pool import Database, hint
+from postroom.db.pool import Connection, Database, hint
 from postroom.errors import PostroomError
 from postroom.events import log
 from postroom.events.model import TENANT, Event
@@ -76,8 +76,8 @@ class Executor:
     _own: Database = field(init=False)
     _running: dict[Try, Running] = field(default_factory=dict)
     _ended: list[End] = field(default_factory=list)
-    _recording: int = 0  # ends that are on their way
-    _asked: int = 0  # jobs that are on theirs
+    _asked: int = 0  # jobs for workers that are on their way
+    _aside: int = 0  # and others
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _door: asyncio.Lock = field(default_factory=asyncio.Lock)  # one waits there to be woken
     _over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,16 +107,31 @@ class Executor:
 
     async def run_one(self, tenant: TenantId, number: JobId) -> bool:
         """Run this job until its end is recorded, if it is ready and its key free; whether that was so."""
-        if self._leaves or any(job == number for job, _ in self._running):
+        if any(job == number for job, _ in self._running):
             return False
-        self._asked += 1
+
+        async def this(_conn: Connection) -> JobId:
+            return number
+
+        return await self.run_now(tenant, this)
+
+    async def run_now(self, tenant: TenantId, want: Callable[[Connection], Awaitable[JobId | None]]) -> bool:
+        """The same of the job that `want` enqueues, or finds; in one transaction, so nobody else takes it.
+
+        It takes no worker. If its key is not free it waits, like any other. `want` may think better of it.
+        """
+        if self._leaves:
+            return False
+        self._aside += 1
         try:
-            async with self.db.unbound() as conn:
-                kinds = list(self.handlers)
-                job = await published.take(conn, self.holder, kinds, tenant, number, self.lease)
-            one = None if job is None else self._begin(job)
+            async with self.db.transaction(tenant) as conn:
+                number = await want(conn)
+                kinds, job = list(self.handlers), None
+                if number is not None:
+                    job = await published.take(conn, self.holder, kinds, tenant, number, self.lease)
+            one = None if job is None else self._begin(job, is_aside=True)
         finally:
-            self._asked -= 1
+            self._aside -= 1
         if one is not None:
             await one.recorded.wait()
         return one is not None
@@ -149,7 +164,7 @@ class Executor:
 
     async def _taking(self) -> None:
         try:
-            while not self._leaves or self._running or self._asked:
+            while not self._leaves or self._running or self._asked or self._aside:
                 async with self._door:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_EVERY.total_seconds()):
@@ -162,12 +177,11 @@ class Executor:
     async def _take(self) -> None:
         """Record what has ended, and take what there is room for."""
         ends, self._ended = self._ended, []
-        free = self.workers - len(self._running) + self._recording + len(ends) - self._asked
+        free = self.workers - self._busy - self._asked
         free = 0 if self._leaves else max(0, free)
         room = min(free, (self.workers + 1) // 2)
         if self._is_more and room < free:
             self._wake.set()  # for the other lane
-        self._recording += len(ends)
         self._asked += room
         try:
             if ends or room:
@@ -181,7 +195,6 @@ class Executor:
             self._ended = ends + self._ended
             self._wake.set()
         finally:
-            self._recording -= len(ends)
             self._asked -= room
 
     async def _turn_over(self, ends: list[End], room: int) -> None:
@@ -206,12 +219,17 @@ class Executor:
         if self._is_more:
             self._wake.set()
 
-    def _begin(self, job: Job) -> Running:
+    @property
+    def _busy(self) -> int:
+        """Workers that have something to do."""
+        return sum(not (one.is_aside or one.has_ended) for one in self._running.values())
+
+    def _begin(self, job: Job, *, is_aside: bool = False) -> Running:
         if job.attempts > 1:
             for other in self._running.values():
                 if other.job.id == job.id:
                     other.stop(Stopped.LOST)
-        self._running[job.id, job.attempts] = one = Running(Attempt(self.db, job))
+        self._running[job.id, job.attempts] = one = Running(Attempt(self.db, job), is_aside)
         one.task = asyncio.create_task(self._run(one), name=f"{job.kind} {job.id}")
         if self._leaves:
             one.stop(Stopped.LEAVING)  # it was on its way when we were told to
@@ -236,6 +254,7 @@ class Executor:
             failure = cancelled
             with suppress(PostroomError):
                 await one.report()
+        one.has_ended = True
         self._ended.append(one.end(failure))
         self._wake.set()
 
@@ -304,11 +323,11 @@ class Executor:
 
     def _ran(self) -> list[Ran]:
         """What runs, without what was told to stop; nothing at all while a worker is free."""
-        if self._leaves or self._asked or self._ended or len(self._running) - self._recording < self.workers:
+        if self._leaves or self._asked or self._ended or self._busy < self.workers:
             return []
         now, handlers = monotonic(), self.handlers
         return [
             Ran(one.job, timedelta(seconds=now - one.began), isinstance(handlers[one.job.kind], Resumes))
             for one in self._running.values()
-            if one.stopped is None
+            if one.stopped is None and not (one.is_aside or one.has_ended)
         ]

@@ -39,9 +39,11 @@ Try: TypeAlias = tuple[JobId, int]
 @dataclass(slots=True)
 class Running:
     attempt: Attempt
+    is_aside: bool = False  # it takes no worker
     task: asyncio.Task[None] = field(init=False)
     began: float = field(default_factory=monotonic)
     stopped: Stopped | None = None
+    has_ended: bool = False  # which may not be recorded yet
     result: Mapping[str, Any] | None = None
     reports: asyncio.Lock = field(default_factory=asyncio.Lock)
     recorded: asyncio.Event = field(default_factory=asyncio.Event)  # what became of it

@@ -19,7 +19,7 @@ from postroom.db.model import LeaseHeld
 from postroom.db.pool import Connection
 from postroom.jobs import store as jobs
 from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
-from postroom.jobs.model import Enqueued, Level, NotNow, Wish
+from postroom.jobs.model import Enqueued, JobId, Level, NotNow, Wish
 from postroom.jobs.store import running
 
 from .logins import TooSoon
@@ -52,6 +52,15 @@ async def request(conn: Connection, account: Account, *, full: bool = False) -> 
         return joined
     (made,) = await jobs.enqueue(conn, account.tenant_id, [wish])
     return made
+
+
+async def poll(conn: Connection, account: Account) -> JobId:
+    """The same as the schedule asks for, as soon as may be; nothing is left of one that finds nothing."""
+    wish = Wish(
+        ACCOUNT, account=account.id, key=key(account.id), dedupe=key(account.id), limit=LIMIT, is_kept=False
+    )
+    (made,) = await jobs.enqueue(conn, account.tenant_id, [wish])
+    return made.id
 
 
 def handlers(

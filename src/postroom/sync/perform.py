@@ -34,10 +34,11 @@ from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
 from . import logins
+from .kept import IDLE
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
-from .sessions import IDLE, Sessions
+from .sessions import Sessions
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -118,7 +119,8 @@ async def perform(
                 shop = means.workshop
                 await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
             soon = grace + A_MOMENT if counts.unplaced else None
-            outdated = await _succeeded(hold, account, account.poll_every or every, soon)
+            wait = means.sessions.interval(account, account.poll_every or every)
+            outdated = await _succeeded(hold, account, wait, soon)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
