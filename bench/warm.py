@@ -29,9 +29,9 @@ from bench.report import Table, spread
 from postroom.accounts.model import Account
 from postroom.cli.installation import all_accounts, unlocked
 from postroom.providers.model import Login
+from postroom.providers.pool import open_pool
 from postroom.settings import Settings
 from postroom.sync.perform import Means, Outcome, perform
-from postroom.sync.sessions import sessions
 
 UNCHANGED_GOAL, UNCHANGED_STRETCH = 5, 3  # milliseconds
 FLAGS_GOAL, FLAGS_STRETCH = 5, 3  # times the bare exchange
@@ -72,10 +72,10 @@ def unchanged(server: Dovecot, user: str, home: Path, messages: int) -> Table:
 async def _unchanged(server: Dovecot, user: str, home: Path, messages: int) -> Table:
     kept, anew, login, bare = Took(), Took(), Took(), Took()
     lines = ["ENABLE QRESYNC", f'LIST "" "*" RETURN (SPECIAL-USE STATUS ({ITEMS}))']
-    async with unlocked(Settings(data=home)) as house, sessions(house.hints) as open_ones:
+    async with unlocked(Settings(data=home)) as house, open_pool(house.hints) as open_ones:
         means, account = house.means(), (await all_accounts(house))[0]
         for _ in range(COLD + TIMES):
-            for took, use in (kept, replace(means, sessions=open_ones)), (anew, means):
+            for took, use in (kept, replace(means, pool=open_ones)), (anew, means):
                 with took.measured():
                     outcome = await _synced(use, account)
                 assert outcome.counts.total == outcome.counts.flags_changed == 0
@@ -106,9 +106,9 @@ def flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
 
 async def _flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
     ours, bare = Took(), Took()
-    async with unlocked(Settings(data=home)) as house, sessions(house.hints) as open_ones:
+    async with unlocked(Settings(data=home)) as house, open_pool(house.hints) as open_ones:
         means, account = house.means(), (await all_accounts(house))[0]
-        means = replace(means, sessions=open_ones)
+        means = replace(means, pool=open_ones)
         with other_client(server, user) as client:
             uids = client.uids("INBOX")
             chosen = uids[:: max(1, len(uids) // FLAGS)][:FLAGS]

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     login_pause_seconds: Seconds = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
+    account_connections: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many connections an account has at a time, in all processes, unless its provider is known."""
+
+    host_connections: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """How many connections the syncs of all accounts of one mail server have at a time, in all processes."""
+
     celery_broker_url: str = "redis://127.0.0.1:6379/0"
     """Where Celery's workers, and nobody else, find their Redis."""
 

@@ -54,6 +54,25 @@ JOBS_RUNNING = Gauge("postroom_jobs_running", "Jobs that run, by the process tha
 JOBS_FAILED = Gauge(
     "postroom_jobs_failed", "Jobs that failed for good and are still there, by code.", ["code"]
 )
+CONNECTIONS_OPEN = Gauge("postroom_connections_open", "Connections to mail servers of this process.")
+CONNECTIONS_USED = Gauge(
+    "postroom_connections_in_use", "Those of them that are lent, or being opened; the others are kept."
+)
+CONNECTION_WAITS = Histogram(
+    "postroom_connections_wait_seconds",
+    "Time until there could be a connection to a mail server, or until whoever waited gave up.",
+    ["purpose"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2, 5, 15, 30),
+)
+RECONNECTS = Counter(
+    "postroom_connections_reconnects", "Kept connections that had to be opened anew, by reason.", ["reason"]
+)
+CONNECTIONS_REFUSED = Counter(
+    "postroom_connections_refused",
+    "Connections that were not to be had: there were as many as may be of a host, or the server refused one "
+    "more of an account.",
+    ["limit"],
+)
 JOBS_ENDED = Gauge("postroom_jobs_ended_last_minute", "Jobs that ended in the last minute.", ["state"])
 
 SYNC_WATCHED = Gauge(

@@ -21,10 +21,10 @@ from postroom.db.pool import Database
 from postroom.errors import PostroomError
 from postroom.ids import new_public_id
 from postroom.net.egress import Egress
+from postroom.providers.pool import Pool
 from postroom.providers.registry import Registry
 from postroom.sync.perform import Means, Outcome, perform
 from postroom.sync.run import Manner
-from postroom.sync.sessions import Sessions
 
 EVERY = timedelta(minutes=1)
 GRACE = timedelta(seconds=60)
@@ -44,10 +44,10 @@ class Inside(History):
         account: Account,
         db: Mortal,
         line: Proxy,
-        sessions: Sessions,
+        pool: Pool,
     ) -> None:
         super().__init__(side, world, judge, account)
-        self._db, self._line, self._sessions = db, line, sessions
+        self._db, self._line, self._pool = db, line, pool
         self._bytes, self._commits = 5000, 10  # what an undisturbed sync took
 
     async def sync(
@@ -66,7 +66,7 @@ class Inside(History):
     async def undisturbed(self) -> str | None:
         self._db.live()
         try:
-            outcome = await self._perform(timedelta(0), Sessions(), full=self.full)
+            outcome = await self._perform(timedelta(0), Pool(), full=self.full)
         except PostroomError as error:  # a connection that PostgreSQL had ended was still in the pool
             return f"{error.code}: {error.message}"
         # A sync that found nothing is no measure of one that will.
@@ -81,7 +81,7 @@ class Inside(History):
         self._db.live()
         self._line.broken = 0
         # What breaks is planned for a new connection.
-        kept = self._sessions if death is None else Sessions()
+        kept = self._pool if death is None else Pool()
         task = asyncio.create_task(self._perform(GRACE, kept))
         ending: list[asyncio.Task[int]] = []
         match death:
@@ -113,8 +113,8 @@ class Inside(History):
         self.faults.add(death.how.value)
         act()
 
-    async def _perform(self, grace: timedelta, kept: Sessions, *, full: bool = False) -> Outcome:
-        means = Means(self._db, VAULT, PROVIDERS, manner=MANNER, sessions=kept)
+    async def _perform(self, grace: timedelta, kept: Pool, *, full: bool = False) -> Outcome:
+        means = Means(self._db, VAULT, PROVIDERS, manner=MANNER, pool=kept)
         return await perform(means, self._account, every=EVERY, grace=grace, full=full)
 
 
@@ -132,7 +132,7 @@ async def _run(act: Callable[[], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def history(side: Side, db: Mortal, judge: Database) -> AsyncIterator[Inside]:
     """A new account of tenant ONE on this mailbox, which is reached through a proxy."""
-    async with proxy(side.host, side.port) as line, aclosing(Sessions(1)) as kept:
+    async with proxy(side.host, side.port) as line, aclosing(Pool(1)) as kept:
         public_id = new_public_id()
         settings = {"host": line.host, "port": line.port, "security": "plain", "username": side.user}
         async with judge.transaction(ONE) as conn:

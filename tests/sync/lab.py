@@ -14,8 +14,8 @@ from postroom.db.pool import Database
 from postroom.ids import new_public_id
 from postroom.lab.mailbox import LabFolder
 from postroom.lab.server import LabServer
+from postroom.providers.pool import Pool
 from postroom.sync.perform import Outcome, perform
-from postroom.sync.sessions import Sessions
 from postroom.sync.verify import verify
 
 MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
@@ -44,10 +44,8 @@ async def connected(
     return account
 
 
-async def sync(
-    db: Database, account: Account, *, full: bool = False, kept: Sessions | None = None
-) -> Outcome:
-    use = replace(means(db), sessions=kept or Sessions())
+async def sync(db: Database, account: Account, *, full: bool = False, kept: Pool | None = None) -> Outcome:
+    use = replace(means(db), pool=kept or Pool())
     return await perform(use, account, every=timedelta(minutes=1 if kept else 15), full=full)
 
 

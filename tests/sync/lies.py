@@ -33,7 +33,7 @@ from postroom.lab.server import LabServer, serve
 from postroom.lab.session import WINDOW
 from postroom.providers.imap import conversation, provider
 from postroom.providers.imap import folder as imap_folder
-from postroom.sync.sessions import Sessions
+from postroom.providers.pool import Pool
 
 STARTTLS = {"preauth", "starttls-injection", "starttls-stripped", "starttls-no"}
 GONE = {"vanishing-folder", "folder-recreated", "gone-in-fetch"}  # what these take away is really gone
@@ -111,7 +111,7 @@ def impatience(trial: Trial) -> Iterator[None]:
 async def survive(db: Database, certificate: Certificate, trial: Trial) -> None:
     """Play a trial. Raises AssertionError for what a copy must never be."""
     # Who tells at login what server it is, is not another one in the same session.
-    kept = Sessions(1 if trial.keeps and not trial.among({"newest-only"}) else 0)
+    kept = Pool(1 if trial.keeps and not trial.among({"newest-only"}) else 0)
     async with trial.served(certificate) as server, aclosing(kept):
         security = {"security": "starttls", "ca_file": str(certificate.certificate)}
         settings = security if trial.among(STARTTLS) else {}
@@ -132,7 +132,7 @@ async def survive(db: Database, certificate: Certificate, trial: Trial) -> None:
             assert "mail.removed" not in {entry.kind for entry in await told(db, account)}
 
 
-async def _endure(db: Database, account: Account, server: LabServer, trial: Trial, kept: Sessions) -> None:
+async def _endure(db: Database, account: Account, server: LabServer, trial: Trial, kept: Pool) -> None:
     before = await messages(db, account)
     for _ in range(2):
         if before:
@@ -157,7 +157,7 @@ def _change(server: LabServer) -> None:
     server.arrive()
 
 
-async def _synced(db: Database, account: Account, kept: Sessions, *, full: bool = False) -> None:
+async def _synced(db: Database, account: Account, kept: Pool, *, full: bool = False) -> None:
     """One sync that comes to its end."""
     async with asyncio.timeout(LONGEST):
         outcome = await sync(db, account, full=full, kept=kept)

@@ -23,18 +23,20 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
+from postroom.providers import kept as kept_one
+from postroom.providers import pool
 from postroom.providers.imap.provider import ImapMailbox
-from postroom.sync import halt, sessions
-from postroom.sync import kept as kept_one
+from postroom.providers.pool import Pool, open_pool
+from postroom.providers.slots import SESSIONS
+from postroom.sync import halt
 from postroom.sync.perform import perform
-from postroom.sync.sessions import Sessions
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
 
 @pytest.fixture
-async def kept() -> AsyncIterator[Sessions]:
-    async with aclosing(Sessions(10)) as made:
+async def kept() -> AsyncIterator[Pool]:
+    async with aclosing(Pool(10)) as made:
         yield made
 
 
@@ -57,14 +59,14 @@ def logins(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return seen
 
 
-async def synced(db: Database, account: Account, server: LabServer, kept: Sessions) -> None:
+async def synced(db: Database, account: Account, server: LabServer, kept: Pool) -> None:
     """A sync that follows a change."""
     server.arrive()
     outcome = await sync(db, account, kept=kept)
     assert outcome.status == "success", outcome.error
 
 
-async def test_the_next_sync_logs_in_no_more(db: Database, kept: Sessions, logins: list[object]) -> None:
+async def test_the_next_sync_logs_in_no_more(db: Database, kept: Pool, logins: list[object]) -> None:
     async with serve(messages=12, folder_count=3) as server:
         account = await connected(db, server)
         for _ in range(3):
@@ -75,7 +77,7 @@ async def test_the_next_sync_logs_in_no_more(db: Database, kept: Sessions, login
 
 
 async def test_what_comes_to_the_folder_that_was_open_last_is_seen(
-    db: Database, dovecot: Dovecot, kept: Sessions
+    db: Database, dovecot: Dovecot, kept: Pool
 ) -> None:
     user = dovecot.user("kept")
     with other_client(dovecot, user) as client:
@@ -92,7 +94,7 @@ async def test_what_comes_to_the_folder_that_was_open_last_is_seen(
     assert [copy.raw for copy in (await copied(db, account)).values()] == [b"Subject: two\r\n\r\n2"]
 
 
-async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept: Sessions) -> None:
+async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept: Pool) -> None:
     async with serve(messages=5, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
@@ -102,14 +104,14 @@ async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept:
 
 
 async def test_one_that_falls_silent_is_replaced_unnoticed(
-    db: Database, kept: Sessions, monkeypatch: pytest.MonkeyPatch
+    db: Database, kept: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_one, "PATIENCE", 0.1)
     monkeypatch.setattr(kept_one, "TRUSTED", timedelta(0))
     async with serve(messages=5, folder_count=1) as server, proxy(server.host, server.port) as line:
         account = await connected(db, server, port=line.port)
-        await synced(db, account, server, Sessions())
-        async with aclosing(Sessions(1)) as others:
+        await synced(db, account, server, Pool())
+        async with aclosing(Pool(1)) as others:
             await sync(db, account, kept=others)
             line.plan = Plan(Break.STALL, line.said, seconds=3600)
         await sync(db, account, kept=kept)
@@ -120,7 +122,7 @@ async def test_one_that_falls_silent_is_replaced_unnoticed(
 
 
 async def test_a_server_that_refuses_the_second_list_of_a_session_is_logged_in_to_again(
-    db: Database, kept: Sessions, logins: list[object]
+    db: Database, kept: Pool, logins: list[object]
 ) -> None:
     async with serve(messages=5, folder_count=1, faults=["second-list-fails"]) as server:
         account = await connected(db, server)
@@ -130,9 +132,7 @@ async def test_a_server_that_refuses_the_second_list_of_a_session_is_logged_in_t
         await assert_equal(db, account, server)
 
 
-async def test_one_of_other_credentials_is_not_used(
-    db: Database, kept: Sessions, logins: list[object]
-) -> None:
+async def test_one_of_other_credentials_is_not_used(db: Database, kept: Pool, logins: list[object]) -> None:
     async with serve(messages=5, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
@@ -145,7 +145,7 @@ async def test_one_of_other_credentials_is_not_used(
         assert len(logins) == 2
 
 
-async def test_one_that_failed_is_not_kept(db: Database, kept: Sessions, logins: list[object]) -> None:
+async def test_one_that_failed_is_not_kept(db: Database, kept: Pool, logins: list[object]) -> None:
     async with serve(messages=5, folder_count=1, faults=["bye-in-fetch"]) as server:
         account = await connected(db, server)
         assert (await sync(db, account, kept=kept)).status == "failed"
@@ -155,7 +155,7 @@ async def test_one_that_failed_is_not_kept(db: Database, kept: Sessions, logins:
 
 
 async def test_no_more_are_kept_than_may_be(db: Database, logins: list[object]) -> None:
-    async with serve(messages=3, folder_count=1) as server, aclosing(Sessions(1)) as kept:
+    async with serve(messages=3, folder_count=1) as server, aclosing(Pool(1)) as kept:
         one = await connected(db, server)
         two = await connected(db, server, address="other@lab.example")
         for account in (one, two, two, one):
@@ -165,9 +165,9 @@ async def test_no_more_are_kept_than_may_be(db: Database, logins: list[object]) 
 
 @pytest.mark.parametrize("limit", ["IDLE", "LIFE"])
 async def test_one_whose_time_is_over_is_logged_out(
-    limit: str, db: Database, kept: Sessions, logins: list[object], monkeypatch: pytest.MonkeyPatch
+    limit: str, db: Database, kept: Pool, logins: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(pool, "LOOK_EVERY", 0.01)
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
@@ -179,7 +179,7 @@ async def test_one_whose_time_is_over_is_logged_out(
 
 async def test_nothing_is_kept_after_the_end(db: Database, logins: list[object]) -> None:
     async with serve(messages=3, folder_count=1) as server:
-        async with open_hints(db) as hints, sessions.sessions(hints) as kept:
+        async with open_hints(db) as hints, open_pool(hints) as kept:
             account = await connected(db, server)
             await synced(db, account, server, kept)
         await ended(logins[0])
@@ -191,7 +191,7 @@ async def test_one_that_comes_back_after_the_end_is_closed(
     db: Database, logins: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rest = ImapMailbox.rest
-    async with serve(messages=3, folder_count=1) as server, aclosing(Sessions(1)) as kept:
+    async with serve(messages=3, folder_count=1) as server, aclosing(Pool(1)) as kept:
 
         async def at_the_end(mailbox: ImapMailbox) -> bool:
             await kept.aclose()
@@ -209,11 +209,11 @@ async def test_a_hint_that_makes_no_sense_closes_nothing(
     async with (
         serve(messages=3, folder_count=1) as server,
         open_hints(db) as hints,
-        sessions.sessions(hints) as kept,
+        open_pool(hints) as kept,
     ):
         account = await connected(db, server)
         await synced(db, account, server, kept)
-        hints.tell(sessions.SESSIONS, hint)
+        hints.tell(SESSIONS, hint)
         await synced(db, account, server, kept)
         assert len(logins) == 1
 
@@ -230,8 +230,8 @@ async def test_of_an_account_one_is_kept_in_all_processes(db: Database, logins: 
         serve(messages=3, folder_count=1, faults=["too-many-connections"]) as server,
         open_hints(db) as hints,
         open_hints(db) as others,
-        sessions.sessions(hints) as here,
-        sessions.sessions(others) as there,
+        open_pool(hints) as here,
+        open_pool(others) as there,
     ):
         account = await connected(db, server)
         await synced(db, account, server, here)
@@ -247,8 +247,8 @@ async def test_of_a_host_that_refuses_a_login_none_is_kept(db: Database, logins:
         serve(messages=3, folder_count=1, faults=["too-many-connections"]) as server,
         open_hints(db) as hints,
         open_hints(db) as others,
-        sessions.sessions(hints) as here,
-        sessions.sessions(others) as there,
+        open_pool(hints) as here,
+        open_pool(others) as there,
     ):
         one = await connected(db, server)
         two = await connected(db, server, address="other@lab.example")
@@ -267,7 +267,7 @@ async def test_one_of_an_account_that_changes_is_closed(
     async with (
         serve(messages=3, folder_count=1) as server,
         open_hints(db) as hints,
-        sessions.sessions(hints) as kept,
+        open_pool(hints) as kept,
     ):
         account = await connected(db, server)
         await synced(db, account, server, kept)
@@ -282,19 +282,17 @@ async def test_one_of_an_account_that_changes_is_closed(
         await ended(logins[0])
 
 
-async def test_one_that_is_seldom_wanted_is_not_kept(
-    db: Database, kept: Sessions, logins: list[object]
-) -> None:
+async def test_one_that_is_seldom_wanted_is_not_kept(db: Database, kept: Pool, logins: list[object]) -> None:
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         for _ in range(2):
-            use = replace(means(db), sessions=kept)
+            use = replace(means(db), pool=kept)
             assert (await perform(use, account, every=timedelta(minutes=15))).status == "success"
         assert len(logins) == 2
 
 
 async def test_everything_is_compared_in_a_session_of_its_own(
-    db: Database, kept: Sessions, logins: list[object]
+    db: Database, kept: Pool, logins: list[object]
 ) -> None:
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)

@@ -1,27 +1,21 @@
-"""Accounts whose servers tell of changes: what comes is there at once, whatever becomes of sessions and watchers."""
+"""Accounts whose servers tell of changes: what comes is there at once, whoever dies meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from histories.proxy import Plan, proxy
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
 from servers.tenants import ONE
-from sync.lab import connected as connected_to
 from sync.mailboxes import connected, copied, means
 
-from postroom.accounts import change
-from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.executor.handlers import Work
 from postroom.executor.run import executing
-from postroom.lab.server import serve
 from postroom.providers.model import Means
 from postroom.sync.store import watch
 
@@ -42,7 +36,7 @@ async def watching(db: Database, every: timedelta = EVERY) -> AsyncIterator[None
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
-        while not await is_so():
+        while not await is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

@@ -34,11 +34,12 @@ from postroom.executor.handlers import Work
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
 from postroom.people import keys
+from postroom.providers.pool import Pool
 from postroom.providers.registry import Registry
+from postroom.providers.slots import Slots, open_slots
 from postroom.settings import Settings
 from postroom.sync.perform import Means, Outcome
 from postroom.sync.run import Manner
-from postroom.sync.sessions import Sessions
 from postroom.sync.workshop import Workshop
 from postroom.vault import keys as vault_keys
 from postroom.vault.check import check
@@ -67,12 +68,13 @@ class Installation:
     providers: Registry
     tenant: TenantId
     key: keys.FirstKey
+    slots: Slots
 
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
         manner = Manner(grace=self.settings.sync_grace, pause=self.settings.login_pause)
-        kept = Sessions(tell=self.hints.tell)  # a command keeps none; an executor has its own
-        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner, kept)
+        pool = Pool(tell=self.hints.tell, slots=self.slots)  # keeps none; an executor has its own
+        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner, pool)
 
     def work(self, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
         """What it takes to run jobs; `told` hears of each sync that ended in this process."""
@@ -112,7 +114,12 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
         hints = await stack.enter_async_context(open_hints(database))
-        yield Installation(settings, settings.data, database, hints, vault, providers, tenant, key)
+        slots = await stack.enter_async_context(
+            open_slots(
+                database, hints, ceiling=settings.account_connections, of_host=settings.host_connections
+            )
+        )
+        yield Installation(settings, settings.data, database, hints, vault, providers, tenant, key, slots)
 
 
 @asynccontextmanager

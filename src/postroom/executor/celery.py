@@ -13,7 +13,9 @@ from postroom.db.listen import open_hints
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database, open_pool
 from postroom.net.egress import Egress
+from postroom.providers.pool import Pool
 from postroom.providers.registry import Registry
+from postroom.providers.slots import open_slots
 from postroom.settings import Settings
 from postroom.sync.due import enqueue_due
 from postroom.sync.perform import Means
@@ -61,10 +63,13 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     async with unlocked(settings) as (db, vault), open_hints(db) as hints:
         manner = Manner(grace=settings.sync_grace, pause=settings.login_pause)
         # One tenant, who owns this machine, as for the command line; mail is read in the process that syncs.
-        means = Means(db, vault, Registry(Egress(private_allowed=True)), Workshop(), manner)
-        work = Work(means, settings.sync_interval)
-        due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
-        yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
+        limits = {"ceiling": settings.account_connections, "of_host": settings.host_connections}
+        async with open_slots(db, hints, **limits) as slots:
+            pool = Pool(tell=hints.tell, slots=slots)
+            means = Means(db, vault, Registry(Egress(private_allowed=True)), Workshop(), manner, pool)
+            work = Work(means, settings.sync_interval)
+            due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
+            yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
 
 
 app = make_app(Settings().celery_broker_url, lambda: opened(Settings()), lambda: try_key(Settings()))

@@ -13,6 +13,7 @@ from postroom.ids import TenantId
 from postroom.jobs.duties import Duty
 from postroom.jobs.store import queue
 from postroom.people import store as people
+from postroom.providers import store as connections
 from postroom.search import store as search
 from postroom.sync.perform import FULL_EVERY
 
@@ -31,6 +32,7 @@ def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
         *([stale] if polls else []),
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
+        Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),
     ]
 
@@ -65,6 +67,12 @@ async def _clean(work: Work) -> None:
     while gone == STEP:
         async with work.means.db.unbound() as conn:
             gone = await queue.clean(conn, KEEP, STEP)
+
+
+async def _sweep(db: Database) -> None:
+    """Connections of processes that are gone: they count for nothing, and nobody asks for their accounts."""
+    async with db.single() as conn:
+        await connections.sweep(conn)
 
 
 async def _settle(work: Work) -> None:

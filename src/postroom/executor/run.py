@@ -9,8 +9,8 @@ from postroom.db.beside import beside
 from postroom.db.listen import Hints
 from postroom.jobs import duties as jobs_duties
 from postroom.jobs.run import Executor
+from postroom.providers.pool import open_pool
 from postroom.sync.due import schedule
-from postroom.sync.sessions import sessions
 from postroom.sync.watch import watching
 
 from .duties import duties
@@ -25,8 +25,9 @@ async def executing(
 
     At its end what runs may end within `patience`; the rest is handed back to whoever comes next.
     """
-    async with sessions(hints) as kept:
-        work = replace(work, means=replace(work.means, sessions=kept))
+    share = max(1, workers // 2)  # of the workers may be at one host that is slow
+    async with open_pool(hints, work.means.pool.slots, share=share) as pool:
+        work = replace(work, means=replace(work.means, pool=pool))
         async with _executing(work, hints, workers, patience, polls=polls):
             yield
 
@@ -44,6 +45,6 @@ async def _executing(
         await stack.enter_async_context(executor.working(patience))
         await stack.enter_async_context(beside(*recurring))
         if polls:
-            sessions = work.means.sessions
-            await stack.enter_async_context(watching(db, hints, sessions, executor.run_now, work.every))
+            pool, run = work.means.pool, executor.run_now
+            await stack.enter_async_context(watching(db, hints, pool, run, work.every))
         yield

@@ -16,7 +16,8 @@ from .responses import Status
 BUSY_CODES = {"THROTTLED", "OVERQUOTA", "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"}
 ADDING_COMMANDS = {"APPEND", "UID COPY", "UID MOVE", "CREATE"}
 BUSY_TEXTS = re.compile(
-    r"too many (?:simultaneous )?connections|command or bandwidth limits|request is throttled"
+    r"too many (?:\w+ )?(?:connections|sessions)|maximum number of connections"
+    r"|command or bandwidth limits|request is throttled"
     r"|server (?:is )?(?:busy|unavailable)|try again later|temporar(?:y|ily)",
     re.IGNORECASE,
 )

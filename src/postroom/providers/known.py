@@ -1,7 +1,11 @@
 """The large providers: where their IMAP server is, and how one logs in there.
 
-Used twice: to guess settings for an address, and to tell an owner whose password was refused what to do
-instead. Sources are the providers' own help pages.
+Used three times: to guess settings for an address, to tell an owner whose password was refused what to do
+instead, and to know how many connections one account may have. Sources are the providers' own help pages.
+
+Only Gmail tells that number: 15 (its help on "Too many simultaneous connections"; seen as such in
+zone-eu/wildduck#35 and imapsync#61). Whoever else refuses one too many teaches it (`slots`). The default of
+our setting leaves room below Dovecot's, which is 10 for each user and address (nixos-mailserver#105).
 """
 
 from dataclasses import dataclass
@@ -27,6 +31,7 @@ class Known:
     rule: LoginRule = LoginRule.PASSWORD
     advice: str = ""
     local_part: bool = False  # the user name is what stands before the @
+    connections: int | None = None  # of one account at a time; None: not known
 
 
 APP = LoginRule.APP_PASSWORD
@@ -37,6 +42,7 @@ PROVIDERS = (
         "imap.gmail.com",
         ("gmail.com", "googlemail.com"),
         rule=APP,
+        connections=15,
         advice=(
             "Gmail does not accept your Google password here: turn on 2-Step Verification, make an "
             "app password at https://myaccount.google.com/apppasswords and use its 16 letters as the "

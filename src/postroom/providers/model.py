@@ -21,6 +21,9 @@ TryLater
 │   ├── UnknownHost  no such name
 │   └── PortClosed   nobody listens there
 ├── ServerRefused    the server said NO or BYE for now; `wait` is what it asked for, if it did
+│   └── SentAway     it wants less of all of us
+│       └── TooMany  it wants fewer connections of this mailbox
+├── NoConnection     we open none for now: there are as many as may be, or the host is in trouble
 └── Incomplete       an answer contradicts itself; nothing may be inferred from it
 NeedsOwner
 ├── WrongPassword    the credentials were refused; the message says exactly what the owner must do
@@ -43,6 +46,7 @@ from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
 from postroom import errors
+from postroom.ids import AccountId, TenantId
 
 
 class FolderRole(StrEnum):
@@ -268,6 +272,29 @@ class Login:
     secret: str = field(repr=False, default="")
 
 
+class Purpose(StrEnum):
+    """What a connection is for."""
+
+    SYNC = "sync"
+    COMMAND = "command"  # somebody waits for it
+    WATCH = "watch"  # stands for hours, and gives way to the others
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An account's server, as far as connections to it are concerned."""
+
+    tenant: TenantId
+    account: AccountId
+    host: str
+    version: int  # of the credentials
+    connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
+
+    @property
+    def key(self) -> tuple[TenantId, AccountId]:
+        return self.tenant, self.account
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a first sync would copy."""
@@ -307,6 +334,16 @@ class ServerRefused(errors.TryLater):
 
 class SentAway(ServerRefused):
     """It wants less of all of us: another folder would be refused as well, and asking makes it worse."""
+
+
+class TooMany(SentAway):
+    """There are more connections of this mailbox than it wants."""
+
+
+class NoConnection(errors.TryLater):
+    """Nothing was opened, which says nothing of the account; `wait` tells how long to leave it."""
+
+    code = "providers.no_connection"
 
 
 class Incomplete(errors.TryLater):

@@ -19,11 +19,12 @@ from postroom.db.pool import Connection, Database, hint
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Job, State
 from postroom.jobs.store import running
+from postroom.providers.pool import of_account
+from postroom.providers.slots import SESSIONS
 
 from .jobs import ACCOUNT, request
 from .model import IsPaused, Outdated, key
 from .remove import CUT_OFF, REMOVE, in_case, removal, remove_account
-from .sessions import SESSIONS, of_account
 
 PATIENCE = timedelta(seconds=2)  # in which what runs should have stopped
 AGAIN = timedelta(seconds=0.05)

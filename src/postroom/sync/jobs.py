@@ -21,6 +21,7 @@ from postroom.jobs import store as jobs
 from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
 from postroom.jobs.model import Enqueued, JobId, Level, NotNow, Wish
 from postroom.jobs.store import running
+from postroom.providers.model import NoConnection
 
 from .logins import TooSoon
 from .model import ASKED, Counts, IsPaused, Outdated, Stored, key
@@ -82,6 +83,8 @@ async def _sync(
     _tell(attempt, counts, is_over=outcome.status == "success")
     if isinstance(outcome.error, Outdated | IsPaused):  # whoever saw to that has asked this job to stop
         raise NotNow(outcome.error.message, wait=timedelta())
+    if isinstance(outcome.error, NoConnection):
+        raise NotNow(outcome.error.message, wait=outcome.error.wait)
     if outcome.status == "busy":
         raise NotNow("Another process syncs this account.", wait=BUSY)
     if isinstance(outcome.error, TooSoon) and attempt.job.is_kept:

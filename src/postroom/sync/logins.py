@@ -2,6 +2,7 @@
 
 login ──> sync completed          as often as anybody likes
   ├─────> was stopped by us       the same: that says nothing of the server
+  ├─────> not even begun          the same: no more connections may be opened for now
   └─────> came to nothing         the next one after a pause
   └─────> never heard of again    (our process died) twice more, then after a pause
 """
@@ -15,7 +16,14 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.db.pool import Database
 from postroom.errors import NeedsOwner, PostroomError, TryLater
-from postroom.providers.model import Incomplete, PortClosed, ServerRefused, UnknownHost, Unreachable
+from postroom.providers.model import (
+    Incomplete,
+    NoConnection,
+    PortClosed,
+    ServerRefused,
+    UnknownHost,
+    Unreachable,
+)
 
 WORD = 1.0  # seconds that somebody who is stopped may take to say so
 
@@ -57,7 +65,7 @@ async def minded(db: Database, account: Account, pause: timedelta) -> AsyncItera
         async with db.transaction(tenant) as conn:
             await accounts.end_login(conn, account, pause)
         raise
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, NoConnection):
         with suppress(PostroomError, TimeoutError):
             async with asyncio.timeout(WORD), db.transaction(tenant) as conn:
                 await accounts.end_login(conn, account, None)

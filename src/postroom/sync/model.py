@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from postroom import errors
+from postroom.accounts.model import Account
 from postroom.ids import AccountId, FolderId
-from postroom.providers.model import FolderStatus
+from postroom.providers.model import FolderStatus, Target
 
 # Why a message is parked.
 TOO_LARGE = "sync.too_large"
@@ -162,6 +163,13 @@ class Outdated(errors.TryLater):
     """The account got other credentials meanwhile; what came of the old ones says nothing of it."""
 
     code = "sync.outdated"
+
+
+def target(account: Account) -> Target:
+    """What a connection of the account is opened to."""
+    settings = account.settings
+    host, most = settings.get("host"), settings.get("connections")
+    return Target(account.tenant_id, account.id, str(host or ""), account.credentials_version, most)
 
 
 def key(account: AccountId) -> str:

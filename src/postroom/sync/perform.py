@@ -4,6 +4,7 @@ success                  active
 TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
 NeedsOwner               reauth_required: no polls until its owner has acted
 LeaseHeld, LeaseLost     untouched: another process is at it
+NoConnection             untouched: there are as many as may be, or its host is in trouble; soon again
 WrongKey                 untouched: this process cannot open its secret, others may
 the database is away     untouched, unless its disk is full: that lasts, and its owner sees it
 TooSoon                  untouched, and due when the server has been left alone for long enough
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
@@ -24,21 +26,22 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.scope import wants
 from postroom.db import leases
 from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
-from postroom.providers.model import Login, Mailbox, Provider
+from postroom.providers.kept import IDLE
+from postroom.providers.model import Login, Mailbox, NoConnection, Provider, Purpose
+from postroom.providers.pool import Pool
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
 from . import logins
-from .kept import IDLE
 from .logins import TooSoon
-from .model import Counts, IsPaused, Outdated, key
+from .model import Counts, IsPaused, Outdated, key, target
 from .run import Manner, sync_account
-from .sessions import Sessions
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -58,23 +61,30 @@ class Means:
     providers: Mapping[str, Provider]
     workshop: Workshop = field(default_factory=Workshop)
     manner: Manner = field(default_factory=Manner)
-    sessions: Sessions = field(default_factory=Sessions)  # which keep none, unless there are others
+    pool: Pool = field(default_factory=Pool)  # which keeps none, unless there is another
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
         async with self.db.transaction(account.tenant_id) as conn:
             sealed = await accounts.secret(conn, account.tenant_id, account.id)
-        return self.opening(account, sealed, often=False, anew=True)
+        return self.opening(account, sealed, often=False, anew=True, purpose=Purpose.COMMAND)
 
     def opening(
-        self, account: Account, sealed: str | None, *, often: bool, anew: bool
+        self,
+        account: Account,
+        sealed: str | None,
+        *,
+        often: bool,
+        anew: bool,
+        purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
-        """The same, of a secret that was read; for the rest see `Sessions.lend`. Raises `WrongKey`."""
+        """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
         tenant = account.tenant_id
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
         login = Login(account.address, account.settings, secret)
         opening = self.providers[account.provider].open(login)
-        return self.sessions.lend(account, opening, often=often, anew=anew)
+        chosen = partial(wants, account.scope)
+        return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,10 @@ async def perform(
     outdated: PostroomError | None = None
     grace = means.manner.grace if grace is None else grace
     try:
+        means.pool.check(target(account))
+    except NoConnection as none:
+        return Outcome(account, "busy", counts, monotonic() - began, none)
+    try:
         turn = await _begun(means, account, every, full=full)
         account, pause = turn.account, means.manner.pause
         manner = replace(means.manner, full=turn.is_full, grace=grace)
@@ -119,10 +133,13 @@ async def perform(
                 shop = means.workshop
                 await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
             soon = grace + A_MOMENT if counts.unplaced else None
-            wait = means.sessions.interval(account, account.poll_every or every)
+            wait = means.pool.interval(target(account).key, account.poll_every or every)
             outdated = await _succeeded(hold, account, wait, soon)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
+    except NoConnection as none:
+        await _stopped(means.db, account)
+        return Outcome(account, "busy", counts, monotonic() - began, none)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
@@ -188,6 +205,13 @@ async def _succeeded(
             if account.needs_owner or account.stale_at is not None:
                 await change.tell(conn, account, "accounts.recovered")
     return None
+
+
+async def _stopped(db: Database, account: Account) -> None:
+    """Nothing was opened for it."""
+    with suppress(Unreachable, Refused, Busy):
+        async with db.transaction(account.tenant_id) as conn:
+            await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
 
 
 async def _failed(

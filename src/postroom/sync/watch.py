@@ -39,13 +39,13 @@ from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Connection, Database, hint
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.model import JobId
+from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
+from postroom.providers.pool import Pool
 
 from . import pace
 from .jobs import poll
-from .sessions import Sessions
 from .store import watch as store
-from .store.watch import Key
 
 KIND = "watcher"  # what such a process is registered as
 FREE = "watch"  # a hint: some accounts are nobody's any more
@@ -86,14 +86,14 @@ class Watchers:
         self,
         db: Database,
         hints: Hints,
-        sessions: Sessions,
+        pool: Pool,
         run: Run,
         me: processes.Process,
         *,
         every: timedelta,
         most: int,
     ) -> None:
-        self._db, self._hints, self._sessions, self._run, self._me = db, hints, sessions, run, me
+        self._db, self._hints, self._pool, self._run, self._me = db, hints, pool, run, me
         self._every, self._most = every, most
         self._ours: dict[Key, _Watched] = {}
         self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
@@ -102,9 +102,9 @@ class Watchers:
         self._wake = asyncio.Event()
         self._untold: dict[AccountId, Means | None] = {}
         self._idling = 0
-        sessions.watcher = self
+        pool.listening.watcher = self
 
-    # What `Sessions` asks and tells.
+    # What the pool asks and tells.
 
     def wants(self, key: Key) -> bool:
         ours = self._ours.get(key)
@@ -253,7 +253,7 @@ class Watchers:
         for key in silent:
             self._silent[key] = now
             self._silent.move_to_end(key)
-        await asyncio.gather(*map(self._sessions.renew, silent))
+        await asyncio.gather(*map(self._pool.listening.renew, silent))
 
     async def _telling(self) -> None:
         """Write how servers tell, for people."""
@@ -289,7 +289,7 @@ class Watchers:
         ours = self._ours.pop(key)
         self._set(key, ours, None)
         self._due.pop(key, None)
-        self._sessions.let_go(key)
+        self._pool.listening.drop(key)
 
     def _set(self, key: Key, ours: _Watched, watching: Watching | None) -> None:
         before = ours.watching
@@ -308,9 +308,7 @@ class Watchers:
 
 
 @asynccontextmanager
-async def watching(
-    db: Database, hints: Hints, sessions: Sessions, run: Run, every: timedelta
-) -> AsyncIterator[None]:
+async def watching(db: Database, hints: Hints, pool: Pool, run: Run, every: timedelta) -> AsyncIterator[None]:
     """Watch this process's share of all accounts for as long as the block runs. `every`: their poll interval.
 
     `run` runs a job here and now, as `Executor.run_now` does.
@@ -319,10 +317,10 @@ async def watching(
     most = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each that listens is a file
     async with processes.registered(db, KIND) as me:
-        ours = Watchers(db, hints, sessions, run, me, every=every, most=most - SPARE)
+        ours = Watchers(db, hints, pool, run, me, every=every, most=most - SPARE)
         try:
             async with beside(*ours.work()):
                 yield
         finally:
-            sessions.watcher = None
+            pool.listening.watcher = None
             await ours.let_go()

@@ -29,6 +29,7 @@ from postroom.providers.model import (
     SentAway,
     ServerRefused,
     TlsRefused,
+    TooMany,
     UnknownHost,
     Unreachable,
     WrongPassword,
@@ -42,6 +43,9 @@ WAITS = (  # first match counts; Gmail locks an account that goes on for a day
 )
 WAIT = timedelta(minutes=1)
 THROTTLES = {"THROTTLED", "OVERQUOTA", "LIMIT"}
+TOO_MANY = re.compile(
+    r"too many (?:\w+ )?(?:connections|sessions)|maximum number of connections|connection limit", re.I
+)
 NOT_CONNECTED = re.compile(r"authenticated but not connected", re.I)
 APP_PASSWORD_SAID = re.compile(r"application-specific password|app(?:lication)?[- ]password|185833", re.I)
 NO_PASSWORDS_SAID = re.compile(r"basic ?auth|LOGIN (?:is )?disabled|web ?login required", re.I)
@@ -111,6 +115,7 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
         case imap.ServerBusy():
             wait = error.wait or _wait(f"{error.code} {error.text}")
             kind = SentAway if throttled(error) else ServerRefused
+            kind = TooMany if TOO_MANY.search(error.text) else kind
             return kind(f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host)
         case imap.CommandFailed():
             return _of_command(error, host)
@@ -123,7 +128,8 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
                 host=host,
             )
         case imap.Disconnected(said=str(said)):
-            return SentAway(f"{host} ended the conversation: {shown(said)}", wait=_wait(said), host=host)
+            kind = TooMany if TOO_MANY.search(said) else SentAway
+            return kind(f"{host} ended the conversation: {shown(said)}", wait=_wait(said), host=host)
         case imap.Disconnected():
             return Unreachable(f"The connection to {host} was lost.", host=host)
     return Incomplete(f"{host} does not keep to the IMAP protocol: {shown(str(error))}.", host=host)

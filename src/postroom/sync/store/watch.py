@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from asyncpg import Connection, Record
 
 from postroom.ids import AccountId, TenantId
+from postroom.providers.listening import Key
 from postroom.providers.model import Means
 
 KINDS = ["imap"]  # providers whose servers may tell of changes
-Key = tuple[TenantId, AccountId]
 
 CLAIM = "SELECT owner, account FROM sync_watch_claim($1, $2, $3, $4)"
 

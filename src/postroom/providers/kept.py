@@ -1,4 +1,4 @@
-"""One mailbox that is kept between syncs: at rest, or listening."""
+"""One mailbox that is kept between two uses: at rest, or listening."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,20 +6,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
+from typing import Protocol
 
-from postroom.accounts.model import Account, Scope
-from postroom.accounts.scope import wants
+from postroom import telemetry
 from postroom.errors import PostroomError, TryLater
-from postroom.providers.model import (
+
+from .model import (
     FolderRole,
     FolderStatus,
     Mailbox,
     Notice,
     OpenFolder,
+    Purpose,
     RemoteFolder,
     SentAway,
+    Target,
     Watching,
 )
+from .slots import Slot
 
 IDLE = timedelta(minutes=5)
 LIFE = timedelta(hours=1)
@@ -30,21 +34,34 @@ ANSWER = 20.0  # seconds for a session that listens to say that it still does
 Opening = AbstractAsyncContextManager[Mailbox]
 
 
+class Opener(Protocol):
+    """Where connections come from: the pool."""
+
+    async def slot(self, target: Target, purpose: Purpose) -> Slot | None: ...
+
+    def opened(
+        self, target: Target, opening: Opening, slot: Slot | None
+    ) -> AbstractAsyncContextManager[Mailbox]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Began:
-    watching: Watching | None  # None: the server cannot tell
-    missed: bool
+    """It is kept."""
+
+    watching: Watching | None  # None: its server cannot tell
+    missed: bool  # a folder is not as the use before has seen it
 
 
-class Session:
+class Kept:
     """An open mailbox, and itself a `Mailbox`: one that was kept and has died is opened anew."""
 
     _mailbox: Mailbox
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, target: Target, purpose: Purpose, opener: Opener) -> None:
+        self.target, self._purpose, self._opener = target, purpose, opener
         self.stack = AsyncExitStack()  # closes it
-        self.host = str(account.settings.get("host"))
-        self.version = account.credentials_version
+        self.slot: Slot | None = None
+        self.is_wanted = False  # somebody waits for a slot of its account
         self._opening: Opening | None = None  # as long as it may be needed: it knows the password
         self._opened_at = self._used_at = 0.0
         self._watching: Watching | None = None
@@ -52,16 +69,36 @@ class Session:
         self._seen: dict[bytes, FolderStatus] = {}
 
     @property
+    def host(self) -> str:
+        return self.target.host
+
+    @property
+    def version(self) -> int:
+        return self.target.version
+
+    @property
     def is_over(self) -> bool:
         now = monotonic()
-        return now - self._used_at > IDLE.total_seconds() or now - self._opened_at > LIFE.total_seconds()
+        return (
+            now - self._used_at > IDLE.total_seconds()
+            or now - self._opened_at > LIFE.total_seconds()
+            or self.is_wanted_elsewhere
+        )
+
+    @property
+    def is_wanted_elsewhere(self) -> bool:
+        """Whether somebody has more need of its slot than who keeps it."""
+        return self.slot is not None and self.slot.wanted.is_set()
 
     async def begin(self, opening: Opening) -> None:
         self._watching = None
-        if self._opened_at and (self._is_trusted or await self._stands()):
+        if not self._opened_at:
+            self.slot = await self._opener.slot(self.target, self._purpose)
+            await self._open(opening)
+        elif self._is_trusted or await self._stands():
             self._opening = opening
         else:
-            await self._open(opening)
+            await self._open(opening, "it had died")
 
     @property
     def _is_trusted(self) -> bool:
@@ -75,9 +112,12 @@ class Session:
             return False
         return True
 
-    async def _open(self, opening: Opening) -> None:
+    async def _open(self, opening: Opening, again: str | None = None) -> None:
+        if again is not None:
+            telemetry.RECONNECTS.labels(again).inc()
         await self.stack.aclose()
-        self._mailbox = await self.stack.enter_async_context(opening)
+        opened = self._opener.opened(self.target, opening, self.slot)
+        self._mailbox = await self.stack.enter_async_context(opened)
         self._opened_at = monotonic()
 
     @property
@@ -98,7 +138,7 @@ class Session:
             except TryLater as error:
                 if isinstance(error, SentAway) and await self.rest():
                     raise  # it stands; the server wants less of us, not another login
-                await self._open(opening)
+                await self._open(opening, "it refused the list")
         return await self._mailbox.folders()
 
     async def open(self, folder: RemoteFolder) -> OpenFolder:
@@ -109,9 +149,9 @@ class Session:
     async def watch(self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]) -> Watching | None:
         return await self._mailbox.watch(folders, told)
 
-    async def listen(self, scope: Scope, told: Callable[[Notice], None]) -> "Began | None":
-        """None: it cannot be kept at all."""
-        chosen = [one for one in self._folders if one.selectable and wants(scope, one.path)]
+    async def listen(self, wants: Callable[[str], bool], told: Callable[[Notice], None]) -> "Began | None":
+        """Have it tell what changes in folders of wanted paths. None: it cannot be kept at all."""
+        chosen = [one for one in self._folders if one.selectable and wants(one.path)]
         chosen.sort(key=lambda one: one.role is not FolderRole.INBOX)
         seen, self._folders, self._seen = self._seen, (), {}  # thousands listen
         if not (chosen and await self.rest()):

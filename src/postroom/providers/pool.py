@@ -1,0 +1,321 @@
+"""Connections to mail servers: each is lent, and some are kept for a while, so that nobody need log in again.
+
+lend ──┬─ one is kept ──> does it still stand? ──┬─ yes ──> used ──> at rest ──> kept
+       │                                         └─ no ───┐              └────> listens
+       └─ none is ──> others close theirs ─> a slot ─> log in ─> used ...
+
+Only accounts that are polled more often than every `IDLE` gain by it. Only one that ended well is kept, for
+`IDLE` after its last use and for `LIFE` in all: a server may believe for ever what it believes of a session's
+folders. One that has died says nothing of the server or the account: its user gets a new one, in its slot.
+
+Of accounts that are watched the session listens meanwhile, for as long as it stands: the very one that the
+next sync uses, so an account takes one connection, and what is told of needs no login.
+
+Servers count connections: how many there may be is decided in `slots`, over all processes. So of one
+account one is kept in all processes, which tell each other by hints, and none when somebody waits for a
+slot; and of a host that has refused a login none is kept for a day. One in trouble is given few at a time
+(`hosts`).
+"""
+
+import asyncio
+import random
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from datetime import timedelta
+from time import monotonic
+
+from postroom import telemetry
+from postroom.db.beside import beside
+from postroom.db.listen import Hints
+from postroom.errors import PostroomError
+from postroom.ids import AccountId, TenantId
+
+from .hosts import Hosts
+from .kept import Kept, Opening
+from .listening import Key, Listening
+from .model import (
+    Incomplete,
+    Mailbox,
+    NoConnection,
+    PortClosed,
+    Purpose,
+    ServerRefused,
+    Target,
+    TooMany,
+    UnknownHost,
+    Unreachable,
+)
+from .slots import SESSIONS, Slot, Slots
+
+REFUSED = timedelta(days=1)  # that a host is remembered which refused a login
+LOOK_EVERY = 15.0  # seconds, for those whose time is over
+GOODBYE = 3.0  # seconds for all that are closed together
+MOMENT = timedelta(seconds=2)  # for a slot, where it is a worker that waits
+WHILE = timedelta(seconds=30)  # the same, where it is a person
+MOST = 500
+SHARE = 4  # of the files that a process may open, one in so many is a mailbox that is kept
+
+
+def _nobody(_topic: str, _subject: str) -> None: ...
+
+
+def of_account(tenant: TenantId, account: AccountId) -> str:
+    """The subject of the hint that nobody keeps a session of this account any more."""
+    return f"account {tenant} {account}"
+
+
+class Pool:
+    """Mailboxes that are open: those lent, and at most `most` that are not in use.
+
+    `tell` tells a hint to all processes. Without `slots` there may be as many as anybody likes. `share`: how
+    many of one host in trouble are lent at a time, where that matters.
+    """
+
+    def __init__(
+        self,
+        most: int = 0,
+        tell: Callable[[str, str], None] = _nobody,
+        slots: Slots | None = None,
+        share: int = 0,
+    ) -> None:
+        self._most, self._tell, self.slots = most, tell, slots
+        self._hosts = Hosts(share)
+        self._kept: dict[Key, Kept] = {}  # the longest unused first
+        self._lent: set[Kept] = set()
+        self._over: list[Kept] = []  # to be closed
+        self.listening = Listening(self._over_with)
+        self._is_more = asyncio.Event()  # to be closed, before it is time for the next look
+        self._refusing: dict[str, float] = {}  # hosts, and until when
+
+    def check(self, target: Target) -> None:
+        """Raises `NoConnection` where `lend` would, as far as that is known without asking anybody."""
+        self._hosts.check(target.host, monotonic())
+
+    @asynccontextmanager
+    async def lend(
+        self,
+        target: Target,
+        opening: Opening,
+        wants: Callable[[str], bool] = lambda _path: True,
+        *,
+        often: bool,
+        anew: bool = False,
+        purpose: Purpose = Purpose.SYNC,
+    ) -> AsyncIterator[Mailbox]:
+        """The account's mailbox, by its credentials of today: one that was kept, or what `opening` opens.
+
+        `wants` says which folders matter, by their paths, if it is to listen afterwards. `often`: it will be
+        wanted again within `IDLE`. `anew`: what was kept will not do. Raises what `opening` does, and
+        `NoConnection`.
+        """
+        key = target.key
+        self.check(target)
+        listens, has_listened = self._most > 0 and self.listening.wants(key), key in self.listening
+        try:
+            session = await self._taken(target, anew=anew)
+            if session is None:
+                session = Kept(target, Purpose.WATCH if listens else purpose, self)
+                if often or listens:
+                    self._tell(SESSIONS, of_account(*key))
+            async with self._in_use(session) as end:
+                with self._noticing(session.host):
+                    await session.begin(opening)
+                yield session
+                if listens and not session.is_wanted and await self.listening.begin(key, session, wants):
+                    end.pop_all()
+                elif often and self._has_room(session) and await session.rest() and self._has_room(session):
+                    end.pop_all()
+                    self._keep(key, session)
+        finally:
+            if has_listened and key not in self.listening:
+                self.listening.lost(key)
+
+    async def _taken(self, target: Target, *, anew: bool) -> Kept | None:
+        """One that was kept and will do."""
+        session = self._kept.pop(target.key, None) or await self.listening.taken(target.key)
+        if session is not None and (anew or session.version != target.version):
+            await self._close([session])
+            return None
+        return session
+
+    @asynccontextmanager
+    async def _in_use(self, session: Kept) -> AsyncIterator[AsyncExitStack]:
+        """It is closed, and its slot given back, at the end; unless the stack is emptied."""
+        with self._using(session):
+            async with AsyncExitStack() as end:
+                end.push_async_callback(self._give_back, [session])
+                end.push_async_exit(session.stack)
+                yield end
+
+    @contextmanager
+    def _using(self, session: Kept) -> Iterator[None]:
+        """Count it among those in use, and learn of the host from how that ends."""
+        went: bool | None = None
+        self._hosts.begin(session.host)
+        self._lent.add(session)
+        telemetry.CONNECTIONS_USED.inc()
+        try:
+            yield
+            went = True
+        except (Unreachable, ServerRefused, Incomplete):
+            went = False
+            raise
+        finally:
+            telemetry.CONNECTIONS_USED.dec()
+            self._lent.discard(session)
+            self._hosts.end(session.host, monotonic(), went=went, roll=random.random())
+
+    async def slot(self, target: Target, purpose: Purpose) -> Slot | None:
+        if self.slots is None or not target.host:
+            return None
+        try:
+            return await self.slots.take(target, purpose, MOMENT if purpose is Purpose.SYNC else WHILE)
+        except NoConnection as error:
+            if error.data.get("is_of_host"):
+                raise self._hosts.turned_away(target.host, error.message) from error
+            raise
+
+    @asynccontextmanager
+    async def opened(self, target: Target, opening: Opening, slot: Slot | None) -> AsyncIterator[Mailbox]:
+        """What `opening` opens, within the time that its host may take."""
+        number, seconds = self._hosts.opens(target.host, monotonic())
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(seconds):
+                    mailbox = await stack.enter_async_context(opening)
+            except TimeoutError:
+                raise self._hosts.turned_away(target.host, "It is slow to let us in.") from None
+            except TooMany as error:
+                raise await self._learnt(slot, error) from error
+            finally:
+                self._hosts.opened(target.host, number, monotonic())
+            telemetry.CONNECTIONS_OPEN.inc()
+            stack.callback(telemetry.CONNECTIONS_OPEN.dec)
+            yield mailbox
+
+    async def _learnt(self, slot: Slot | None, error: TooMany) -> PostroomError:
+        """Of one that is refused for the sake of others of ours: with one less all goes on."""
+        if self.slots is None or slot is None or await self.slots.learn(slot) == 1:
+            return error
+        telemetry.CONNECTIONS_REFUSED.labels("account").inc()
+        return NoConnection(error.message, wait=MOMENT)
+
+    def _keep(self, key: Key, session: Kept) -> None:
+        self._drop(key)
+        self._kept[key] = session
+        if len(self._kept) > self._most:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Key) -> None:
+        if (session := self._kept.pop(key, None)) is not None:
+            self._over.append(session)
+        self.listening.drop(key)
+
+    def _over_with(self, session: Kept) -> None:
+        self._over.append(session)
+        self._is_more.set()
+
+    def interval(self, key: Key, every: timedelta) -> timedelta:
+        """How soon an account is to be polled again: more often where its server tells of one folder only."""
+        watcher = self.listening.watcher
+        return watcher.interval(key, every) if watcher and key in self.listening else every
+
+    def _has_room(self, session: Kept) -> bool:
+        refusing = self._refusing.get(session.host, 0.0) > monotonic()
+        return self._most > 0 and not refusing and not session.is_wanted
+
+    @contextmanager
+    def _noticing(self, host: str) -> Iterator[None]:
+        """A host that refuses a login may count what is kept of it, here or elsewhere."""
+        try:
+            yield
+        except (UnknownHost, PortClosed):
+            raise
+        except (ServerRefused, Unreachable):
+            if any(session.host == host for session in self._kept.values()):
+                self._tell(SESSIONS, f"host {host}")
+                self._hear(f"host {host}")
+            raise
+
+    async def hear(self, hints: Hints) -> None:
+        """Close what other processes want closed. For ever."""
+        with hints.hear(SESSIONS) as hearing:
+            async for hint in hearing:
+                self._hear(hint or "")
+                await self._close_over()
+
+    def _hear(self, hint: str) -> None:
+        match hint.split(" "):
+            case ["account", tenant, account] if tenant.isdecimal() and account.isdecimal():
+                self._drop((TenantId(int(tenant)), AccountId(int(account))))
+            case ["wait", tenant, account] if tenant.isdecimal() and account.isdecimal():
+                key = (TenantId(int(tenant)), AccountId(int(account)))
+                self._drop(key)
+                for session in self._lent:
+                    session.is_wanted |= session.target.key == key
+            case ["room", host]:
+                self._make_room(host)
+            case ["host", host]:
+                self._refusing[host] = monotonic() + REFUSED.total_seconds()
+                for key in [key for key, session in self._kept.items() if session.host == host]:
+                    self._drop(key)
+
+    def _make_room(self, host: str) -> None:
+        """Somebody wants a connection to a host of which there are as many as may be."""
+        oldest = next((key for key, session in self._kept.items() if session.host == host), None)
+        if oldest is not None:
+            self._drop(oldest)
+
+    async def expire(self) -> None:
+        """Log out of those that were not used for long, or are old. For ever."""
+        while True:
+            self._is_more.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._is_more.wait()
+            for key in [key for key, session in self._kept.items() if session.is_over]:
+                self._drop(key)
+            self.listening.expire()
+            await self._close_over()
+
+    async def _close_over(self) -> None:
+        over, self._over = self._over, []
+        await self._close(over)
+
+    async def _close(self, sessions: Sequence[Kept]) -> None:
+        """Log out of these, and then give back their slots."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await asyncio.gather(*(session.stack.aclose() for session in sessions))
+        finally:
+            await self._give_back(sessions)
+
+    async def _give_back(self, sessions: Sequence[Kept]) -> None:
+        slots = [session.slot for session in sessions if session.slot is not None]
+        if slots and self.slots is not None:
+            await self.slots.give_back(slots)
+
+    async def aclose(self) -> None:
+        """Log out of all."""
+        self._most = 0
+        self.listening.drop_all()
+        for key in list(self._kept):
+            self._drop(key)
+        await self._close_over()
+
+
+@asynccontextmanager
+async def open_pool(hints: Hints, slots: Slots | None = None, *, share: int = 0) -> AsyncIterator[Pool]:
+    """Mailboxes are kept for as long as the block runs."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept = Pool(min(MOST, files // SHARE), hints.tell, slots, share)
+    async with aclosing(kept), beside(kept.expire(), kept.hear(hints)):
+        yield kept

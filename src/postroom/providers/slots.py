@@ -1,0 +1,280 @@
+"""How many connections to mail servers there may be, over all processes: each has a slot before it is opened.
+
+take ──> granted ──> open ... closed ──> given back ──> a hint to who waits
+  └───> waiting: the longest first, over all processes; watchers last
+          └── a hint, or a look every now and then ──> take again
+
+An account has so many slots as its owner says, or as its provider is known to allow, or as the setting
+says; and one less than there were when its server refused one, for a day. A host has so many for all accounts
+of all tenants, but for those of watchers; who finds none is sent away at once: such a queue has no end.
+
+A slot costs one statement to take and one to give back, and nothing while it is held: it is its process that
+is renewed (`db/processes`), and with a process that is gone go all its slots.
+
+Who waits tells those who keep a connection only because it may be of use again. Where there are none such,
+and a sync or a command waits, a watcher is asked for one of its own (`Slot.wanted`): the mail that a watcher
+would tell of is what the sync brings. The watcher asks again, and comes after all others.
+"""
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from time import monotonic
+
+import structlog
+
+from postroom import telemetry
+from postroom.db import process
+from postroom.db.beside import beside
+from postroom.db.listen import Hints
+from postroom.db.model import DATABASE_AWAY
+from postroom.db.pool import Database
+from postroom.db.processes import Process, registered
+from postroom.ids import AccountId, TenantId
+
+from . import known, store
+from .model import NoConnection, Purpose, Target
+from .store import Answer, Question
+
+SLOTS = "slots"  # a hint: of this account one has come free, or this one is wanted
+SESSIONS = "sessions"  # a hint: of this account, or host, none is to be kept
+CEILING = 3
+OF_HOST = 100
+OURS = 66  # percent of what a provider is known to allow; the rest is for its owner's own programs
+LEARNT = timedelta(days=1)
+MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks
+STEP = 100  # connections that are asked for in one transaction
+RETRY = 1.0  # seconds before the database is asked again
+STRAYS_EVERY = 5.0  # seconds
+STRAY_TRIES = 3
+
+logger = structlog.get_logger()
+
+
+class Slot:
+    """The right to one connection. Give it back when that is closed, and not before."""
+
+    def __init__(self, target: Target, purpose: Purpose) -> None:
+        self.target, self.purpose = target, purpose
+        self.id = secrets.randbits(62)
+        self.wanted = asyncio.Event()
+        """Close the connection and give this back as soon as may be."""
+
+    @property
+    def key(self) -> store.Key:
+        return self.target.tenant, self.target.account, self.id
+
+
+class Slots:
+    """Made by `open_slots`; lives as long as its block."""
+
+    def __init__(
+        self,
+        db: Database,
+        tell: Callable[[str, str], None],
+        *,
+        ceiling: int = CEILING,
+        of_host: int = OF_HOST,
+    ) -> None:
+        self._db, self._tell = db, tell
+        self._ceiling, self._of_host = ceiling, of_host
+        self._needed = asyncio.Event()
+        self._process: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._held: dict[int, Slot] = {}
+        self._waiting: defaultdict[tuple[TenantId, AccountId], set[asyncio.Event]] = defaultdict(set)
+        self._strays: dict[store.Key, int] = {}
+
+    async def take(self, target: Target, purpose: Purpose, patience: timedelta) -> Slot:
+        """A slot, after `patience` at most. Raises `NoConnection`, and what the database raises."""
+        slot, began = Slot(target, purpose), monotonic()
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await self._stand_in_line(slot)
+        except TimeoutError:
+            raise NoConnection(
+                f"All connections that {target.host} allows this mailbox are in use.", wait=patience
+            ) from None
+        finally:
+            if slot.id not in self._held:
+                await self._forget([slot], is_certain=False)
+            telemetry.CONNECTION_WAITS.labels(str(purpose)).observe(monotonic() - began)
+        return slot
+
+    async def take_all(self, targets: Sequence[Target], purpose: Purpose) -> list[Slot | None]:
+        """A slot for each, or None where there is none now: nobody waits for it then."""
+        found: list[Slot | None] = []
+        for at in range(0, len(targets), STEP):
+            asked = [Slot(target, purpose) for target in targets[at : at + STEP]]
+            self._stray(asked)  # until we know
+            answers = await self._ask(asked, purpose, waits=False)
+            self._no_stray(asked)
+            for slot, answer in zip(asked, answers, strict=True):
+                is_ours = answer.verdict == "granted"
+                if is_ours:
+                    self._held[slot.id] = slot
+                found.append(slot if is_ours else None)
+        return found
+
+    async def give_back(self, slots: Collection[Slot]) -> None:
+        """Their connections are closed. What cannot be told now is told later."""
+        for slot in slots:
+            self._held.pop(slot.id, None)
+        await self._forget(slots)
+
+    async def learn(self, slot: Slot) -> int:
+        """The server has refused this one: how many the account had with it. One less may be from now on."""
+        async with self._db.single() as conn:
+            held = await store.learn(conn, slot.target, LEARNT)
+        if held > 1:
+            logger.info("providers.limit_learnt", account=slot.target.account, connections=held - 1)
+        return held
+
+    async def _stand_in_line(self, slot: Slot) -> None:
+        dead: list[str] = []
+        insists, free, key = False, asyncio.Event(), slot.key[:2]
+        self._waiting[key].add(free)
+        try:
+            while True:
+                free.clear()
+                (answer,) = await self._ask([slot], slot.purpose, dead=dead, insists=insists)
+                if answer.verdict == "granted":
+                    self._held[slot.id] = slot
+                    return
+                self._refuse(slot, answer)
+                known_dead, dead = dead, [one for one in answer.processes if process.is_dead(one)]
+                if dead and dead != known_dead:
+                    continue
+                self._tell(SESSIONS, f"wait {key[0]} {key[1]}")
+                for wanted in answer.wanted:
+                    self._want(wanted)
+                    self._tell(SLOTS, f"wanted {wanted}")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(MOMENT):
+                        await free.wait()
+                insists = True
+        finally:
+            self._waiting[key].discard(free)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def _refuse(self, slot: Slot, answer: Answer) -> None:
+        host = slot.target.host
+        if answer.verdict == "full":
+            telemetry.CONNECTIONS_REFUSED.labels("host").inc()
+            self._tell(SESSIONS, f"room {host}")
+            raise NoConnection(f"There are as many connections to {host} as may be.", is_of_host=True)
+        if answer.verdict == "gone":
+            raise NoConnection("There is no such account any more.")
+
+    async def _ask(
+        self,
+        slots: Sequence[Slot],
+        purpose: Purpose,
+        *,
+        dead: Sequence[str] = (),
+        insists: bool = False,
+        waits: bool = True,
+    ) -> list[Answer]:
+        self._needed.set()
+        me = (await asyncio.shield(self._process)).identity
+        wishes = [(slot.target, slot.id, self._most(slot.target)) for slot in slots]
+        question = Question(me, purpose, self._of_host, dead, insists, waits)
+        async with self._db.single() as conn:
+            return await store.ask(conn, wishes, question)
+
+    def _most(self, target: Target) -> int:
+        provider = known.by_host(target.host)
+        theirs = provider.connections * OURS // 100 if provider and provider.connections else None
+        return target.connections or theirs or self._ceiling
+
+    async def _forget(self, slots: Collection[Slot], *, is_certain: bool = True) -> None:
+        """Delete their rows. Who was cut off while it asked is not certain that they are there already."""
+        self._stray(slots)
+        with suppress(*DATABASE_AWAY):
+            await self._delete([slot.key for slot in slots])
+            if is_certain:
+                self._no_stray(slots)
+
+    def _stray(self, slots: Collection[Slot]) -> None:
+        self._strays |= {slot.key: STRAY_TRIES for slot in slots}
+
+    def _no_stray(self, slots: Collection[Slot]) -> None:
+        for slot in slots:
+            self._strays.pop(slot.key, None)
+
+    async def _delete(self, keys: Sequence[store.Key]) -> None:
+        if keys:
+            async with self._db.single() as conn:
+                waited_for = await store.give_back(conn, keys)
+            for tenant, account in waited_for:
+                self._tell(SLOTS, f"free {tenant} {account}")
+
+    def _want(self, number: int) -> None:
+        if number in self._held:
+            self._held[number].wanted.set()
+
+    async def hear(self, hints: Hints) -> None:
+        """For ever."""
+        with hints.hear(SLOTS) as hearing:
+            async for hint in hearing:
+                match (hint or "").split(" "):
+                    case ["wanted", number] if number.isdecimal():
+                        self._want(int(number))
+                    case ["free", tenant, account] if tenant.isdecimal() and account.isdecimal():
+                        self._wake((TenantId(int(tenant)), AccountId(int(account))))
+                    case _:
+                        for key in self._waiting:
+                            self._wake(key)
+
+    def _wake(self, key: tuple[TenantId, AccountId]) -> None:
+        for free in self._waiting.get(key, ()):
+            free.set()
+
+    async def live(self) -> None:
+        """Be known as alive, from the first slot on. For ever."""
+        await self._needed.wait()
+        while True:
+            with suppress(*DATABASE_AWAY):
+                async with registered(self._db, "connections") as one:
+                    if self._process.done():
+                        self._process = asyncio.get_running_loop().create_future()
+                    self._process.set_result(one)
+                    while True:
+                        await one.lapse.wait()
+                        self._lapsed()
+            await asyncio.sleep(RETRY)
+
+    def _lapsed(self) -> None:
+        """What we hold may have been given to others."""
+        logger.warning("providers.slots_lapsed", held=len(self._held))
+        for slot in self._held.values():
+            slot.wanted.set()
+
+    async def mind(self) -> None:
+        """Delete what could not be deleted, or came back because it was on its way. For ever."""
+        while True:
+            await asyncio.sleep(STRAYS_EVERY)
+            with suppress(*DATABASE_AWAY):
+                strays = dict(self._strays)
+                await self._delete(list(strays))
+                for key, tries in strays.items():
+                    if tries > 1 and key in self._strays:
+                        self._strays[key] = tries - 1
+                    else:
+                        self._strays.pop(key, None)
+
+
+@asynccontextmanager
+async def open_slots(
+    db: Database, hints: Hints, *, ceiling: int = CEILING, of_host: int = OF_HOST
+) -> AsyncIterator[Slots]:
+    """Slots may be taken for as long as the block runs; it costs nothing before the first.
+
+    `ceiling`: of an account that has none of its own; `of_host`: of all accounts of a host together.
+    """
+    slots = Slots(db, hints.tell, ceiling=ceiling, of_host=of_host)
+    async with beside(slots.live(), slots.hear(hints), slots.mind()):
+        yield slots
