@@ -52,7 +52,13 @@ class Proxy:
     broken: int = 0
     when_said: Callable[[int], None] | None = None
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _flowing: set[asyncio.Event] = field(default_factory=set)
     _writers: set[StreamWriter] = field(default_factory=set)
+
+    def hold_all(self) -> None:
+        """Not a byte more comes to the client on any connection that there is, and none of them ends."""
+        for flowing in self._flowing:
+            flowing.clear()
 
     def reset_all(self) -> int:
         """Break every connection now; returns how many there were."""
@@ -98,8 +104,11 @@ class Proxy:
                 end.close()
 
     async def _carry_back(self, reader: StreamReader, writer: StreamWriter, plan: Plan | None) -> None:
-        self.said = 0
+        self.said, flowing = 0, asyncio.Event()
+        flowing.set()
+        self._flowing.add(flowing)
         while piece := await reader.read(PIECE):
+            await flowing.wait()
             if plan is not None and self.said + len(piece) > plan.at:
                 keep = max(0, plan.at - self.said)
                 writer.write(piece[:keep])

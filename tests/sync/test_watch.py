@@ -3,25 +3,44 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from histories.proxy import proxy
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
-from servers.tenants import ONE
+from servers.tenants import ONE, TWO
+from sync.lab import connected as connected_to
 from sync.mailboxes import connected, copied, means
 
+from postroom.accounts import change
+from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
+from postroom.db import processes
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.executor.handlers import Work
 from postroom.executor.run import executing
+from postroom.lab.server import serve
+from postroom.providers import kept
 from postroom.providers.model import Means
+from postroom.sync import halt, pace
+from postroom.sync import watch as watch_module
 from postroom.sync.store import watch
 
-pytestmark = pytest.mark.usefixtures("tenants")
+pytestmark = pytest.mark.usefixtures("alone")
 
 EVERY = timedelta(days=1)  # so nothing is found in its turn
+
+
+@pytest.fixture
+async def alone(db: Database, tenants: None) -> None:
+    """The accounts that other tests look at have no server."""
+    for tenant in (ONE, TWO):
+        async with db.transaction(tenant) as conn:
+            await conn.execute("UPDATE accounts_account SET state = 'paused'")
 
 
 @asynccontextmanager
@@ -35,7 +54,7 @@ async def watching(db: Database, every: timedelta = EVERY) -> AsyncIterator[None
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -70,3 +89,114 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
         for number in range(1, 6):
             await asyncio.to_thread(put, dovecot, user, number)
             await holds(db, account, number + 1)
+
+
+async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SWEEP", timedelta(seconds=0.2))
+    async with serve(messages=5, folder_count=3, offers="plain") as server:
+        account = await connected_to(db, server)
+        async with watching(db):
+            await watched(db, account, Means.IDLE)
+            server.arrive()
+            await holds(db, account, 6)
+            server.mailbox.deliver(b"Subject: sent\r\n\r\nhello", "Sent")
+            await holds(db, account, 7)
+
+
+async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(
+    db: Database, dovecot: Dovecot
+) -> None:
+    user = dovecot.user("cut")
+    async with proxy(dovecot.host, dovecot.port) as line:
+        account = await connected(db, replace(dovecot, port=line.port), user)
+        async with watching(db):
+            await watched(db, account, Means.NOTIFY)
+            for number in range(3):
+                assert line.reset_all() > 0
+                await asyncio.to_thread(put, dovecot, user, number)
+                await holds(db, account, number + 1)
+                await watched(db, account, Means.NOTIFY)
+
+
+async def test_a_session_that_died_in_silence_is_noticed(
+    db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = dovecot.user("silent")
+    async with proxy(dovecot.host, dovecot.port) as line:
+        account = await connected(db, replace(dovecot, port=line.port), user)
+        async with watching(db):
+            await watched(db, account, Means.NOTIFY)
+            line.hold_all()
+            await asyncio.to_thread(put, dovecot, user, 1)
+            monkeypatch.setattr(watch_module, "PROBE", timedelta(0))
+            monkeypatch.setattr(kept, "ANSWER", 0.2)
+            await holds(db, account, 1)
+
+
+async def test_what_comes_while_a_sync_runs_is_not_overlooked(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed by nobody, and no server tells of it afterwards."""
+    async with serve(messages=5, folder_count=1, offers="plain") as server:
+        account = await connected_to(db, server)
+        listen, arrived = kept.Kept.listen, []
+
+        async def late(self: kept.Kept, *given: Any) -> Any:
+            if not arrived:
+                arrived.append(server.arrive())
+            return await listen(self, *given)
+
+        monkeypatch.setattr(kept.Kept, "listen", late)
+        async with watching(db):
+            await holds(db, account, 6)
+
+
+async def test_one_that_is_paused_is_left_alone_and_told_of_again_when_it_goes_on(
+    db: Database, dovecot: Dovecot
+) -> None:
+    user = dovecot.user("paused")
+    account = await connected(db, dovecot, user)
+    async with watching(db):
+        await watched(db, account, Means.NOTIFY)
+        async with db.transaction(ONE) as conn:
+            await change.pause(conn, await accounts.get_by_id(conn, ONE, account.id), halt.stop)
+        await watched(db, account, None)
+        await asyncio.to_thread(put, dovecot, user, 1)
+        async with db.transaction(ONE) as conn:
+            await change.resume(conn, await accounts.get_by_id(conn, ONE, account.id))
+        await holds(db, account, 1)
+        await watched(db, account, Means.NOTIFY)
+        await asyncio.to_thread(put, dovecot, user, 2)
+        await holds(db, account, 2)
+
+
+async def test_a_server_that_throws_out_who_listens_is_polled(db: Database) -> None:
+    async with serve(messages=5, folder_count=1, faults=["bye-in-idle"], offers="plain") as server:
+        account = await connected_to(db, server)
+        async with watching(db, timedelta(seconds=0.3)):
+            await holds(db, account, 5)
+            server.arrive()
+            await holds(db, account, 6)
+
+
+async def test_processes_share_the_accounts_and_take_over_what_one_leaves(
+    db: Database, dovecot: Dovecot
+) -> None:
+    users = [dovecot.user(f"shared{number}") for number in range(6)]
+    found = [await connected(db, dovecot, user) for user in users]
+    async with watching(db):
+        async with watching(db):
+            for account in found:
+                await watched(db, account, Means.NOTIFY)
+
+            async def shared() -> bool:
+                async with db.unbound() as conn:
+                    held = await watch.shares(conn, await processes.alive(conn, watch_module.KIND))
+                return sorted(held.of.values()) == [3, 3]
+
+            await until(shared)
+        for user, account in zip(users, found, strict=True):
+            await asyncio.to_thread(put, dovecot, user, 1)
+            await holds(db, account, 1)

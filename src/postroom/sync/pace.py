@@ -27,7 +27,12 @@ def back_after(brief: int, roll: float) -> timedelta:
 
     `brief` counts those in a row that ended soon. A server that restarts ends thousands at once.
     """
-    return min(timedelta(seconds=2) * (1 << min(brief, 20)), LONGEST) * roll
+    return min(timedelta(seconds=0.5) * (1 << min(brief, 20)), LONGEST) * roll
+
+
+def again_after(tries: int, roll: float) -> timedelta:
+    """How long to wait before an account that somebody else is at is polled: after so many tries in a row."""
+    return min(timedelta(seconds=0.5) * (1 << min(tries, 20)), SWEEP) * (0.5 + roll)
 
 
 def share(accounts: int, of: Mapping[str, int]) -> int:

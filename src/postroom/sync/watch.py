@@ -74,6 +74,7 @@ class _Watched:
     watching: Watching | None = None
     began: float = 0.0  # when it began to listen
     brief: int = 0  # sessions in a row that ended soon
+    tries: int = 0  # polls in a row that somebody else was at
     gaps: int = 0
     cannot: bool = False  # its server tells of nothing
     waits: bool = False  # it is to be polled later
@@ -115,6 +116,7 @@ class Watchers:
         if watching is None:
             ours.cannot = True
             return
+        ours.tries = 0
         if ours.watching is None:
             ours.began = monotonic()
         self._set(key, ours, watching)
@@ -211,20 +213,27 @@ class Watchers:
 
     async def _poll(self, key: Key) -> None:
         tenant, number = key
+        is_well = True
 
         async def want(conn: Connection) -> JobId | None:
+            nonlocal is_well
             with suppress(NoSuchAccount):
                 account = await accounts.get_by_id(conn, tenant, number)
-                if account.state is AccountState.ACTIVE:
-                    made = await poll(conn, account)
-                    return made if account.compared_at else None  # a first sync is work for an executor
+                is_well = account.state is AccountState.ACTIVE
+                made = await poll(conn, account) if is_well else None
+                return made if account.compared_at else None  # a first sync is work for an executor
             return None
 
         try:
-            await self._run(tenant, want)
+            is_done = await self._run(tenant, want)
         except DATABASE_AWAY as error:
             logger.warning("sync.database_away", code=error.code)
-            self._poll_later(key, timedelta(seconds=LOOK_EVERY))
+            is_done = False
+        ours = self._ours.get(key)
+        if is_well and not is_done and ours is not None and ours.watching is None:
+            # Whoever was at it does not listen for us.
+            ours.tries += 1
+            self._poll_later(key, pace.again_after(ours.tries, random.random()))
 
     async def _ticking(self) -> None:
         """Poll what has waited, or is due in its turn; ask sessions that were silent for long."""
