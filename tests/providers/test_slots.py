@@ -351,7 +351,7 @@ async def test_many_are_taken_at_once_and_nobody_waits_for_those_that_are_not_th
     all_ = [await target(db, name, most=1) for name in ("ann", "bob", "cid", "dan", "eve")]
     taken = await here.take(all_[1], SYNC, LONG)
 
-    found = await here.take_all(all_, WATCH)
+    found = await here.take_all(all_)
 
     assert [slot and slot.target for slot in found] == [all_[0], None, *all_[2:]]
     assert await rows(db) == [True] * 5
