@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from servers.tenants import ONE
 from sync.lab import assert_equal, connected
 from sync.mailboxes import means
@@ -23,7 +24,7 @@ from postroom.jobs.model import Enqueued, State
 from postroom.lab.server import LabServer, serve
 from postroom.providers.model import NoConnection, Purpose
 from postroom.providers.pool import Pool
-from postroom.providers.slots import Slots, open_slots
+from postroom.providers.slots import Slots, open_slots, store
 from postroom.sync.model import target
 from postroom.sync.perform import Means, Outcome, perform
 
@@ -136,6 +137,47 @@ async def test_one_that_is_used_is_not_kept_while_somebody_waits(db: Database) -
                 if waits:
                     use.pool._hear(f"wait {ONE} {account.id}")
             assert bool(use.pool._kept) is not waits
+
+
+async def test_a_session_that_was_kept_is_lent_again_without_a_statement(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def noted(name: str) -> None:
+        real = getattr(store, name)
+
+        async def told_of(*words: object) -> object:
+            told.append(name)
+            return await real(*words)
+
+        monkeypatch.setattr(store, name, told_of)
+
+    noted("ask")
+    noted("give_back")
+    async with serve(messages=3, folder_count=1) as server, sharing(db, keeps=5) as use:
+        account = await connected(db, server)
+        for _ in range(3):
+            server.arrive()
+            assert (await synced(use, account)).status == "success"
+        assert told == ["ask"]
+        await use.pool.aclose()
+        assert told == ["ask", "give_back"]
+
+
+async def test_numbers_tell_what_is_open_and_what_is_in_use(db: Database) -> None:
+    def numbers() -> tuple[float | None, float | None]:
+        sample = REGISTRY.get_sample_value
+        return sample("postroom_connections_open"), sample("postroom_connections_in_use")
+
+    assert numbers() == (0, 0)
+    async with serve(messages=3, folder_count=1) as server, sharing(db, keeps=5) as use:
+        account = await connected(db, server)
+        async with await use.mailbox(account):
+            assert numbers() == (1, 1)
+        assert (await synced(use, account)).status == "success"
+        assert numbers() == (1, 0)
+    assert numbers() == (0, 0)
 
 
 async def test_a_host_that_is_full_holds_no_worker_and_disables_nobody(db: Database) -> None:

@@ -34,16 +34,17 @@ from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 from postroom.db.processes import Process, registered
 from postroom.ids import AccountId, TenantId
+from postroom.providers import known
+from postroom.providers.model import NoConnection, Purpose, Target
 
-from . import known, store
-from .model import NoConnection, Purpose, Target
+from . import store
 from .store import Answer, Question
 
 SLOTS = "slots"  # a hint: of this account one has come free, or this one is wanted
 SESSIONS = "sessions"  # a hint: of this account, or host, none is to be kept
 CEILING = 3
 OF_HOST = 100
-OURS = 66  # percent of what a provider is known to allow; the rest is for its owner's own programs
+OURS = 2 / 3  # of what a provider is known to allow; the rest is for its owner's own programs
 LEARNT = timedelta(days=1)
 MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks
 STEP = 100  # connections that are asked for in one transaction
@@ -190,7 +191,7 @@ class Slots:
 
     def _most(self, target: Target) -> int:
         provider = known.by_host(target.host)
-        theirs = provider.connections * OURS // 100 if provider and provider.connections else None
+        theirs = int(provider.connections * OURS) if provider and provider.connections else None
         return target.connections or theirs or self._ceiling
 
     async def _forget(self, slots: Collection[Slot], *, is_certain: bool = True) -> None:
