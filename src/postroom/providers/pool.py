@@ -202,7 +202,8 @@ class Pool:
 
     def _has_room(self, session: "_Session") -> bool:
         refusing = self._refusing.get(session.host, 0.0) > monotonic()
-        return self._most > 0 and not refusing and not session.is_wanted
+        is_ours = session.slot is None or not session.slot.wanted.is_set()
+        return self._most > 0 and not refusing and not session.is_wanted and is_ours
 
     @contextmanager
     def _noticing(self, host: str) -> Iterator[None]:
