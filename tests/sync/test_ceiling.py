@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,9 +22,9 @@ from postroom.executor.handlers import Work
 from postroom.executor.run import executing
 from postroom.jobs.model import Enqueued, State
 from postroom.lab.server import LabServer, serve
-from postroom.providers.model import NoConnection, Purpose
+from postroom.providers.model import Mailbox, NoConnection, Purpose, Unreachable
 from postroom.providers.pool import Pool
-from postroom.providers.slots import Slots, open_slots, store
+from postroom.providers.slots import Slot, Slots, open_slots, store
 from postroom.sync.model import target
 from postroom.sync.perform import Means, Outcome, perform
 
@@ -163,6 +163,40 @@ async def test_a_session_that_was_kept_is_lent_again_without_a_statement(
         assert told == ["ask"]
         await use.pool.aclose()
         assert told == ["ask", "give_back"]
+
+
+async def connection(use: Means, account: Account) -> AbstractAsyncContextManager[Mailbox]:
+    async with use.db.transaction(ONE) as conn:
+        return use.connection(account, await accounts.secret(conn, ONE, account.id))
+
+
+async def taken(use: Means, account: Account) -> Slot:
+    assert use.pool.slots is not None
+    (slot,) = await use.pool.slots.take_all([target(account)])
+    assert slot is not None
+    return slot
+
+
+async def test_a_watcher_has_its_connection_in_a_slot_that_is_given_back_with_it(db: Database) -> None:
+    async with serve(messages=3, folder_count=1) as server, sharing(db, ceiling=1) as use:
+        account = await connected(db, server)
+        slot = await taken(use, account)
+        async with asyncio.TaskGroup() as group, asyncio.timeout(LIMIT):
+            async with use.pool.watch(await connection(use, account), slot) as mailbox:
+                assert await mailbox.folders()
+                syncing = group.create_task(synced(use, account))
+                await slot.wanted.wait()
+                assert not syncing.done()
+        assert syncing.result().status == "success"
+
+
+async def test_a_watcher_that_gets_no_connection_has_given_its_slot_back(db: Database) -> None:
+    async with serve(messages=3, folder_count=1) as server, sharing(db, ceiling=1) as use:
+        account = await connected(db, server, host="no-such-host.invalid")
+        watching = use.pool.watch(await connection(use, account), await taken(use, account))
+        with pytest.raises(Unreachable):
+            await watching.__aenter__()
+        assert await taken(use, account)
 
 
 async def test_numbers_tell_what_is_open_and_what_is_in_use(db: Database) -> None:

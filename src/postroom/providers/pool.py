@@ -19,7 +19,6 @@ import random
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     aclosing,
     asynccontextmanager,
@@ -32,19 +31,17 @@ from time import monotonic
 from postroom import telemetry
 from postroom.db.beside import beside
 from postroom.db.listen import Hints
-from postroom.errors import PostroomError, TryLater
+from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
 
 from .hosts import Hosts
+from .kept import Opening, Session
 from .model import (
     Incomplete,
     Mailbox,
     NoConnection,
-    OpenFolder,
     PortClosed,
     Purpose,
-    RemoteFolder,
-    SentAway,
     ServerRefused,
     Target,
     TooMany,
@@ -53,19 +50,14 @@ from .model import (
 )
 from .slots import SESSIONS, Slot, Slots
 
-IDLE = timedelta(minutes=5)
-LIFE = timedelta(hours=1)
 REFUSED = timedelta(days=1)  # that a host is remembered which refused a login
-TRUSTED = timedelta(seconds=10)  # after its last use: nobody asks whether it still stands
 LOOK_EVERY = 15.0  # seconds, for those whose time is over
-PATIENCE = 10.0  # seconds for an answer that costs a server nothing
 GOODBYE = 3.0  # seconds for all that are closed together
 MOMENT = timedelta(seconds=2)  # for a slot, where it is a worker that waits
 WHILE = timedelta(seconds=30)  # the same, where it is a person
 MOST = 500
 SHARE = 4  # of the files that a process may open, one in so many is a mailbox that is kept
 
-Opening = AbstractAsyncContextManager[Mailbox]
 Key = tuple[TenantId, AccountId]
 
 
@@ -93,9 +85,9 @@ class Pool:
     ) -> None:
         self._most, self._tell, self.slots = most, tell, slots
         self._hosts = Hosts(share)
-        self._kept: dict[Key, _Session] = {}  # the longest unused first
-        self._lent: set[_Session] = set()
-        self._over: list[_Session] = []  # to be closed
+        self._kept: dict[Key, Session] = {}  # the longest unused first
+        self._lent: set[Session] = set()
+        self._over: list[Session] = []  # to be closed
         self._refusing: dict[str, float] = {}  # hosts, and until when
 
     def check(self, target: Target) -> None:
@@ -123,7 +115,7 @@ class Pool:
             await self._close([session])
             session = None
         if session is None:
-            session = _Session(target, purpose, self)
+            session = Session(target, self._opened)
             if often:
                 self._tell(SESSIONS, of_account(*target.key))
         with self._using(session):
@@ -131,29 +123,57 @@ class Pool:
                 end.push_async_callback(self._give_back, [session])
                 end.push_async_exit(session.stack)
                 with self._noticing(session.host):
+                    if session.is_new:
+                        session.slot = await self._slot(target, purpose)
                     await session.begin(opening)
                 yield session
                 if often and self._has_room(session) and await session.rest() and self._has_room(session):
                     end.pop_all()
                     self._keep(target.key, session)
 
+    @asynccontextmanager
+    async def watch(self, opening: Opening, slot: Slot) -> AsyncIterator[Mailbox]:
+        """A watcher's mailbox, in a slot that was taken for it and is given back with it.
+
+        Leave the block when `slot.wanted` is set. Raises what `opening` does, and `NoConnection`.
+        """
+        host = slot.target.host
+        try:
+            self._hosts.check(host, monotonic(), watches=True)
+            with self._learning(host, watches=True), self._noticing(host):
+                async with self._in(slot, opening) as mailbox:
+                    yield mailbox
+        finally:
+            if self.slots is not None:
+                await self.slots.give_back([slot])
+
     @contextmanager
-    def _using(self, session: "_Session") -> Iterator[None]:
+    def _using(self, session: Session) -> Iterator[None]:
         """Count it among those in use, and learn of the host from how that ends."""
-        went: bool | None = None
         self._hosts.begin(session.host)
         self._lent.add(session)
         telemetry.CONNECTIONS_USED.inc()
         try:
-            yield
-            went = True
-        except (Unreachable, ServerRefused, Incomplete):
-            went = False
-            raise
+            with self._learning(session.host):
+                yield
         finally:
             telemetry.CONNECTIONS_USED.dec()
             self._lent.discard(session)
-            self._hosts.end(session.host, monotonic(), went=went, roll=random.random())
+            self._hosts.end(session.host)
+
+    @contextmanager
+    def _learning(self, host: str, *, watches: bool = False) -> Iterator[None]:
+        """Of the host, from how the use of a connection ends. That of a watcher is never completed."""
+        began, went = monotonic(), list[bool]()
+        try:
+            yield
+            went += [] if watches else [True]
+        except (Unreachable, ServerRefused, Incomplete):
+            went.append(False)
+            raise
+        finally:
+            if went:
+                self._hosts.learn(host, began, monotonic(), went=went[0], roll=random.random())
 
     async def _slot(self, target: Target, purpose: Purpose) -> Slot | None:
         if self.slots is None or not target.host:
@@ -166,19 +186,27 @@ class Pool:
             raise
 
     @asynccontextmanager
-    async def opened(self, target: Target, opening: Opening, slot: Slot | None) -> AsyncIterator[Mailbox]:
+    async def _opened(self, session: Session, opening: Opening) -> AsyncIterator[Mailbox]:
         """What `opening` opens, within the time that its host may take."""
-        number, seconds = self._hosts.opens(target.host, monotonic())
+        host = session.host
+        number, seconds = self._hosts.opens(host, monotonic())
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(seconds):
-                    mailbox = await stack.enter_async_context(opening)
+                    mailbox = await stack.enter_async_context(self._in(session.slot, opening))
             except TimeoutError:
-                raise self._hosts.turned_away(target.host, "It is slow to let us in.") from None
+                raise self._hosts.turned_away(host, "It is slow to let us in.") from None
+            finally:
+                self._hosts.opened(host, number, monotonic())
+            yield mailbox
+
+    @asynccontextmanager
+    async def _in(self, slot: Slot | None, opening: Opening) -> AsyncIterator[Mailbox]:
+        async with AsyncExitStack() as stack:
+            try:
+                mailbox = await stack.enter_async_context(opening)
             except TooMany as error:
                 raise await self._learnt(slot, error) from error
-            finally:
-                self._hosts.opened(target.host, number, monotonic())
             telemetry.CONNECTIONS_OPEN.inc()
             stack.callback(telemetry.CONNECTIONS_OPEN.dec)
             yield mailbox
@@ -190,7 +218,7 @@ class Pool:
         telemetry.CONNECTIONS_REFUSED.labels("account").inc()
         return NoConnection(error.message, wait=MOMENT)
 
-    def _keep(self, key: Key, session: "_Session") -> None:
+    def _keep(self, key: Key, session: Session) -> None:
         self._drop(key)
         self._kept[key] = session
         if len(self._kept) > self._most:
@@ -200,7 +228,7 @@ class Pool:
         if (session := self._kept.pop(key, None)) is not None:
             self._over.append(session)
 
-    def _has_room(self, session: "_Session") -> bool:
+    def _has_room(self, session: Session) -> bool:
         refusing = self._refusing.get(session.host, 0.0) > monotonic()
         is_ours = session.slot is None or not session.slot.wanted.is_set()
         return self._most > 0 and not refusing and not session.is_wanted and is_ours
@@ -259,7 +287,7 @@ class Pool:
         over, self._over = self._over, []
         await self._close(over)
 
-    async def _close(self, sessions: Sequence["_Session"]) -> None:
+    async def _close(self, sessions: Sequence[Session]) -> None:
         """Log out of these, and then give back their slots."""
         try:
             with suppress(TimeoutError):
@@ -268,7 +296,7 @@ class Pool:
         finally:
             await self._give_back(sessions)
 
-    async def _give_back(self, sessions: Sequence["_Session"]) -> None:
+    async def _give_back(self, sessions: Sequence[Session]) -> None:
         slots = [session.slot for session in sessions if session.slot is not None]
         if slots and self.slots is not None:
             await self.slots.give_back(slots)
@@ -288,94 +316,3 @@ async def open_pool(hints: Hints, slots: Slots | None = None, *, share: int = 0)
     kept = Pool(min(MOST, files // SHARE), hints.tell, slots, share)
     async with aclosing(kept), beside(kept.expire(), kept.hear(hints)):
         yield kept
-
-
-class _Session:
-    """An open mailbox, and itself a `Mailbox`: one that was kept and has died is opened anew."""
-
-    _mailbox: Mailbox
-
-    def __init__(self, target: Target, purpose: Purpose, pool: Pool) -> None:
-        self.target, self._purpose, self._pool = target, purpose, pool
-        self.stack = AsyncExitStack()  # closes it
-        self.slot: Slot | None = None
-        self.is_wanted = False  # somebody waits for a slot of its account
-        self._opening: Opening | None = None  # as long as it may be needed: it knows the password
-        self._opened_at = self._used_at = 0.0
-
-    @property
-    def host(self) -> str:
-        return self.target.host
-
-    @property
-    def version(self) -> int:
-        return self.target.version
-
-    @property
-    def is_over(self) -> bool:
-        now = monotonic()
-        return (
-            now - self._used_at > IDLE.total_seconds()
-            or now - self._opened_at > LIFE.total_seconds()
-            or (self.slot is not None and self.slot.wanted.is_set())
-        )
-
-    async def begin(self, opening: Opening) -> None:
-        if not self._opened_at:
-            self.slot = await self._pool._slot(self.target, self._purpose)
-            await self._open(opening)
-        elif self._is_trusted or await self._stands():
-            self._opening = opening
-        else:
-            await self._open(opening, "it had died")
-
-    @property
-    def _is_trusted(self) -> bool:
-        return monotonic() - self._used_at <= TRUSTED.total_seconds()
-
-    async def _stands(self) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._mailbox.ping()
-        except (PostroomError, TimeoutError):
-            return False
-        return True
-
-    async def _open(self, opening: Opening, again: str | None = None) -> None:
-        if again is not None:
-            telemetry.RECONNECTS.labels(again).inc()
-        await self.stack.aclose()
-        opened = self._pool.opened(self.target, opening, self.slot)
-        self._mailbox = await self.stack.enter_async_context(opened)
-        self._opened_at = monotonic()
-
-    @property
-    def speed(self) -> float | None:
-        return self._mailbox.speed
-
-    async def folders(self) -> Sequence[RemoteFolder]:
-        """Of one that was kept this is the first that is asked; who refuses it is logged in to again."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            try:
-                return await self._mailbox.folders()
-            except TryLater as error:
-                if isinstance(error, SentAway) and await self.rest():
-                    raise  # it stands; the server wants less of us, not another login
-                await self._open(opening, "it refused the list")
-        return await self._mailbox.folders()
-
-    async def open(self, folder: RemoteFolder) -> OpenFolder:
-        return await self._mailbox.open(folder)
-
-    async def ping(self) -> None:
-        await self._mailbox.ping()
-
-    async def rest(self) -> bool:
-        """Whether it can be kept."""
-        self._used_at, self._opening = monotonic(), None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._mailbox.rest()
-        except (PostroomError, TimeoutError):
-            return False

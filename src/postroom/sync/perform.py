@@ -30,8 +30,9 @@ from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreac
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
+from postroom.providers.kept import IDLE
 from postroom.providers.model import Login, Mailbox, NoConnection, Provider, Purpose
-from postroom.providers.pool import IDLE, Pool
+from postroom.providers.pool import Pool
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
@@ -76,11 +77,14 @@ class Means:
         purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
+        opening = self.connection(account, sealed)
+        return self.pool.lend(target(account), opening, often=often, anew=anew, purpose=purpose)
+
+    def connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+        """What opens one, for `Pool.lend` and `Pool.watch`. Raises `WrongKey`."""
         tenant = account.tenant_id
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        login = Login(account.address, account.settings, secret)
-        opening = self.providers[account.provider].open(login)
-        return self.pool.lend(target(account), opening, often=often, anew=anew, purpose=purpose)
+        return self.providers[account.provider].open(Login(account.address, account.settings, secret))
 
 
 @dataclass(frozen=True, slots=True)
