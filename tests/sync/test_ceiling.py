@@ -181,12 +181,16 @@ async def test_a_watcher_has_its_connection_in_a_slot_that_is_given_back_with_it
     async with serve(messages=3, folder_count=1) as server, sharing(db, ceiling=1) as use:
         account = await connected(db, server)
         slot = await taken(use, account)
-        async with asyncio.TaskGroup() as group, asyncio.timeout(LIMIT):
-            async with use.pool.watch(await connection(use, account), slot) as mailbox:
-                assert await mailbox.folders()
-                syncing = group.create_task(synced(use, account))
-                await slot.wanted.wait()
-                assert not syncing.done()
+        opening = await connection(use, account)
+        async with (
+            asyncio.TaskGroup() as group,
+            asyncio.timeout(LIMIT),
+            use.pool.watch(opening, slot) as mailbox,
+        ):
+            assert await mailbox.folders()
+            syncing = group.create_task(synced(use, account))
+            await slot.wanted.wait()
+            assert not syncing.done()
         assert syncing.result().status == "success"
 
 
