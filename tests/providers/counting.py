@@ -1,4 +1,4 @@
-"""A door before a mail server that counts who is inside."""
+"""A door before a mail server that counts who is inside, and may let words out slowly."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -14,6 +14,7 @@ TURNS = 5  # of the event loop, in which it hears of whoever had left before
 class Door:
     host: str
     to_port: int
+    delay: float = 0.0  # seconds for whatever the server says
     port: int = 0
     inside: int = 0
     most: int = 0
@@ -30,7 +31,10 @@ class Door:
         self.came += 1
         self.inside += 1
         self.most = max(self.most, self.inside)
-        pumps = [asyncio.ensure_future(pump(reader, back)), asyncio.ensure_future(pump(there, writer))]
+        pumps = [
+            asyncio.ensure_future(pump(reader, back)),
+            asyncio.ensure_future(pump(there, writer, self.delay)),
+        ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -47,16 +51,17 @@ class Door:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def pump(reader: StreamReader, writer: StreamWriter) -> None:
+async def pump(reader: StreamReader, writer: StreamWriter, delay: float = 0.0) -> None:
     with suppress(OSError):
         while piece := await reader.read(PIECE):
+            await asyncio.sleep(delay)
             writer.write(piece)
             await writer.drain()
 
 
 @asynccontextmanager
-async def door(host: str, port: int) -> AsyncIterator[Door]:
-    one = Door(host, port)
+async def door(host: str, port: int, *, delay: float = 0.0) -> AsyncIterator[Door]:
+    one = Door(host, port, delay)
     server = await asyncio.start_server(one.let_in, host, 0)
     one.port = server.sockets[0].getsockname()[1]
     try:
