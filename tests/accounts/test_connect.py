@@ -20,6 +20,7 @@ from postroom.net.egress import Egress
 from postroom.providers.model import NotTrusted, UnknownHost, WrongPassword
 from postroom.providers.registry import Registry
 from postroom.sync.halt import begin_anew
+from postroom.sync.model import target
 from postroom.vault.model import Damaged
 from postroom.vault.seal import Key, Vault
 
@@ -50,6 +51,13 @@ async def test_a_mailbox_is_connected_with_an_estimate_and_an_event(db: Database
     assert credentials.unseal(VAULT, ONE, made.account.public_id, sealed) == server.password
     assert entry.kind == "accounts.connected"
     assert str(made.account.public_id) in entry.body
+
+
+async def test_how_many_connections_it_may_have_is_remembered(db: Database) -> None:
+    async with serve(messages=1, folder_count=1) as server:
+        made = await connected(db, replace(wish(server), connections=5))
+
+    assert target(made.account).connections == 5
 
 
 ACCOUNT = "SELECT a::text FROM postroom.accounts_account a WHERE id = $1"

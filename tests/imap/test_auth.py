@@ -52,6 +52,8 @@ def test_a_user_is_always_a_string(user: str) -> None:
         ("NO", "ALERT", "Application-specific password required", AuthRefused),
         ("NO", None, "LOGIN failed.", AuthRefused),
         ("NO", "ALERT", "Too many simultaneous connections. (Failure)", ServerBusy),
+        ("NO", None, "Maximum number of connections from user+IP exceeded", ServerBusy),
+        ("NO", None, "[LIMIT] Too many open sessions", ServerBusy),
         ("NO", "UNAVAILABLE", "Temporary authentication failure", ServerBusy),
         ("NO", "OVERQUOTA", "Account exceeded command or bandwidth limits.", ServerBusy),
         ("BAD", None, "Request is throttled. Suggested Backoff Time: 299961 milliseconds", ServerBusy),

@@ -15,7 +15,9 @@ def used(
     hosts.begin(name)
     number, _ = hosts.opens(name, NOW - took)
     hosts.opened(name, number, NOW)
-    hosts.end(name, NOW, went=went, roll=roll)
+    if went is not None:
+        hosts.learn(name, NOW, NOW, went=went, roll=roll)
+    hosts.end(name)
 
 
 def test_a_host_that_answers_quickly_gets_as_many_as_anybody_likes() -> None:
@@ -37,7 +39,7 @@ def test_a_host_that_was_slow_to_let_us_in_gets_its_share() -> None:
     with pytest.raises(NoConnection):
         hosts.check("a", NOW)
     hosts.check("b", NOW)
-    hosts.end("a", NOW, went=True, roll=1)
+    hosts.end("a")
     hosts.check("a", NOW)
 
 
@@ -50,7 +52,7 @@ def test_a_host_that_lets_somebody_wait_gets_its_share_until_it_is_quick_again()
     with pytest.raises(NoConnection):
         hosts.check("a", NOW + 2 * SLOW)
     hosts.opened("a", number, NOW + 3 * SLOW)
-    hosts.end("a", NOW, went=True, roll=1)
+    hosts.end("a")
     used(hosts)
     hosts.begin("a")
     hosts.check("a", NOW)
@@ -90,6 +92,27 @@ def test_only_a_completed_use_ends_the_rests(went: bool | None, is_over: bool) -
     used(hosts, went=went)
 
     assert is_let_in(hosts, NOW) is is_over
+
+
+def test_those_that_were_open_together_and_break_together_count_once() -> None:
+    hosts = Hosts(share=2)
+    for number in range(1000):
+        hosts.learn("a", NOW, NOW + 1 + number / 1000, went=False, roll=1)
+
+    assert is_let_in(hosts, NOW + 2)
+
+
+def test_watchers_are_not_counted_but_rest_as_all_others() -> None:
+    hosts = Hosts(share=1)
+    used(hosts, took=2 * SLOW)
+    hosts.begin("a")
+    assert not is_let_in(hosts, NOW)
+    hosts.check("a", NOW, watches=True)
+
+    for _ in range(TOLERATED):
+        used(hosts, went=False)
+    with pytest.raises(NoConnection):
+        hosts.check("a", NOW, watches=True)
 
 
 def test_the_more_are_turned_away_the_later_they_come_back() -> None:

@@ -16,12 +16,12 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Scope
 from postroom.db import processes
 from postroom.db.listen import open_hints
+from postroom.db.model import Unreachable
 from postroom.db.pool import Database
 from postroom.ids import TenantId, new_public_id
 from postroom.providers import slots as module
-from postroom.providers import store
 from postroom.providers.model import NoConnection, Purpose, Target
-from postroom.providers.slots import Slot, Slots, open_slots
+from postroom.providers.slots import Slot, Slots, open_slots, store
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -100,6 +100,19 @@ async def test_an_account_has_no_more_than_its_ceiling_in_all_processes(
     assert not await refused(there, bob, SYNC, LONG)
     await here.give_back([one])
     assert not await refused(there, ann, SYNC, LONG)
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "most"),
+    [(HOST, None, 2), (HOST, 5, 5), ("imap.gmail.com", None, 10), ("imap.gmail.com", 1, 1)],
+)
+async def test_an_account_has_what_its_owner_says_or_its_provider_or_the_setting(
+    host: str, own: int | None, most: int, db: Database, here: Slots
+) -> None:
+    ann = await target(db, host=host, most=own)
+    found = [slot for slot in await here.take_all([ann] * 20) if slot]
+
+    assert len(found) == most
 
 
 async def test_many_who_ask_at_once_are_never_more_than_may_be(
@@ -207,7 +220,7 @@ async def test_what_cannot_be_given_back_is_given_back_later(
     with monkeypatch.context() as patch:
 
         async def away(_conn: object, _keys: object) -> list[object]:
-            raise module.DATABASE_AWAY[0]("The database is away.")
+            raise Unreachable("The database is away.")
 
         patch.setattr(store, "give_back", away)
         await here.give_back([slot])
@@ -351,7 +364,7 @@ async def test_many_are_taken_at_once_and_nobody_waits_for_those_that_are_not_th
     all_ = [await target(db, name, most=1) for name in ("ann", "bob", "cid", "dan", "eve")]
     taken = await here.take(all_[1], SYNC, LONG)
 
-    found = await here.take_all(all_, WATCH)
+    found = await here.take_all(all_)
 
     assert [slot and slot.target for slot in found] == [all_[0], None, *all_[2:]]
     assert await rows(db) == [True] * 5

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from servers.api import Client
@@ -325,7 +326,7 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Meeting:
     met, real = Meeting(), Means.opening
 
     def opening(
-        self: Means, account: Account, sealed: str | None, **how: bool
+        self: Means, account: Account, sealed: str | None, **how: Any
     ) -> AbstractAsyncContextManager[Mailbox]:
         @asynccontextmanager
         async def later() -> AsyncIterator[Mailbox]:

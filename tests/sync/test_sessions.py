@@ -23,7 +23,7 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
-from postroom.providers import kept as kept_one
+from postroom.providers import kept as sessions
 from postroom.providers import pool
 from postroom.providers.imap.provider import ImapMailbox
 from postroom.providers.pool import Pool, open_pool
@@ -106,8 +106,8 @@ async def test_one_that_died_meanwhile_is_replaced_unnoticed(db: Database, kept:
 async def test_one_that_falls_silent_is_replaced_unnoticed(
     db: Database, kept: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_one, "PATIENCE", 0.1)
-    monkeypatch.setattr(kept_one, "TRUSTED", timedelta(0))
+    monkeypatch.setattr(sessions, "PATIENCE", 0.1)
+    monkeypatch.setattr(sessions, "TRUSTED", timedelta(0))
     async with serve(messages=5, folder_count=1) as server, proxy(server.host, server.port) as line:
         account = await connected(db, server, port=line.port)
         await synced(db, account, server, Pool())
@@ -171,7 +171,7 @@ async def test_one_whose_time_is_over_is_logged_out(
     async with serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         await synced(db, account, server, kept)
-        monkeypatch.setattr(kept_one, limit, timedelta(0))
+        monkeypatch.setattr(sessions, limit, timedelta(0))
         async with beside(kept.expire()):
             await ended(logins[0])
         await synced(db, account, server, kept)

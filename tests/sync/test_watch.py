@@ -14,6 +14,7 @@ from servers.mailbox import other_client
 from servers.tenants import ONE, TWO
 from sync.lab import connected as connected_to
 from sync.mailboxes import connected, copied, means
+from sync.test_ceiling import sharing
 
 from postroom.accounts import change
 from postroom.accounts import store as accounts
@@ -28,15 +29,16 @@ from postroom.providers import kept
 from postroom.providers.model import Means
 from postroom.sync import halt, pace
 from postroom.sync import watch as watch_module
+from postroom.sync.perform import Means as MeansOf
 from postroom.sync.store import watch
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = pytest.mark.usefixtures("tenants", "alone")
 
 EVERY = timedelta(days=1)  # so nothing is found in its turn
 
 
 @pytest.fixture
-async def alone(db: Database, tenants: None) -> None:
+async def alone(db: Database) -> None:
     """The accounts that other tests look at have no server."""
     for tenant in (ONE, TWO):
         async with db.transaction(tenant) as conn:
@@ -44,8 +46,8 @@ async def alone(db: Database, tenants: None) -> None:
 
 
 @asynccontextmanager
-async def watching(db: Database, every: timedelta = EVERY) -> AsyncIterator[None]:
-    work = Work(means(db), every)
+async def watching(db: Database, every: timedelta = EVERY, use: MeansOf | None = None) -> AsyncIterator[None]:
+    work = Work(use or means(db), every)
     async with (
         open_hints(db) as hints,
         executing(work, hints, workers=3, patience=timedelta(0), polls=True),
@@ -141,14 +143,14 @@ async def test_what_comes_while_a_sync_runs_is_not_overlooked(
     """It is listed by nobody, and no server tells of it afterwards."""
     async with serve(messages=5, folder_count=1, offers="plain") as server:
         account = await connected_to(db, server)
-        listen, arrived = kept.Kept.listen, []
+        listen, arrived = kept.Session.listen, list[int]()
 
-        async def late(self: kept.Kept, *given: Any) -> Any:
+        async def late(self: kept.Session, *given: Any) -> Any:
             if not arrived:
                 arrived.append(server.arrive())
             return await listen(self, *given)
 
-        monkeypatch.setattr(kept.Kept, "listen", late)
+        monkeypatch.setattr(kept.Session, "listen", late)
         async with watching(db):
             await holds(db, account, 6)
 
@@ -200,3 +202,15 @@ async def test_processes_share_the_accounts_and_take_over_what_one_leaves(
         for user, account in zip(users, found, strict=True):
             await asyncio.to_thread(put, dovecot, user, 1)
             await holds(db, account, 1)
+
+
+async def test_a_session_that_listens_gives_way_to_who_waits_for_a_connection(
+    db: Database, dovecot: Dovecot
+) -> None:
+    user = dovecot.user("ceiling")
+    account = await connected(db, dovecot, user)
+    async with sharing(db, ceiling=1) as use, watching(db, use=use):
+        await watched(db, account, Means.NOTIFY)
+        async with asyncio.timeout(60), await use.mailbox(account) as mailbox:
+            assert await mailbox.folders()
+        await watched(db, account, Means.NOTIFY)

@@ -52,6 +52,7 @@ class Wish:
     scope: Scope = field(default_factory=Scope)
     poll_every: timedelta | None = None
     compress: str | None = None  # whether an IMAP server is to: auto, always, never
+    connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,12 @@ async def examine(providers: Mapping[str, Provider], wish: Wish) -> Found:
 
 
 async def _examined(provider: Provider, address: str, wish: Wish, settings: Mapping[str, Any]) -> Found:
-    given = {"username": wish.username, "ca_file": wish.ca_file, "compress": wish.compress}
+    given = {
+        "username": wish.username,
+        "ca_file": wish.ca_file,
+        "compress": wish.compress,
+        "connections": wish.connections,
+    }
     settings = {**settings, **{key: value for key, value in given.items() if value}}
     async with provider.open(Login(address, settings, wish.secret)) as mailbox:
         folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]

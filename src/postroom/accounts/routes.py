@@ -125,6 +125,9 @@ class ConnectIn(BaseModel, extra="forbid"):
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
+    connections: int | None = Field(
+        None, ge=1, le=100, description="To its server at a time; null: as its provider allows."
+    )
 
 
 class ChangeIn(BaseModel, extra="forbid"):
@@ -164,6 +167,7 @@ async def connect_account(
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
         poll_every=_every(wanted.poll_every_minutes),
         compress=wanted.compress,
+        connections=wanted.connections,
     )
     try:
         async with asyncio.timeout(PATIENCE):

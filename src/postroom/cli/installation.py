@@ -68,7 +68,7 @@ class Installation:
     providers: Registry
     tenant: TenantId
     key: keys.FirstKey
-    slots: Slots
+    slots: Slots | None = None  # none: nothing is synced here
 
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""

@@ -13,7 +13,7 @@ from postroom.ids import TenantId
 from postroom.jobs.duties import Duty
 from postroom.jobs.store import queue
 from postroom.people import store as people
-from postroom.providers import store as connections
+from postroom.providers.slots import store as connections
 from postroom.search import store as search
 from postroom.sync.perform import FULL_EVERY
 

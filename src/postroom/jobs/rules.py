@@ -25,6 +25,8 @@ from .model import Job, Reason
 FIRST_RETRY = timedelta(seconds=60)
 CUTS = 5  # in a row, that count for nothing
 AFTER_CUT = timedelta(seconds=1)
+SLOW = timedelta(seconds=0.25)  # for a statement that takes a few milliseconds
+LONGEST_REST = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(days=1)  # whatever a server says
 LONGEST_MESSAGE = 2000  # characters
 LARGEST_RESULT = 16 << 20  # bytes of JSON
@@ -50,6 +52,11 @@ def after_cut(job: Job, error: BaseException) -> timedelta | None:
         return None
     wait = error.wait if isinstance(error, TryLater) else timedelta()
     return max(AFTER_CUT * (1 << job.cuts), wait)
+
+
+def rest(took: timedelta) -> timedelta:
+    """How long no more jobs are taken after the database took so long to give some: it has enough to do."""
+    return timedelta() if took < SLOW else min(2 * took, LONGEST_REST)
 
 
 def bounded(wait: timedelta) -> timedelta:

@@ -5,7 +5,8 @@
     ┌────────────────v───────────────────────────v──────────────┐
     │ one transaction: record ends, claim for what room there is │ ──> a task for each job
     └────────────────────────────────────────────────────────────┘
-           two of these may be under way: jobs run here while PostgreSQL is busy with others
+           two of these may be under way: jobs run here while PostgreSQL is busy with others;
+           where it takes long to give jobs, no more are taken for a while
     beat   every third of a lease: hold them; stop what was cancelled or is another's now
     reap   let wait again what executors held that are gone
     share  when no worker is free: have one who has run long enough give way to who waits (`slices`)
@@ -38,7 +39,7 @@ from . import store
 from .attempt import SAY_EVERY, Attempt, Handler, Resumes
 from .guard import failure_of
 from .model import READY, STOP, Job, JobId, JobLost, State
-from .rules import CRASHED, LOST
+from .rules import CRASHED, LOST, rest
 from .running import Running, Stopped, Try
 from .share import Share
 from .slices import Ran
@@ -81,6 +82,7 @@ class Executor:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _door: asyncio.Lock = field(default_factory=asyncio.Lock)  # one waits there to be woken
     _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _rests_until: float = 0.0  # nothing is taken before
     _turn: int = 0
     _is_more: bool = True
     _leaves: bool = False
@@ -179,8 +181,8 @@ class Executor:
         ends, self._ended = self._ended, []
         free = self.workers - self._busy - self._asked
         free = 0 if self._leaves else max(0, free)
-        room = min(free, (self.workers + 1) // 2)
-        if self._is_more and room < free:
+        room = min(free, (self.workers + 1) // 2) if monotonic() >= self._rests_until else 0
+        if self._is_more and 0 < room < free:
             self._wake.set()  # for the other lane
         self._asked += room
         try:
@@ -206,8 +208,10 @@ class Executor:
         async with self._own.unbound() if ends else self._own.single() as conn:
             if ends:
                 await queue.record(conn, ends)
+            began = monotonic()
             if room:
                 jobs = await queue.claim(conn, self.holder, list(self.handlers), room, self.lease, self._turn)
+            self._rests(timedelta(seconds=monotonic() - began))
             self._is_more = len(jobs) == room
             if self._is_more and any(queue.frees(end) for end in ends):
                 hint(conn, READY)  # otherwise we have just seen that nothing is left
@@ -223,6 +227,11 @@ class Executor:
     def _busy(self) -> int:
         """Workers that have something to do."""
         return sum(not (one.is_aside or one.has_ended) for one in self._running.values())
+
+    def _rests(self, took: timedelta) -> None:
+        if pause := rest(took).total_seconds():
+            logger.warning("jobs.database_slow", seconds=round(took.total_seconds(), 3))
+            self._rests_until = monotonic() + pause
 
     def _begin(self, job: Job, *, is_aside: bool = False) -> Running:
         if job.attempts > 1:

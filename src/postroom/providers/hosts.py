@@ -6,7 +6,11 @@ came to nothing,       the same share, and after each such end none for a while,
 again and again        at most, and anything between that and nothing (full jitter)
 
 What ends that is a completed use, and nothing less: a server that lets everybody in and then throws them
-out looks well for a moment each time. All this is what one process has seen; none of it is stored.
+out looks well for a moment each time. Those that were open together and break together count once. All this
+is what one process has seen; none of it is stored.
+
+Watchers stand by the thousand, and are opened by the hundred at once: they are not counted, and say nothing
+of how slow a host is. But they rest as all others do.
 """
 
 from collections import OrderedDict
@@ -28,6 +32,7 @@ class Host:
     using: int = 0  # with those
     is_slow: bool = False
     ended_badly: int = 0  # in a row
+    ended_at: float = 0.0  # when the last of those did
     rests_until: float = 0.0
     turned_away: int = 0
 
@@ -40,12 +45,14 @@ class Hosts:
         self._hosts: OrderedDict[str, Host] = OrderedDict()
         self._last = 0
 
-    def check(self, name: str, now: float) -> None:
+    def check(self, name: str, now: float, *, watches: bool = False) -> None:
         """Raises `NoConnection` where it may have no other one now."""
         host = self._hosts.get(name)
         if host is None or not self._share:
             return
-        if self._is_troubled(host, now) and (host.using >= self._share or now < host.rests_until):
+        if now < host.rests_until:
+            raise self.turned_away(name, "Conversations with it come to nothing.")
+        if not watches and host.using >= self._share and self._is_troubled(host, now):
             raise self.turned_away(name, "It is slow, or conversations with it come to nothing.")
 
     def turned_away(self, name: str, why: str) -> NoConnection:
@@ -75,14 +82,17 @@ class Hosts:
         host = self._host(name)
         host.is_slow = now - host.opening.pop(number, now) > SLOW
 
-    def end(self, name: str, now: float, *, went: bool | None, roll: float) -> None:
-        """`went`: well, badly, or None where its end says nothing of the host. `roll`: from 0 to 1."""
+    def end(self, name: str) -> None:
+        self._host(name).using -= 1
+
+    def learn(self, name: str, began: float, now: float, *, went: bool, roll: float) -> None:
+        """What became of one that began then: it went well, or badly. `roll`: from 0 to 1."""
         host = self._host(name)
-        host.using -= 1
         if went:
             host.ended_badly, host.rests_until = 0, 0.0
-        elif went is False:
+        elif began >= host.ended_at:
             host.ended_badly += 1
+            host.ended_at = now
             if host.ended_badly >= TOLERATED:
                 doubled = FIRST * (1 << min(host.ended_badly - TOLERATED, 20))
                 host.rests_until = now + roll * min(doubled, LONGEST)

@@ -1,4 +1,4 @@
-"""One mailbox that is kept between two uses: at rest, or listening."""
+"""One mailbox that may be kept between its uses, at rest or listening. Where it has died it is replaced."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
-from typing import Protocol
+from typing import TypeAlias
 
 from postroom import telemetry
 from postroom.errors import PostroomError, TryLater
@@ -17,7 +17,6 @@ from .model import (
     Mailbox,
     Notice,
     OpenFolder,
-    Purpose,
     RemoteFolder,
     SentAway,
     Target,
@@ -31,17 +30,9 @@ TRUSTED = timedelta(seconds=10)  # after its last use: nobody asks whether it st
 PATIENCE = 10.0  # seconds for an answer that costs a server nothing
 ANSWER = 20.0  # seconds for a session that listens to say that it still does
 
-Opening = AbstractAsyncContextManager[Mailbox]
-
-
-class Opener(Protocol):
-    """Where connections come from: the pool."""
-
-    async def slot(self, target: Target, purpose: Purpose) -> Slot | None: ...
-
-    def opened(
-        self, target: Target, opening: Opening, slot: Slot | None
-    ) -> AbstractAsyncContextManager[Mailbox]: ...
+Opening: TypeAlias = AbstractAsyncContextManager[Mailbox]
+Opened: TypeAlias = Callable[["Session", Opening], Opening]
+"""How a session opens what it is given to open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +43,13 @@ class Began:
     missed: bool  # a folder is not as the use before has seen it
 
 
-class Kept:
+class Session:
     """An open mailbox, and itself a `Mailbox`: one that was kept and has died is opened anew."""
 
     _mailbox: Mailbox
 
-    def __init__(self, target: Target, purpose: Purpose, opener: Opener) -> None:
-        self.target, self._purpose, self._opener = target, purpose, opener
+    def __init__(self, target: Target, opened: Opened) -> None:
+        self.target, self._opened = target, opened
         self.stack = AsyncExitStack()  # closes it
         self.slot: Slot | None = None
         self.is_wanted = False  # somebody waits for a slot of its account
@@ -67,6 +58,10 @@ class Kept:
         self._watching: Watching | None = None
         self._folders: Sequence[RemoteFolder] = ()  # as this use has seen them
         self._seen: dict[bytes, FolderStatus] = {}
+
+    @property
+    def is_new(self) -> bool:
+        return not self._opened_at
 
     @property
     def host(self) -> str:
@@ -88,12 +83,12 @@ class Kept:
     @property
     def is_wanted_elsewhere(self) -> bool:
         """Whether somebody has more need of its slot than who keeps it."""
-        return self.slot is not None and self.slot.wanted.is_set()
+        return self.is_wanted or (self.slot is not None and self.slot.wanted.is_set())
 
     async def begin(self, opening: Opening) -> None:
+        """Be open, whatever that takes; a new one in its `slot`."""
         self._watching = None
-        if not self._opened_at:
-            self.slot = await self._opener.slot(self.target, self._purpose)
+        if self.is_new:
             await self._open(opening)
         elif self._is_trusted or await self._stands():
             self._opening = opening
@@ -116,8 +111,7 @@ class Kept:
         if again is not None:
             telemetry.RECONNECTS.labels(again).inc()
         await self.stack.aclose()
-        opened = self._opener.opened(self.target, opening, self.slot)
-        self._mailbox = await self.stack.enter_async_context(opened)
+        self._mailbox = await self.stack.enter_async_context(self._opened(self, opening))
         self._opened_at = monotonic()
 
     @property

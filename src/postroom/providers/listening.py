@@ -12,7 +12,7 @@ from typing import Protocol
 
 from postroom.ids import AccountId, TenantId
 
-from .kept import Kept
+from .kept import Session
 from .model import Ended, Notice, Watching
 
 Key = tuple[TenantId, AccountId]
@@ -40,9 +40,9 @@ class Watcher(Protocol):
 class Listening:
     """Those of one pool; `close` sees to it that one is closed soon."""
 
-    def __init__(self, close: Callable[[Kept], None]) -> None:
+    def __init__(self, close: Callable[[Session], None]) -> None:
         self._close = close
-        self._sessions: dict[Key, Kept] = {}
+        self._sessions: dict[Key, Session] = {}
         self._asked: dict[Key, asyncio.Event] = {}  # who is asked whether it stands; set when that is known
         self.watcher: Watcher | None = None
 
@@ -52,13 +52,13 @@ class Listening:
     def wants(self, key: Key) -> bool:
         return self.watcher is not None and self.watcher.wants(key)
 
-    async def taken(self, key: Key) -> Kept | None:
+    async def taken(self, key: Key) -> Session | None:
         """This account's session, to be lent. It listens until it is used."""
         if asked := self._asked.get(key):
             await asked.wait()
         return self._sessions.pop(key, None)
 
-    async def begin(self, key: Key, session: Kept, wants: Callable[[str], bool]) -> bool:
+    async def begin(self, key: Key, session: Session, wants: Callable[[str], bool]) -> bool:
         """Have a session listen that was used; whether it does."""
         early: list[Notice] | None = []  # what is told before all is set up
 
@@ -80,7 +80,7 @@ class Listening:
             told(notice)
         return began.watching is not None
 
-    def _hear(self, key: Key, session: Kept, notice: Notice) -> None:
+    def _hear(self, key: Key, session: Session, notice: Notice) -> None:
         if isinstance(notice, Ended):
             self.drop(key)
         elif self.watcher is not None:

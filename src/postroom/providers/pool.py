@@ -38,7 +38,7 @@ from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
 
 from .hosts import Hosts
-from .kept import Kept, Opening
+from .kept import Opening, Session
 from .listening import Key, Listening
 from .model import (
     Incomplete,
@@ -87,11 +87,11 @@ class Pool:
     ) -> None:
         self._most, self._tell, self.slots = most, tell, slots
         self._hosts = Hosts(share)
-        self._kept: dict[Key, Kept] = {}  # the longest unused first
-        self._lent: set[Kept] = set()
-        self._over: list[Kept] = []  # to be closed
+        self._kept: dict[Key, Session] = {}  # the longest unused first
+        self._lent: set[Session] = set()
+        self._over: list[Session] = []  # to be closed
+        self._is_more = asyncio.Event()  # among them, before it is time for the next look
         self.listening = Listening(self._over_with)
-        self._is_more = asyncio.Event()  # to be closed, before it is time for the next look
         self._refusing: dict[str, float] = {}  # hosts, and until when
 
     def check(self, target: Target) -> None:
@@ -121,14 +121,17 @@ class Pool:
         try:
             session = await self._taken(target, anew=anew)
             if session is None:
-                session = Kept(target, Purpose.WATCH if listens else purpose, self)
+                session = Session(target, self._opened)
                 if often or listens:
                     self._tell(SESSIONS, of_account(*key))
             async with self._in_use(session) as end:
                 with self._noticing(session.host):
+                    if session.is_new:
+                        session.slot = await self._slot(target, Purpose.WATCH if listens else purpose)
                     await session.begin(opening)
                 yield session
-                if listens and not session.is_wanted and await self.listening.begin(key, session, wants):
+                listens = listens and not session.is_wanted_elsewhere
+                if listens and await self.listening.begin(key, session, wants):
                     end.pop_all()
                 elif often and self._has_room(session) and await session.rest() and self._has_room(session):
                     end.pop_all()
@@ -137,7 +140,7 @@ class Pool:
             if has_listened and key not in self.listening:
                 self.listening.lost(key)
 
-    async def _taken(self, target: Target, *, anew: bool) -> Kept | None:
+    async def _taken(self, target: Target, *, anew: bool) -> Session | None:
         """One that was kept and will do."""
         session = self._kept.pop(target.key, None) or await self.listening.taken(target.key)
         if session is not None and (anew or session.version != target.version):
@@ -146,7 +149,7 @@ class Pool:
         return session
 
     @asynccontextmanager
-    async def _in_use(self, session: Kept) -> AsyncIterator[AsyncExitStack]:
+    async def _in_use(self, session: Session) -> AsyncIterator[AsyncExitStack]:
         """It is closed, and its slot given back, at the end; unless the stack is emptied."""
         with self._using(session):
             async with AsyncExitStack() as end:
@@ -155,24 +158,34 @@ class Pool:
                 yield end
 
     @contextmanager
-    def _using(self, session: Kept) -> Iterator[None]:
+    def _using(self, session: Session) -> Iterator[None]:
         """Count it among those in use, and learn of the host from how that ends."""
-        went: bool | None = None
         self._hosts.begin(session.host)
         self._lent.add(session)
         telemetry.CONNECTIONS_USED.inc()
         try:
-            yield
-            went = True
-        except (Unreachable, ServerRefused, Incomplete):
-            went = False
-            raise
+            with self._learning(session.host):
+                yield
         finally:
             telemetry.CONNECTIONS_USED.dec()
             self._lent.discard(session)
-            self._hosts.end(session.host, monotonic(), went=went, roll=random.random())
+            self._hosts.end(session.host)
 
-    async def slot(self, target: Target, purpose: Purpose) -> Slot | None:
+    @contextmanager
+    def _learning(self, host: str, *, watches: bool = False) -> Iterator[None]:
+        """Of the host, from how the use of a connection ends. That of a watcher is never completed."""
+        began, went = monotonic(), list[bool]()
+        try:
+            yield
+            went += [] if watches else [True]
+        except (Unreachable, ServerRefused, Incomplete):
+            went.append(False)
+            raise
+        finally:
+            if went:
+                self._hosts.learn(host, began, monotonic(), went=went[0], roll=random.random())
+
+    async def _slot(self, target: Target, purpose: Purpose) -> Slot | None:
         if self.slots is None or not target.host:
             return None
         try:
@@ -183,19 +196,27 @@ class Pool:
             raise
 
     @asynccontextmanager
-    async def opened(self, target: Target, opening: Opening, slot: Slot | None) -> AsyncIterator[Mailbox]:
+    async def _opened(self, session: Session, opening: Opening) -> AsyncIterator[Mailbox]:
         """What `opening` opens, within the time that its host may take."""
-        number, seconds = self._hosts.opens(target.host, monotonic())
+        host = session.host
+        number, seconds = self._hosts.opens(host, monotonic())
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(seconds):
-                    mailbox = await stack.enter_async_context(opening)
+                    mailbox = await stack.enter_async_context(self._in(session.slot, opening))
             except TimeoutError:
-                raise self._hosts.turned_away(target.host, "It is slow to let us in.") from None
+                raise self._hosts.turned_away(host, "It is slow to let us in.") from None
+            finally:
+                self._hosts.opened(host, number, monotonic())
+            yield mailbox
+
+    @asynccontextmanager
+    async def _in(self, slot: Slot | None, opening: Opening) -> AsyncIterator[Mailbox]:
+        async with AsyncExitStack() as stack:
+            try:
+                mailbox = await stack.enter_async_context(opening)
             except TooMany as error:
                 raise await self._learnt(slot, error) from error
-            finally:
-                self._hosts.opened(target.host, number, monotonic())
             telemetry.CONNECTIONS_OPEN.inc()
             stack.callback(telemetry.CONNECTIONS_OPEN.dec)
             yield mailbox
@@ -207,7 +228,7 @@ class Pool:
         telemetry.CONNECTIONS_REFUSED.labels("account").inc()
         return NoConnection(error.message, wait=MOMENT)
 
-    def _keep(self, key: Key, session: Kept) -> None:
+    def _keep(self, key: Key, session: Session) -> None:
         self._drop(key)
         self._kept[key] = session
         if len(self._kept) > self._most:
@@ -218,7 +239,7 @@ class Pool:
             self._over.append(session)
         self.listening.drop(key)
 
-    def _over_with(self, session: Kept) -> None:
+    def _over_with(self, session: Session) -> None:
         self._over.append(session)
         self._is_more.set()
 
@@ -227,9 +248,10 @@ class Pool:
         watcher = self.listening.watcher
         return watcher.interval(key, every) if watcher and key in self.listening else every
 
-    def _has_room(self, session: Kept) -> bool:
+    def _has_room(self, session: Session) -> bool:
         refusing = self._refusing.get(session.host, 0.0) > monotonic()
-        return self._most > 0 and not refusing and not session.is_wanted
+        is_ours = session.slot is None or not session.slot.wanted.is_set()
+        return self._most > 0 and not refusing and not session.is_wanted and is_ours
 
     @contextmanager
     def _noticing(self, host: str) -> Iterator[None]:
@@ -289,7 +311,7 @@ class Pool:
         over, self._over = self._over, []
         await self._close(over)
 
-    async def _close(self, sessions: Sequence[Kept]) -> None:
+    async def _close(self, sessions: Sequence[Session]) -> None:
         """Log out of these, and then give back their slots."""
         try:
             with suppress(TimeoutError):
@@ -298,7 +320,7 @@ class Pool:
         finally:
             await self._give_back(sessions)
 
-    async def _give_back(self, sessions: Sequence[Kept]) -> None:
+    async def _give_back(self, sessions: Sequence[Session]) -> None:
         slots = [session.slot for session in sessions if session.slot is not None]
         if slots and self.slots is not None:
             await self.slots.give_back(slots)

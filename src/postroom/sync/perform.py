@@ -79,12 +79,15 @@ class Means:
         purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
-        tenant = account.tenant_id
-        secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        login = Login(account.address, account.settings, secret)
-        opening = self.providers[account.provider].open(login)
+        opening = self.connection(account, sealed)
         chosen = partial(wants, account.scope)
         return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
+
+    def connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+        """What opens one, for `Pool.lend` and `Pool.watch`. Raises `WrongKey`."""
+        tenant = account.tenant_id
+        secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
+        return self.providers[account.provider].open(Login(account.address, account.settings, secret))
 
 
 @dataclass(frozen=True, slots=True)

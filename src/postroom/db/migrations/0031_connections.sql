@@ -192,7 +192,10 @@ CALL postroom.across_tenants('providers_sweep()', 'providers_connection');
 GRANT INSERT, UPDATE, DELETE ON postroom.providers_connection TO postroom_system;
 GRANT INSERT, UPDATE ON postroom.providers_limit TO postroom_system;
 
--- As the other functions: planned for what the tables are when it matters.
+-- As the other functions: planned once, and for what the tables are when it matters.
+ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean, boolean)
+    SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean, boolean)
     SET enable_seqscan = off;
+ALTER FUNCTION postroom.providers_give_back(bigint[], bigint[], bigint[]) SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION postroom.providers_give_back(bigint[], bigint[], bigint[]) SET enable_seqscan = off;

@@ -34,20 +34,22 @@ from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 from postroom.db.processes import Process, registered
 from postroom.ids import AccountId, TenantId
+from postroom.providers import known
+from postroom.providers.model import NoConnection, Purpose, Target
 
-from . import known, store
-from .model import NoConnection, Purpose, Target
+from . import store
 from .store import Answer, Question
 
 SLOTS = "slots"  # a hint: of this account one has come free, or this one is wanted
 SESSIONS = "sessions"  # a hint: of this account, or host, none is to be kept
 CEILING = 3
 OF_HOST = 100
-OURS = 66  # percent of what a provider is known to allow; the rest is for its owner's own programs
+OURS = 2 / 3  # of what a provider is known to allow; the rest is for its owner's own programs
 LEARNT = timedelta(days=1)
 MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks
 STEP = 100  # connections that are asked for in one transaction
 RETRY = 1.0  # seconds before the database is asked again
+GOODBYE = 2.0  # seconds to give one back; then that is done later
 STRAYS_EVERY = 5.0  # seconds
 STRAY_TRIES = 3
 
@@ -103,13 +105,15 @@ class Slots:
             telemetry.CONNECTION_WAITS.labels(str(purpose)).observe(monotonic() - began)
         return slot
 
-    async def take_all(self, targets: Sequence[Target], purpose: Purpose) -> list[Slot | None]:
-        """A slot for each, or None where there is none now: nobody waits for it then."""
+    async def take_all(self, targets: Sequence[Target]) -> list[Slot | None]:
+        """For watchers, many in one transaction: a slot for each, or None where there is none now, for which
+        nobody waits then.
+        """
         found: list[Slot | None] = []
         for at in range(0, len(targets), STEP):
-            asked = [Slot(target, purpose) for target in targets[at : at + STEP]]
+            asked = [Slot(target, Purpose.WATCH) for target in targets[at : at + STEP]]
             self._stray(asked)  # until we know
-            answers = await self._ask(asked, purpose, waits=False)
+            answers = await self._ask(asked, Purpose.WATCH, waits=False)
             self._no_stray(asked)
             for slot, answer in zip(asked, answers, strict=True):
                 is_ours = answer.verdict == "granted"
@@ -134,11 +138,12 @@ class Slots:
 
     async def _stand_in_line(self, slot: Slot) -> None:
         dead: list[str] = []
-        insists, free, key = False, asyncio.Event(), slot.key[:2]
+        began, free, key = monotonic(), asyncio.Event(), slot.target.key
         self._waiting[key].add(free)
         try:
             while True:
                 free.clear()
+                insists = monotonic() - began >= MOMENT
                 (answer,) = await self._ask([slot], slot.purpose, dead=dead, insists=insists)
                 if answer.verdict == "granted":
                     self._held[slot.id] = slot
@@ -154,7 +159,6 @@ class Slots:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(MOMENT):
                         await free.wait()
-                insists = True
         finally:
             self._waiting[key].discard(free)
             if not self._waiting[key]:
@@ -187,14 +191,15 @@ class Slots:
 
     def _most(self, target: Target) -> int:
         provider = known.by_host(target.host)
-        theirs = provider.connections * OURS // 100 if provider and provider.connections else None
+        theirs = int(provider.connections * OURS) if provider and provider.connections else None
         return target.connections or theirs or self._ceiling
 
     async def _forget(self, slots: Collection[Slot], *, is_certain: bool = True) -> None:
         """Delete their rows. Who was cut off while it asked is not certain that they are there already."""
         self._stray(slots)
-        with suppress(*DATABASE_AWAY):
-            await self._delete([slot.key for slot in slots])
+        with suppress(*DATABASE_AWAY, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._delete([slot.key for slot in slots])
             if is_certain:
                 self._no_stray(slots)
 
@@ -217,7 +222,8 @@ class Slots:
             self._held[number].wanted.set()
 
     async def hear(self, hints: Hints) -> None:
-        """For ever."""
+        """For ever, from the first slot on: who takes none need not listen."""
+        await self._needed.wait()
         with hints.hear(SLOTS) as hearing:
             async for hint in hearing:
                 match (hint or "").split(" "):

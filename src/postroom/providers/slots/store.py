@@ -7,8 +7,7 @@ from datetime import timedelta
 from asyncpg import Connection
 
 from postroom.ids import AccountId, TenantId
-
-from .model import Purpose, Target
+from postroom.providers.model import Purpose, Target
 
 Key = tuple[TenantId, AccountId, int]
 
