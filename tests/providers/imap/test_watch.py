@@ -1,11 +1,14 @@
 """The watch of the adapter: what each response of a server is told as, and what becomes of failures."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from imap.scripted import ScriptedServer, serving
 from providers.told import Ear
+from servers.dovecot import Dovecot
+from servers.mailbox import other_client
 
 from postroom.imap.quirks import Quirk
 from postroom.lab.server import LabServer, serve
@@ -14,6 +17,7 @@ from postroom.providers.imap import watch
 from postroom.providers.imap.provider import ImapProvider
 from postroom.providers.model import (
     Changed,
+    Ended,
     FolderStatus,
     Login,
     Mailbox,
@@ -36,6 +40,11 @@ S: TAG OK [READ-ONLY] open
 C: TAG IDLE
 S: + idling
 """
+NOTIFY = "C: TAG NOTIFY SET STATUS (selected ({0})) (personal ({0}{1}))"
+ALL = NOTIFY.format("MessageNew MessageExpunge FlagChange", " MailboxName")
+FEW = NOTIFY.format("MessageNew MessageExpunge", "")
+OPENED, IDLES = IDLING.split("C: TAG IDLE")[0], "\nC: TAG IDLE\nS: + idling\n"
+QUIET = "C: DONE\nS: TAG OK\nC: TAG NOTIFY NONE\nS: TAG OK\n"
 
 
 @asynccontextmanager
@@ -189,3 +198,98 @@ async def test_some_servers_are_renewed_sooner(host: str) -> None:
             mailbox._conversation.quirks = frozenset({Quirk.SHORT_IDLE})  # type: ignore[attr-defined]
 
         assert watching.renew_within == (watch.RENEW_SOON if host == "imap.gmail.com" else watch.RENEW)
+
+
+async def test_notify_tells_of_all_folders_and_how_they_stood() -> None:
+    ear = Ear()
+    archive = RemoteFolder(b"Archive", "Archive")
+    told = """
+    S: * STATUS Archive (MESSAGES 8 UIDNEXT 9 UIDVALIDITY 2)
+    S: TAG OK
+    """
+    later = """
+    S: * STATUS Archive (MESSAGES 9)
+    S: * LIST () "/" "New" ("OLDNAME" ("Old"))
+    """
+    script = OPENED + ALL + told + IDLES + "<wait>" + later + QUIET + "C: TAG NOOP\nS: TAG OK"
+    async with scripted(script, "IDLE NOTIFY") as (server, mailbox):
+        watching = await watched(mailbox, ear, INBOX, archive)
+        assert (watching.means, watching.folders) == (Means.NOTIFY, None)
+        assert watching.statuses == {b"INBOX": FolderStatus(3, 7, 10), b"Archive": FolderStatus(8, 2, 9)}
+
+        server.go.set()
+        assert await ear.next(2) == [Changed(b"Archive", 9), Changed()]
+        await mailbox.ping()
+
+
+async def test_a_folder_that_notify_is_silent_of_is_not_said_to_be_watched() -> None:
+    shared = RemoteFolder(b"Shared/Team", "Shared/Team")
+    level = RemoteFolder(b"Level", "Level", selectable=False)
+    async with scripted(OPENED + ALL + "\nS: TAG OK" + IDLES, "IDLE NOTIFY") as (_, mailbox):
+        watching = await watched(mailbox, Ear(), INBOX, shared, level)
+
+        assert watching.folders == frozenset({b"INBOX"})
+
+
+async def test_a_server_that_does_not_know_all_events_is_asked_for_fewer() -> None:
+    refused = "\nS: TAG NO [BADEVENT (MessageNew MessageExpunge)] what\n"
+    script = OPENED + ALL + refused + FEW + "\nS: TAG OK" + IDLES
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        watching = await watched(mailbox, Ear())
+
+        assert watching.means is Means.NOTIFY
+
+
+async def test_notify_that_is_refused_falls_back_to_idle_and_is_not_asked_again() -> None:
+    refused = "\nS: TAG NO [BADEVENT (MessageNew)] what\n"
+    script = OPENED + ALL + refused + FEW + "\nS: TAG BAD what" + IDLES + "C: DONE\nS: TAG OK" + IDLING
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        for _ in range(2):
+            watching = await watched(mailbox, Ear())
+            assert (watching.means, watching.folders) == (Means.IDLE, frozenset({b"INBOX"}))
+
+
+async def test_notify_without_idle_is_renewed_by_noop() -> None:
+    ear = Ear()
+    script = OPENED + ALL + "\nS: TAG OK\nC: TAG NOOP\nS: TAG OK\nC: TAG NOOP\nS: * 4 EXISTS\nS: TAG OK\n"
+    async with scripted(f"{script}<wait>\nS: * 5 EXISTS", "NOTIFY") as (server, mailbox):
+        watching = await watched(mailbox, ear)
+        await watching.renew()
+        assert await ear.next() == [Changed(b"INBOX", 4)]
+        server.go.set()
+        assert await ear.next() == [Changed(b"INBOX", 5)]
+
+
+async def test_an_overflow_ends_the_watch_and_the_next_one_idles() -> None:
+    ear = Ear()
+    script = (
+        OPENED + ALL + "\nS: TAG OK" + IDLES + "S: * OK [NOTIFICATIONOVERFLOW] too much\n" + QUIET + IDLING
+    )
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        await watched(mailbox, ear)
+        everything, end = await ear.next(2)
+        assert everything == Changed()
+        assert isinstance(end, Ended)
+
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+
+
+async def test_dovecot_tells_of_every_mail_whichever_program_delivers_it(dovecot: Dovecot) -> None:
+    """With NOTIFY and without IDLE it forgets every second change."""
+    user, ear = dovecot.user("watch"), Ear()
+    settings = {"host": dovecot.host, "port": dovecot.port, "security": "plain"}
+    async with PROVIDER.open(Login(user, settings, dovecot.password)) as mailbox:
+        folders = sorted(await mailbox.folders(), key=lambda folder: folder.path != "INBOX")
+        watching = await watched(mailbox, ear, *folders)
+        for number in range(1, 7):
+            watching.looked()
+            raw = b"Subject: %d\r\n\r\n" % number
+            if number % 2:
+                dovecot.append(user, "INBOX", [raw])
+            else:
+                with other_client(dovecot, user) as other:
+                    await asyncio.to_thread(other.append, "INBOX", raw)
+            while (await ear.changed(b"INBOX")).messages != number:
+                pass
+
+    assert watching.means is Means.NOTIFY
