@@ -23,7 +23,7 @@ from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patie
 from postroom.providers.imap.failures import folder_refused, shown, translated
 from postroom.providers.imap.folder import ImapFolder
 from postroom.providers.imap.listing import identity, list_folders, status_items, status_of, with_status
-from postroom.providers.imap.settings import ImapSettings, Security
+from postroom.providers.imap.settings import Auth, ImapSettings, Security
 from postroom.providers.imap.watch import ImapWatching, can_tell
 from postroom.providers.model import (
     Estimate,
@@ -35,6 +35,8 @@ from postroom.providers.model import (
     Notice,
     RemoteFolder,
     ServerRefused,
+    TlsRefused,
+    TokenRefused,
     Unreachable,
     WrongPassword,
 )
@@ -115,12 +117,23 @@ def _no_greeting(settings: ImapSettings) -> str:
 
 async def _log_in(conversation: Conversation, secret: str) -> None:
     session, settings = conversation.session, conversation.settings
+    with_token = settings.auth is Auth.OAUTH2
+    if with_token and not (session.encrypted or session.on_this_machine):
+        raise TlsRefused(
+            f"{settings.host} is reached without TLS: no access token was sent. Use imaps:// or STARTTLS.",
+            host=settings.host,
+        )
     try:
         async with conversation.patience.waiting():
-            await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
+            if with_token:
+                await session.log_in_with_token(settings.username, secret, mechanism=settings.mechanism)
+            else:
+                await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
     except NoMechanism:
         raise
     except LocalError as error:  # nothing was sent
+        if with_token:
+            raise TokenRefused("The access token holds what no token can hold.") from error
         raise WrongPassword(
             "The user name or the password holds a line end, a NUL or half a character, which cannot be sent "
             "to a server."
