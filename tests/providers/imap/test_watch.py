@@ -13,7 +13,7 @@ from servers.mailbox import other_client
 from postroom.imap.quirks import Quirk
 from postroom.lab.server import LabServer, serve
 from postroom.net.egress import Egress
-from postroom.providers.imap import watch
+from postroom.providers.imap import conversation, watch
 from postroom.providers.imap.provider import ImapProvider
 from postroom.providers.model import (
     Changed,
@@ -293,3 +293,72 @@ async def test_dovecot_tells_of_every_mail_whichever_program_delivers_it(dovecot
                 pass
 
     assert watching.means is Means.NOTIFY
+
+
+@pytest.mark.parametrize("offers", ["qresync", "notify"])
+async def test_a_removal_that_is_told_once_is_told(offers: str) -> None:
+    """VANISHED comes while we idle or while we leave it, and never again: it must not be passed over."""
+    async with at_lab("vanished-once", offers=offers) as (server, mailbox, ear):
+        watching = await watched(mailbox, ear)
+        for uid in (1, 2):
+            server.mailbox.expunge("INBOX", uid)
+            await watching.renew()
+            assert Changed(b"INBOX") in ear.heard
+            ear.heard.clear()
+            watching.looked()
+
+
+@pytest.mark.parametrize("fault", ["idle-half-open", "done-unanswered"])
+async def test_a_server_that_is_silently_gone_is_noticed_by_the_renewal(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "SILENCE", 0.1)
+    async with at_lab(fault) as (_, mailbox, ear):
+        watching = await watched(mailbox, ear)
+        with pytest.raises(Unreachable):
+            await watching.renew()
+        with pytest.raises(Unreachable):
+            await mailbox.ping()
+
+        assert ear.heard == []
+
+
+async def test_a_server_that_says_goodbye_instead_of_idling_is_come_back_to_later() -> None:
+    async with at_lab("bye-in-idle") as (_, mailbox, ear):
+        with pytest.raises(SentAway):
+            await mailbox.watch([INBOX], ear)
+
+
+@pytest.mark.parametrize("fault", ["idle-dies", "idle-tells-once"])
+async def test_what_a_server_keeps_to_itself_shows_in_the_status_of_the_next_watch(fault: str) -> None:
+    async with at_lab(fault) as (server, mailbox, ear):
+        first = await watched(mailbox, ear)
+        for _ in range(2):
+            server.arrive()
+        await first.renew()
+        second = await watched(mailbox, ear)
+
+    before, after = (watching.statuses for watching in (first, second))
+    assert (before, after[b"INBOX"].messages) == ({}, 4)
+
+
+async def test_counts_of_another_folder_are_a_hint_that_does_no_harm() -> None:
+    async with at_lab("exists-of-another") as (server, mailbox, ear):
+        await watched(mailbox, ear)
+        (told,) = await ear.next()
+        opened = await mailbox.open(INBOX)
+
+    assert told == Changed(b"INBOX", 3)
+    assert opened.status.messages == len(server.mailbox.folder("INBOX").messages)
+
+
+async def test_notify_that_a_lab_refuses_or_ends_leaves_idle() -> None:
+    async with at_lab("notify-refused", offers="notify") as (_, mailbox, ear):
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+    async with at_lab("notify-overflow", offers="notify") as (server, mailbox, ear):
+        assert (await watched(mailbox, ear)).means is Means.NOTIFY
+        server.mailbox.deliver(b"Subject: x\r\n\r\n", "Sent")
+        assert isinstance((await ear.ended()).error, ServerRefused)
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+        server.arrive()
+        await ear.changed(b"INBOX")
