@@ -61,6 +61,18 @@ async def test_a_wrong_password_leaves_the_session_usable(dovecot: "Dovecot", us
         assert session.state is State.AUTHENTICATED
 
 
+@pytest.mark.parametrize("mechanism", [None, "SCRAM-SHA-256"])
+async def test_dovecot_and_we_prove_it_to_each_other(dovecot: "Dovecot", mechanism: str | None) -> None:
+    async with aio.connect(dovecot.host, dovecot.port) as session:
+        assert "AUTH=SCRAM-SHA-256" in session.capabilities
+        with pytest.raises(AuthRefused):
+            await session.log_in("ann", "wrong", mechanism=mechanism)
+        await session.log_in("ann", dovecot.password, mechanism=mechanism)
+
+        assert session.state is State.AUTHENTICATED
+    assert "method=SCRAM-SHA-256" in dovecot.log()
+
+
 @pytest.mark.parametrize("starttls", [StartTls.OFF, StartTls.REQUIRE])
 async def test_both_ways_of_tls(dovecot: "Dovecot", user: str, starttls: StartTls) -> None:
     context = ssl.create_default_context(cafile=dovecot.ca_file)

@@ -84,6 +84,11 @@ class Session:
         return self._connection.tls
 
     @property
+    def on_this_machine(self) -> bool:
+        """Whether nobody but this machine hears what is said."""
+        return self._wire.on_this_machine
+
+    @property
     def failure(self) -> Exception | None:
         """Why the server's side of the session ended, unless we said goodbye."""
         return self._connection.failure
@@ -226,9 +231,24 @@ class Session:
         :raises AuthRefused: wrong credentials. :raises ServerBusy: try later.
         """
         await self._know_capabilities()
-        if self.state is not State.NOT_AUTHENTICATED:
-            return
-        await self.run(auth.choose(self.capabilities, user, password, mechanism=mechanism))
+        if self.state is State.NOT_AUTHENTICATED:
+            offered, encrypted = self.capabilities, self.encrypted
+            command = auth.choose(offered, user, password, mechanism=mechanism, encrypted=encrypted)
+            await self._authenticate(command)
+
+    async def log_in_with_token(self, user: str, token: str, *, mechanism: str | None = None) -> None:
+        """Log in with an access token of OAuth 2.0, as `log_in` does; see `auth.choose_for_token`.
+
+        :raises AuthRefused: the token is wrong or has expired; `status` is the server's word for it.
+        """
+        await self._know_capabilities()
+        if self.state is State.NOT_AUTHENTICATED:
+            await self._authenticate(
+                auth.choose_for_token(self.capabilities, user, token, mechanism=mechanism)
+            )
+
+    async def _authenticate(self, command: Command) -> None:
+        await self.run(command)
         await self._know_capabilities()
 
     async def compress(self) -> None:

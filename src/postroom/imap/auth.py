@@ -1,6 +1,7 @@
-"""Log in with a password: SASL PLAIN where it is offered, else LOGIN.
+"""Log in with a password (SCRAM-SHA-256, PLAIN, LOGIN) or with an access token (OAUTHBEARER, XOAUTH2).
 
-Secrets live in `Command.pieces`, `answers` and `secrets`, which no repr shows. LOGINDISABLED is obeyed.
+Secrets live in `Command.pieces`, `answers`, `dialogue` and `secrets`, which no repr shows. LOGINDISABLED is
+obeyed.
 """
 
 import re
@@ -9,9 +10,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from .commands import Command, octets, string
+from . import bearer
+from .bearer import Bearer
+from .commands import Command, Dialogue, octets, string
 from .errors import AuthRefused, CommandFailed, LocalError, NoMechanism, ServerBusy
 from .responses import Status
+from .scram import Scram
 
 BUSY_CODES = {"THROTTLED", "OVERQUOTA", "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"}
 ADDING_COMMANDS = {"APPEND", "UID COPY", "UID MOVE", "CREATE"}
@@ -43,22 +47,79 @@ def plain(user: str, password: str, *, initial_response: bool) -> Command:
     return Command("AUTHENTICATE", (b"PLAIN",), answers=(answer,), secrets=secrets, alone=True)
 
 
-def choose(
-    capabilities: Collection[str], user: str, password: str, *, mechanism: str | None = None
-) -> Command:
-    """The command to log in with here. `mechanism` (`PLAIN` or `LOGIN`) overrides what is offered.
+def scram(user: str, password: str, *, initial_response: bool) -> Command:
+    """AUTHENTICATE SCRAM-SHA-256: the password is proven, not sent. See `scram`."""
+    return _authenticate(b"SCRAM-SHA-256", Scram(user, password), initial_response, (octets(password),))
 
-    :raises NoMechanism: neither is possible; nothing was sent.
+
+def xoauth2(user: str, token: str, *, initial_response: bool) -> Command:
+    """AUTHENTICATE XOAUTH2, with an access token."""
+    return _with_token(b"XOAUTH2", bearer.xoauth2(user, token), token, initial_response)
+
+
+def oauthbearer(user: str, token: str, *, initial_response: bool) -> Command:
+    """AUTHENTICATE OAUTHBEARER (RFC 7628), with an access token."""
+    return _with_token(b"OAUTHBEARER", bearer.oauthbearer(user, token), token, initial_response)
+
+
+def _with_token(name: bytes, dialogue: Bearer, token: str, initial_response: bool) -> Command:
+    return _authenticate(name, dialogue, initial_response, (dialogue.message, octets(token)))
+
+
+def _authenticate(
+    name: bytes, dialogue: Dialogue, initial_response: bool, secrets: tuple[bytes, ...]
+) -> Command:
+    """What is said first goes with the command where SASL-IR allows it, and saves a round trip."""
+    if initial_response:
+        name += b" " + dialogue.answer(b"")
+    return Command("AUTHENTICATE", (name,), dialogue=dialogue, secrets=secrets, alone=True)
+
+
+def choose(
+    capabilities: Collection[str],
+    user: str,
+    password: str,
+    *,
+    mechanism: str | None = None,
+    encrypted: bool = True,
+) -> Command:
+    """The command to log in with here. `mechanism`, a key of `BY_PASSWORD`, overrides what is offered.
+
+    Over TLS it is PLAIN, which every server knows and which takes one round trip; in the clear SCRAM-SHA-256
+    is better, which gives no password away.
+
+    :raises NoMechanism: none is possible; nothing was sent.
     """
+    if mechanism is None and not encrypted and "AUTH=SCRAM-SHA-256" in capabilities:
+        mechanism = "SCRAM-SHA-256"
     if mechanism is None and "AUTH=PLAIN" in capabilities:
         mechanism = "PLAIN"
-    if mechanism == "PLAIN":
-        return plain(user, password, initial_response="SASL-IR" in capabilities)
+    if mechanism in BY_PASSWORD:
+        return BY_PASSWORD[mechanism](user, password, initial_response="SASL-IR" in capabilities)
     if mechanism not in {None, "LOGIN"}:
         raise LocalError(f"no such mechanism: {mechanism}")
     if "LOGINDISABLED" in capabilities:
         raise NoMechanism("the server accepts no password here (LOGINDISABLED, no AUTH=PLAIN)")
     return login(user, password)
+
+
+def choose_for_token(
+    capabilities: Collection[str], user: str, token: str, *, mechanism: str | None = None
+) -> Command:
+    """How to log in with an access token. `mechanism`, a key of `BY_TOKEN`, overrides what is offered.
+
+    :raises NoMechanism: the server takes no tokens; nothing was sent.
+    """
+    mechanism = mechanism or next((name for name in BY_TOKEN if f"AUTH={name}" in capabilities), None)
+    if mechanism is None:
+        raise NoMechanism("the server accepts no access token (no AUTH=OAUTHBEARER, no AUTH=XOAUTH2)")
+    if mechanism not in BY_TOKEN:
+        raise LocalError(f"no such mechanism: {mechanism}")
+    return BY_TOKEN[mechanism](user, token, initial_response="SASL-IR" in capabilities)
+
+
+BY_PASSWORD = {"PLAIN": plain, "SCRAM-SHA-256": scram}
+BY_TOKEN = {"OAUTHBEARER": oauthbearer, "XOAUTH2": xoauth2}
 
 
 def redacted(command: Command, status: Status) -> Status:
@@ -88,5 +149,6 @@ def failure(command: Command, status: Status) -> CommandFailed:
     if not full and (code in BUSY_CODES or wait is not None or BUSY_TEXTS.search(text)):
         return ServerBusy(command.name, status.kind, code, text, wait)
     if command.name in LOGIN_COMMANDS and status.kind == "NO":
-        return AuthRefused(command.name, status.kind, code, text)
+        said = command.dialogue.refusal if command.dialogue else None
+        return AuthRefused(command.name, status.kind, code, text, said)
     return CommandFailed(command.name, status.kind, code, text)

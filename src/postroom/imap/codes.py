@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from .framing import Frame
 from .responses import AppendUid, Code, CodeValue, CopyUid, number, object_id
@@ -10,6 +11,7 @@ from .uids import UidSet
 
 # A code ends at the first bracket that is in no list and no string: flags and labels may hold one.
 CODE = re.compile(rb'\[([^\s\]"(]++)(?: ((?:\([^()]*+\)|"(?:[^"\\]|\\.)*+"|[^\]"(])*+))?\] ?', re.DOTALL)
+MAX_CACHED = 2048  # bytes of capabilities; what servers can make us remember is bounded
 CARELESS_CODE = re.compile(rb"\[([^\s\]]++)(?: ([^\]]*+))?\] ?")
 
 
@@ -40,7 +42,19 @@ def _flags(raw: bytes) -> CodeValue:
 
 
 def capabilities(raw: bytes) -> frozenset[str]:
-    """Names in upper case. `LITERAL +` and other damage makes names that nobody asks for: absent."""
+    """Names in upper case. `LITERAL +` and other damage makes names that nobody asks for: absent.
+
+    Thousands of sessions with one server share them: they are 3 KB.
+    """
+    return _cached_capabilities(raw) if len(raw) <= MAX_CACHED else _capabilities(raw)
+
+
+@lru_cache(maxsize=1024)
+def _cached_capabilities(raw: bytes) -> frozenset[str]:
+    return _capabilities(raw)
+
+
+def _capabilities(raw: bytes) -> frozenset[str]:
     return frozenset(raw.decode("ascii", "replace").upper().split())
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from . import dates
 from .errors import LocalError
@@ -32,6 +33,23 @@ class Literal:
 Piece = bytes | Literal
 
 
+class Dialogue(Protocol):
+    """What AUTHENTICATE says to the server's challenges; for one login."""
+
+    @property
+    def refusal(self) -> str | None:
+        """The server's word for why it refuses; None: it gave none."""
+        ...
+
+    def answer(self, challenge: bytes) -> bytes:
+        """Both as they travel, in base64. The first one answers nothing. Raises `RemoteError`."""
+        ...
+
+    def finish(self) -> None:
+        """The server says OK. Raises `RemoteError` if that is not for it to say yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command without its tag. Its arguments are in no repr: they may be secrets, and they are large."""
@@ -39,6 +57,7 @@ class Command:
     name: str
     pieces: tuple[Piece, ...] = field(repr=False)
     answers: tuple[bytes, ...] = field(default=(), repr=False)  # one line for each challenge of the server
+    dialogue: Dialogue | None = field(default=None, repr=False, compare=False)  # in place of answers
     secrets: tuple[bytes, ...] = field(default=(), repr=False)  # shown nowhere, not even if the server does
     alone: bool = False  # nothing else may be under way beside it
     folder: bytes | None = None  # that SELECT and EXAMINE open

@@ -258,7 +258,7 @@ class Connection:
                 self._bye(response, events)
                 return
             case Continuation():
-                self._invited()
+                self._invited(response.text)
             case Unreadable(raw):
                 self._unreadable(raw)
             case _:
@@ -316,6 +316,8 @@ class Connection:
     def _succeeded(self, command: Command) -> None:
         match command.name:
             case "LOGIN" | "AUTHENTICATE":
+                if command.dialogue is not None:
+                    command.dialogue.finish()
                 self.state = State.AUTHENTICATED
             case "STARTTLS":
                 self._upgrading = True
@@ -339,12 +341,14 @@ class Connection:
         else:
             self.fail(Disconnected(f"the server said goodbye: {status.text}", status.text))
 
-    def _invited(self) -> None:
+    def _invited(self, challenge: bytes) -> None:
         """Send the next part of a command, or the answer to a challenge."""
         last = self._underway[-1] if self._underway else None
         if last and last.parts:
             self._out.append(last.parts.pop())
             self._pump()
+        elif last and last.command.dialogue:
+            self._out.append(last.command.dialogue.answer(challenge) + b"\r\n")
         elif last and last.command.name == "AUTHENTICATE":
             self._answer(last)
         elif last and last.command.name == "IDLE":

@@ -6,7 +6,8 @@ ImapError
 ├── RemoteError            the server broke the protocol; the connection is of no more use
 │   ├── LimitExceeded      a line, literal or response is larger than we accept
 │   ├── Desynchronised     replies no longer match commands, so nothing can be believed
-│   └── Insecure           TLS was required and the server (or someone between) would not have it
+│   ├── Insecure           TLS was required and the server (or someone between) would not have it
+│   └── NotProven          the server does not know the password: it may be another one
 ├── Disconnected           the connection ended: BYE, end of stream, reset
 └── CommandFailed          the server understood, and said NO or BAD; the connection is fine
     ├── AuthRefused        it did not accept these credentials; asking again will not help
@@ -52,6 +53,10 @@ class Insecure(RemoteError):
     """The connection cannot be made safe; no credentials were sent."""
 
 
+class NotProven(RemoteError):
+    """The server could not prove that it knows the password (SCRAM), or would have us give it away."""
+
+
 class Disconnected(ImapError):
     """The connection ended. `said` is the text of the server's BYE, if it said so."""
 
@@ -69,7 +74,13 @@ class CommandFailed(ImapError):
 
 
 class AuthRefused(CommandFailed):
-    """The server did not accept the credentials."""
+    """The server did not accept the credentials. `status` is its word for why, such as `invalid_token`."""
+
+    def __init__(
+        self, command: str, kind: str, code: str | None, text: str, status: str | None = None
+    ) -> None:
+        super().__init__(command, kind, code, f"{text} ({status})" if status else text)
+        self.status = status
 
 
 class ServerBusy(CommandFailed):

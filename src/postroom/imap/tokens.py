@@ -5,7 +5,7 @@ them up. A literal is taken from beside the text (see `framing.Frame`).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -101,8 +101,19 @@ def _cached_flags(raw: bytes) -> frozenset[str]:
 
 def flags_of(values: list[Any]) -> frozenset[str]:
     """System flags in their own spelling; keywords as they are, even numbers and 8-bit ones."""
-    names = (value.decode("utf-8", "replace") for value in values if isinstance(value, bytes))
-    return frozenset(SYSTEM_FLAGS.get(name.upper(), name) for name in names)
+    names = [value for value in values if isinstance(value, bytes)]
+    return _spelled(tuple(names)) if sum(map(len, names)) <= MAX_CACHED else _spell(names)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(names: tuple[bytes, ...]) -> frozenset[str]:
+    """Sessions in one server's folders share what flags there are."""
+    return _spell(names)
+
+
+def _spell(names: Iterable[bytes]) -> frozenset[str]:
+    decoded = (name.decode("utf-8", "replace") for name in names)
+    return frozenset(SYSTEM_FLAGS.get(name.upper(), name) for name in decoded)
 
 
 def text_of(value: bytes | Spool | Any) -> str:

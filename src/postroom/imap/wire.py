@@ -7,6 +7,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import cast
 
 from .connection import Connection, Event, State
@@ -140,6 +141,12 @@ class Wire(asyncio.Protocol):
             events, size = self._batches.pop(0)
             self._waiting -= size
             self._tell(events)
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the other side is a loopback address."""
+        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return isinstance(peer, tuple) and ip_address(peer[0].partition("%")[0]).is_loopback
 
     @property
     def listening(self) -> bool:

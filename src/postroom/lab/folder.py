@@ -83,6 +83,7 @@ class LabFolder:
     ids: Iterator[int] = field(default_factory=count)
     labels: "Labels | None" = None
     id: int = -1
+    tell: "Callable[[LabFolder], None] | None" = None  # whoever watches all folders
 
     def __post_init__(self) -> None:
         self.id = next(self.ids)
@@ -162,6 +163,8 @@ class LabFolder:
         """Wake the sessions that look at this folder."""
         for wake in list(self.watchers):
             wake()
+        if self.tell is not None:
+            self.tell(self)
 
 
 class Labels:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-from postroom.lab import fetching, listing, searching, selecting, signing_in, storing
+from postroom.lab import fetching, listing, searching, selecting, signing_in, storing, watching
 from postroom.lab.mailbox import FolderExists, NoSuchFolder
 from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import LONGEST_LITERAL, Command, Misread, parse, read_command
@@ -47,7 +47,8 @@ COMMANDS: dict[str, tuple[Needs, Handler]] = {
     "SELECT": (Needs.LOGIN, selecting.select),
     "EXAMINE": (Needs.LOGIN, selecting.select),
     "APPEND": (Needs.LOGIN, storing.append),
-    "IDLE": (Needs.LOGIN, selecting.idle),
+    "IDLE": (Needs.LOGIN, watching.idle),
+    "NOTIFY": (Needs.LOGIN, watching.notify),
     "CHECK": (Needs.FOLDER, signing_in.noop),
     "CLOSE": (Needs.FOLDER, selecting.close),
     "UNSELECT": (Needs.FOLDER, selecting.unselect),
@@ -88,11 +89,14 @@ async def converse(session: Session) -> None:
 
 async def _next_command(session: Session) -> bytes:
     try:
+        session.rest(free=True)
         largest = APPEND_LIMIT if session.faults.active("append-limit") else LONGEST_LITERAL
         return await read_command(session.reader, session.writer, largest)
     except Misread as error:
         session.line(f"* BYE {error}".encode())
         raise Hangup from error
+    finally:
+        session.rest(free=False)
 
 
 async def _answer(session: Session, raw: bytes) -> None:

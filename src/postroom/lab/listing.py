@@ -27,7 +27,7 @@ async def list_folders(session: Session, command: Command) -> str:
     reference = decode_name(text(arguments[0]))
     asked = [reference + decode_name(pattern) for pattern in texts(arguments[1])]
     if asked == [""]:
-        session.line(b'* LIST (\\Noselect) %s ""' % quoted(_level(session)))
+        session.line(b'* LIST (\\Noselect) %s ""' % quoted(level(session)))
         return "OK"
     if only or arguments[2:]:
         session.require("LIST-EXTENDED", "an extended LIST")
@@ -54,18 +54,18 @@ def _tell(session: Session, patterns: list[Pattern], only: set[str], returned: l
         for _ in range(times):
             session.line(_listed(session, b"LIST", name, folder, below=name in parents))
         if folder and folder.selectable and returned:
-            session.line(_status(session, folder, returned))
+            session.line(status_line(session, folder, returned))
 
 
 def _tell_ghosts(session: Session) -> None:
     """What faults list besides."""
-    level = quoted(_level(session))
+    shown_level = quoted(level(session))
     if session.faults.active("list-duplicates"):
-        session.line(b'* LIST (\\HasNoChildren) %s ""' % level)
+        session.line(b'* LIST (\\HasNoChildren) %s ""' % shown_level)
     if session.faults.active("folder-nonexistent"):
-        session.line(b'* LIST (\\NonExistent \\HasChildren) %s "Ghost"' % level)
+        session.line(b'* LIST (\\NonExistent \\HasChildren) %s "Ghost"' % shown_level)
     if session.faults.active("folder-locked"):
-        session.line(b'* LIST (\\HasNoChildren) %s "Locked"' % level)
+        session.line(b'* LIST (\\HasNoChildren) %s "Locked"' % shown_level)
 
 
 def _swap(session: Session) -> None:
@@ -90,7 +90,7 @@ async def lsub(session: Session, command: Command) -> str:
 
 async def status(session: Session, command: Command) -> str:
     folder = session.account.folder(session.called(command.arguments[0]))
-    session.line(_status(session, folder, [word.upper() for word in texts(command.arguments[1])]))
+    session.line(status_line(session, folder, [word.upper() for word in texts(command.arguments[1])]))
     return "OK"
 
 
@@ -98,7 +98,7 @@ async def namespace(session: Session, _: Command) -> str:
     if session.faults.active("namespace-drops"):
         raise Hangup
     prefix = "INBOX." if session.faults.active(naming.DOTS) else session.account.prefix
-    session.line(b"* NAMESPACE ((%s %s)) NIL NIL" % (quoted(prefix), quoted(_level(session))))
+    session.line(b"* NAMESPACE ((%s %s)) NIL NIL" % (quoted(prefix), quoted(level(session))))
     return "OK"
 
 
@@ -170,7 +170,8 @@ def _hidden(folder: LabFolder, only: set[str]) -> bool:
     return "SUBSCRIBED" in only and not folder.subscribed
 
 
-def _level(session: Session) -> str:
+def level(session: Session) -> str:
+    """What parts the levels of names, as the client sees it."""
     return naming.delimiter(session.faults, session.account.delimiter)
 
 
@@ -183,12 +184,13 @@ def _listed(session: Session, kind: bytes, name: str, folder: LabFolder | None, 
     return b"* %s (%s) %s %s" % (
         kind,
         " ".join(flags).encode(),
-        quoted(_level(session)),
+        quoted(level(session)),
         session.shown(name),
     )
 
 
-def _status(session: Session, folder: LabFolder, items: list[str]) -> bytes:
+def status_line(session: Session, folder: LabFolder, items: list[str]) -> bytes:
+    """A STATUS response. Raises Misread for what this server does not know."""
     for item, word in (("HIGHESTMODSEQ", "CONDSTORE"), ("MAILBOXID", "OBJECTID")):
         if item in items:
             session.require(word, item)

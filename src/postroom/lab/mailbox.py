@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 from itertools import count
+from typing import Protocol
 
 from postroom.lab.broken import BY_FAULT
 from postroom.lab.faults import Faults
@@ -30,6 +31,12 @@ AT_GMAIL = {
 FAULTY = 3  # every third mail arrives with the faults of arriving mail
 RARE = 30
 LABELLED_TWICE = 5  # with labels, every fifth generated message of INBOX has another one
+
+
+class Hears(Protocol):
+    """Somebody who watches all folders. `named`: the folder is new, gone, or was called `old`."""
+
+    def __call__(self, folder: LabFolder, old: str | None, *, named: bool) -> None: ...
 
 
 class NoSuchFolder(Exception):
@@ -60,6 +67,7 @@ class LabMailbox:
         self.faults = faults or Faults()
         self._made = 0
         self._ids = count(1)
+        self.watchers: set[Hears] = set()
         self.folders: dict[str, LabFolder] = {}
         self.labels: Labels | None = None
         if labels:
@@ -135,8 +143,10 @@ class LabMailbox:
             special_use,
             ids=self._ids,
             labels=self.labels,
+            tell=self._changed,
         )
         self.folders[name] = made
+        self._changed(made, named=True)
         return made
 
     def delete(self, name: str) -> None:
@@ -147,6 +157,7 @@ class LabMailbox:
             self.labels.forget(folder)
         folder.deleted = True
         folder.announce()
+        self._changed(folder, named=True)
 
     def rename(self, old: str, new: str) -> None:
         """The folder and everything below it get new names and keep UIDs, validities and ids."""
@@ -158,10 +169,15 @@ class LabMailbox:
             moved = self.folders.pop(name)
             moved.name = new + name[len(old) :]
             self.folders[moved.name] = moved
+            self._changed(moved, name, named=True)
             if self.labels is not None:
                 self.labels.renamed(moved)
         if _normal(old) == "INBOX":  # RFC 3501, 6.3.5: INBOX itself stays, empty
             self.create("INBOX")
+
+    def _changed(self, folder: LabFolder, old: str | None = None, *, named: bool = False) -> None:
+        for hear in list(self.watchers):
+            hear(folder, old, named=named)
 
     def deliver(self, raw: bytes, folder: str = "INBOX", *, flags: Iterable[str] = ()) -> int:
         """Deliver a mail that the script brings along and return its UID."""

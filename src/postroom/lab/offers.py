@@ -8,6 +8,7 @@ Extensions, of which it may play any:
     objectid    EMAILID, THREADID, MAILBOXID (RFC 8474); copies and moves keep the EMAILID
     gmail       X-GM-EXT-1: All Mail holds every message, the other folders are labels on it
     compress    COMPRESS=DEFLATE (RFC 4978)
+    notify      NOTIFY (RFC 5465)
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,12 @@ PRESETS = {
     "condstore": MODERN,
     "plain": (),
 }
-EXTENSIONS = {"objectid": ("OBJECTID",), "gmail": ("X-GM-EXT-1",), "compress": ("COMPRESS=DEFLATE",)}
+EXTENSIONS = {
+    "objectid": ("OBJECTID",),
+    "gmail": ("X-GM-EXT-1",),
+    "compress": ("COMPRESS=DEFLATE",),
+    "notify": ("NOTIFY",),
+}
 OFFERS = (*PRESETS, *EXTENSIONS)
 
 

@@ -1,6 +1,4 @@
-"""The commands that open and close a folder, and IDLE, which watches it."""
-
-import asyncio
+"""The commands that open and close a folder."""
 
 from postroom.lab.faults import Faults
 from postroom.lab.mailbox import LabFolder, NoSuchFolder
@@ -115,32 +113,3 @@ async def close(session: Session, _: Command) -> str:
 async def unselect(session: Session, _: Command) -> str:
     session.leave()
     return "OK"
-
-
-async def idle(session: Session, _: Command) -> str:
-    """Tell changes as they happen, until the client says DONE."""
-    session.line(b"+ idling")
-    if session.faults.active("bye-in-idle"):
-        session.line(b"* BYE the server is going down")
-        raise Hangup
-    line = b""
-    try:
-        async with asyncio.TaskGroup() as group:
-            teller = group.create_task(_tell_changes(session))
-            line = await session.reader.readline()
-            teller.cancel()
-    except* Hangup:
-        line = b""
-    if line.strip().upper() != b"DONE":
-        raise Hangup
-    session.update(expunge=True)
-    return "OK"
-
-
-async def _tell_changes(session: Session) -> None:
-    while True:
-        session.changed.clear()
-        if not session.faults.active("idle-dies"):
-            session.update(expunge=True)
-        await session.writer.drain()
-        await session.changed.wait()

@@ -8,7 +8,7 @@ from asyncio import StreamReader, StreamWriter
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from postroom.lab import naming, twists
 from postroom.lab.deflate import Deflated, Hears, Inflated, Says
@@ -26,6 +26,14 @@ class No(Exception):
 
 class Hangup(Exception):
     """The server ends the connection here and now."""
+
+
+class Watcher(Protocol):
+    """What tells a client of changes without being asked."""
+
+    def wake(self) -> None: ...
+    def rest(self, *, free: bool) -> None: ...
+    def end(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +80,7 @@ class Session:
         self.identified = self.encrypted = self.over = False
         self.lists = 0
         self.kept_code = ""
-        self.changed = asyncio.Event()
+        self.watcher: Watcher | None = None
         self._validity = self._noticed = self._swept = 0
 
     @property
@@ -180,7 +188,7 @@ class Session:
         self.known = [uid for uid in folder.messages if uid not in self.hidden]
         self._validity = folder.validity
         self._noticed = self._swept = folder.modseq
-        folder.watchers.add(self.changed.set)
+        folder.watchers.add(self.wake)
 
     def _hidden(self, folder: LabFolder) -> frozenset[int]:
         """The UIDs that a fault keeps from this look at a folder."""
@@ -194,12 +202,28 @@ class Session:
     def leave(self) -> None:
         """Look at no folder."""
         if self.folder is not None:
-            self.folder.watchers.discard(self.changed.set)
+            self.folder.watchers.discard(self.wake)
         self.folder, self.known = None, []
+
+    def wake(self) -> None:
+        """The open folder has changed."""
+        if self.watcher is not None:
+            self.watcher.wake()
+
+    def rest(self, *, free: bool) -> None:
+        """Whether the client may be told of changes from here on, or a command is carried out."""
+        if self.watcher is not None:
+            self.watcher.rest(free=free)
+
+    def hang_up(self) -> None:
+        """End the connection once everything is said."""
+        self._plain[1].close()
 
     def end(self) -> None:
         """The connection is over."""
         self.leave()
+        if self.watcher is not None:
+            self.watcher.end()
         if self.user is not None:
             self.house.users[self.user] -= 1
             self.user = None
@@ -219,11 +243,15 @@ class Session:
             modseq,
         )
 
-    def update(self, *, expunge: bool) -> None:
-        """Tell what has changed. Without `expunge` sequence numbers stay as they are (RFC 3501, 7.4.1)."""
+    def update(self, *, expunge: bool) -> bool:
+        """Tell what has changed. Without `expunge` sequence numbers stay as they are (RFC 3501, 7.4.1).
+
+        Whether anything had.
+        """
         if self.folder is None:
-            return
+            return False
         folder = self.selected
+        behind = self._noticed != folder.modseq or (expunge and self._swept != folder.modseq)
         if expunge and self._swept != folder.modseq:
             self._tell_gone(folder)
             self._swept = folder.modseq
@@ -240,6 +268,7 @@ class Session:
                 if message.uid <= last:
                     self.line(self.flags_of(message))
             self._noticed = folder.modseq
+        return behind
 
     def tell_vanished(self, since: int, asked: str = "") -> None:
         """What has gone since a modification sequence: VANISHED (EARLIER), RFC 7162, 3.2.10."""

@@ -28,6 +28,7 @@ TryLater
 NeedsOwner
 ├── WrongPassword    the credentials were refused; the message says exactly what the owner must do
 ├── AppPassword      the provider wants an app password or OAuth instead
+├── TokenRefused     the access token was refused; with a fresh one the same call may work
 ├── NotTrusted       the certificate is not trusted, or names another host
 └── TlsRefused       TLS was required and the server does not offer it
 Broken
@@ -265,7 +266,10 @@ class Mailbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to reach a mailbox. `settings` are the provider's own words; `secret` never leaves memory."""
+    """How to reach a mailbox. `settings` are the provider's own words.
+
+    `secret`, which never leaves memory, is a password, or an access token where the settings say so.
+    """
 
     address: str
     settings: Mapping[str, Any]
@@ -356,6 +360,12 @@ class WrongPassword(errors.NeedsOwner):
 
 class AppPassword(errors.NeedsOwner):
     code = "providers.app_password"
+
+
+class TokenRefused(errors.NeedsOwner):
+    """It was revoked or has expired. Whoever can should refresh it, once, before the owner is asked."""
+
+    code = "providers.token_refused"
 
 
 class NotTrusted(errors.NeedsOwner):

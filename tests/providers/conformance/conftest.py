@@ -16,6 +16,7 @@ LABS: dict[str, tuple[Can, ...]] = {  # what the lab server offers, and what it 
     "qresync": (Can.NAME_MAIL, Can.NAME_FOLDER),
     "condstore": (Can.NAME_MAIL, Can.NAME_FOLDER, Can.TELL_REMOVED),
     "plain": (Can.NAME_MAIL, Can.NAME_FOLDER, Can.TELL_REMOVED, Can.TELL_FLAGS),
+    "notify": (Can.NAME_MAIL, Can.NAME_FOLDER),
     "objectid": (),
     "gmail": (Can.NAME_FOLDER,),
 }

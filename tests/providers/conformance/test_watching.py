@@ -124,4 +124,6 @@ async def test_a_watch_says_of_which_folders_it_tells(subject: Subject, needs: C
         watching.looked()
         await subject.create("New")
         await ear.changed(None)
+        watching.looked()
         await subject.deliver("New", simple(1))
+        await ear.changed(b"New")

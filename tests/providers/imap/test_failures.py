@@ -8,16 +8,18 @@ import pytest
 from postroom.errors import PostroomError
 from postroom.imap import errors as imap
 from postroom.providers.imap.failures import folder_refused, shown, translated, translation
-from postroom.providers.imap.settings import BadServer, ImapSettings, Security, from_url
+from postroom.providers.imap.settings import Auth, BadServer, ImapSettings, Security, from_url
 from postroom.providers.known import BY_DOMAIN, PROVIDERS, LoginRule, by_address, by_host
 from postroom.providers.model import (
     AppPassword,
     FolderGone,
     Incomplete,
     NoRoom,
+    NotTrusted,
     SentAway,
     ServerRefused,
     TlsRefused,
+    TokenRefused,
     Unreachable,
     WrongPassword,
 )
@@ -170,3 +172,25 @@ def test_the_table_of_providers_is_consistent() -> None:
     assert gmail is by_host("IMAP.gmail.com.")
     assert by_address("ann@example.org") is None
     assert by_host("127.0.0.1") is None
+
+
+def test_a_refused_token_can_be_told_from_a_refused_password() -> None:
+    settings = ImapSettings("imap.gmail.com", 993, Security.TLS, "ann@gmail.com", auth=Auth.OAUTH2)
+    error = translation(imap.AuthRefused("AUTHENTICATE", "NO", None, "no", "invalid_token"), settings)
+
+    assert type(error) is TokenRefused
+    assert error.code == "providers.token_refused"
+    assert error.data["status"] == "invalid_token"
+    assert "invalid_token" in str(error)
+
+
+def test_a_server_that_takes_no_tokens_says_what_to_do_instead() -> None:
+    settings = ImapSettings("imap.example.org", 993, Security.TLS, "ann", auth=Auth.OAUTH2)
+    error = translation(imap.NoMechanism("none"), settings)
+
+    assert type(error) is AppPassword
+    assert "does not accept access tokens" in str(error)
+
+
+def test_a_server_that_does_not_know_the_password_is_not_trusted() -> None:
+    assert type(translation(imap.NotProven("it lies"), at())) is NotTrusted

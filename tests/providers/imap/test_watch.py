@@ -1,19 +1,23 @@
 """The watch of the adapter: what each response of a server is told as, and what becomes of failures."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from imap.scripted import ScriptedServer, serving
 from providers.told import Ear
+from servers.dovecot import Dovecot
+from servers.mailbox import other_client
 
 from postroom.imap.quirks import Quirk
 from postroom.lab.server import LabServer, serve
 from postroom.net.egress import Egress
-from postroom.providers.imap import watch
+from postroom.providers.imap import conversation, watch
 from postroom.providers.imap.provider import ImapProvider
 from postroom.providers.model import (
     Changed,
+    Ended,
     FolderStatus,
     Login,
     Mailbox,
@@ -36,6 +40,11 @@ S: TAG OK [READ-ONLY] open
 C: TAG IDLE
 S: + idling
 """
+NOTIFY = "C: TAG NOTIFY SET STATUS (selected ({0})) (personal ({0}{1}))"
+ALL = NOTIFY.format("MessageNew MessageExpunge FlagChange", " MailboxName")
+FEW = NOTIFY.format("MessageNew MessageExpunge", "")
+OPENED, IDLES = IDLING.split("C: TAG IDLE")[0], "\nC: TAG IDLE\nS: + idling\n"
+QUIET = "C: DONE\nS: TAG OK\nC: TAG NOTIFY NONE\nS: TAG OK\n"
 
 
 @asynccontextmanager
@@ -189,3 +198,167 @@ async def test_some_servers_are_renewed_sooner(host: str) -> None:
             mailbox._conversation.quirks = frozenset({Quirk.SHORT_IDLE})  # type: ignore[attr-defined]
 
         assert watching.renew_within == (watch.RENEW_SOON if host == "imap.gmail.com" else watch.RENEW)
+
+
+async def test_notify_tells_of_all_folders_and_how_they_stood() -> None:
+    ear = Ear()
+    archive = RemoteFolder(b"Archive", "Archive")
+    told = """
+    S: * STATUS Archive (MESSAGES 8 UIDNEXT 9 UIDVALIDITY 2)
+    S: TAG OK
+    """
+    later = """
+    S: * STATUS Archive (MESSAGES 9)
+    S: * LIST () "/" "New" ("OLDNAME" ("Old"))
+    """
+    script = OPENED + ALL + told + IDLES + "<wait>" + later + QUIET + "C: TAG NOOP\nS: TAG OK"
+    async with scripted(script, "IDLE NOTIFY") as (server, mailbox):
+        watching = await watched(mailbox, ear, INBOX, archive)
+        assert (watching.means, watching.folders) == (Means.NOTIFY, None)
+        assert watching.statuses == {b"INBOX": FolderStatus(3, 7, 10), b"Archive": FolderStatus(8, 2, 9)}
+
+        server.go.set()
+        assert await ear.next(2) == [Changed(b"Archive", 9), Changed()]
+        await mailbox.ping()
+
+
+async def test_a_folder_that_notify_is_silent_of_is_not_said_to_be_watched() -> None:
+    shared = RemoteFolder(b"Shared/Team", "Shared/Team")
+    level = RemoteFolder(b"Level", "Level", selectable=False)
+    async with scripted(OPENED + ALL + "\nS: TAG OK" + IDLES, "IDLE NOTIFY") as (_, mailbox):
+        watching = await watched(mailbox, Ear(), INBOX, shared, level)
+
+        assert watching.folders == frozenset({b"INBOX"})
+
+
+async def test_a_server_that_does_not_know_all_events_is_asked_for_fewer() -> None:
+    refused = "\nS: TAG NO [BADEVENT (MessageNew MessageExpunge)] what\n"
+    script = OPENED + ALL + refused + FEW + "\nS: TAG OK" + IDLES
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        watching = await watched(mailbox, Ear())
+
+        assert watching.means is Means.NOTIFY
+
+
+async def test_notify_that_is_refused_falls_back_to_idle_and_is_not_asked_again() -> None:
+    refused = "\nS: TAG NO [BADEVENT (MessageNew)] what\n"
+    script = OPENED + ALL + refused + FEW + "\nS: TAG BAD what" + IDLES + "C: DONE\nS: TAG OK" + IDLING
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        for _ in range(2):
+            watching = await watched(mailbox, Ear())
+            assert (watching.means, watching.folders) == (Means.IDLE, frozenset({b"INBOX"}))
+
+
+async def test_notify_without_idle_is_renewed_by_noop() -> None:
+    ear = Ear()
+    script = OPENED + ALL + "\nS: TAG OK\nC: TAG NOOP\nS: TAG OK\nC: TAG NOOP\nS: * 4 EXISTS\nS: TAG OK\n"
+    async with scripted(f"{script}<wait>\nS: * 5 EXISTS", "NOTIFY") as (server, mailbox):
+        watching = await watched(mailbox, ear)
+        await watching.renew()
+        assert await ear.next() == [Changed(b"INBOX", 4)]
+        server.go.set()
+        assert await ear.next() == [Changed(b"INBOX", 5)]
+
+
+async def test_an_overflow_ends_the_watch_and_the_next_one_idles() -> None:
+    ear = Ear()
+    script = (
+        OPENED + ALL + "\nS: TAG OK" + IDLES + "S: * OK [NOTIFICATIONOVERFLOW] too much\n" + QUIET + IDLING
+    )
+    async with scripted(script, "IDLE NOTIFY") as (_, mailbox):
+        await watched(mailbox, ear)
+        everything, end = await ear.next(2)
+        assert everything == Changed()
+        assert isinstance(end, Ended)
+
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+
+
+async def test_dovecot_tells_of_every_mail_whichever_program_delivers_it(dovecot: Dovecot) -> None:
+    """With NOTIFY and without IDLE it forgets every second change."""
+    user, ear = dovecot.user("watch"), Ear()
+    settings = {"host": dovecot.host, "port": dovecot.port, "security": "plain"}
+    async with PROVIDER.open(Login(user, settings, dovecot.password)) as mailbox:
+        folders = sorted(await mailbox.folders(), key=lambda folder: folder.path != "INBOX")
+        watching = await watched(mailbox, ear, *folders)
+        for number in range(1, 7):
+            watching.looked()
+            raw = b"Subject: %d\r\n\r\n" % number
+            if number % 2:
+                dovecot.append(user, "INBOX", [raw])
+            else:
+                with other_client(dovecot, user) as other:
+                    await asyncio.to_thread(other.append, "INBOX", raw)
+            while (await ear.changed(b"INBOX")).messages != number:
+                pass
+
+    assert watching.means is Means.NOTIFY
+
+
+@pytest.mark.parametrize("offers", ["qresync", "notify"])
+async def test_a_removal_that_is_told_once_is_told(offers: str) -> None:
+    """VANISHED comes while we idle or while we leave it, and never again: it must not be passed over."""
+    async with at_lab("vanished-once", offers=offers) as (server, mailbox, ear):
+        watching = await watched(mailbox, ear)
+        for uid in (1, 2):
+            server.mailbox.expunge("INBOX", uid)
+            await watching.renew()
+            assert Changed(b"INBOX") in ear.heard
+            ear.heard.clear()
+            watching.looked()
+
+
+@pytest.mark.parametrize("fault", ["idle-half-open", "done-unanswered"])
+async def test_a_server_that_is_silently_gone_is_noticed_by_the_renewal(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "SILENCE", 0.1)
+    async with at_lab(fault) as (_, mailbox, ear):
+        watching = await watched(mailbox, ear)
+        with pytest.raises(Unreachable):
+            await watching.renew()
+        with pytest.raises(Unreachable):
+            await mailbox.ping()
+
+        assert ear.heard == []
+
+
+async def test_a_server_that_says_goodbye_instead_of_idling_is_come_back_to_later() -> None:
+    async with at_lab("bye-in-idle") as (_, mailbox, ear):
+        with pytest.raises(SentAway):
+            await mailbox.watch([INBOX], ear)
+
+
+@pytest.mark.parametrize("fault", ["idle-dies", "idle-tells-once"])
+async def test_what_a_server_keeps_to_itself_shows_in_the_status_of_the_next_watch(fault: str) -> None:
+    async with at_lab(fault) as (server, mailbox, ear):
+        first = await watched(mailbox, ear)
+        for _ in range(2):
+            server.arrive()
+        await first.renew()
+        second = await watched(mailbox, ear)
+
+    before, after = (watching.statuses for watching in (first, second))
+    assert (before, after[b"INBOX"].messages) == ({}, 4)
+
+
+async def test_counts_of_another_folder_are_a_hint_that_does_no_harm() -> None:
+    async with at_lab("exists-of-another") as (server, mailbox, ear):
+        await watched(mailbox, ear)
+        (told,) = await ear.next()
+        opened = await mailbox.open(INBOX)
+
+    assert told == Changed(b"INBOX", 3)
+    assert opened.status.messages == len(server.mailbox.folder("INBOX").messages)
+
+
+async def test_notify_that_a_lab_refuses_or_ends_leaves_idle() -> None:
+    async with at_lab("notify-refused", offers="notify") as (_, mailbox, ear):
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+    async with at_lab("notify-overflow", offers="notify") as (server, mailbox, ear):
+        assert (await watched(mailbox, ear)).means is Means.NOTIFY
+        server.mailbox.deliver(b"Subject: x\r\n\r\n", "Sent")
+        assert isinstance((await ear.ended()).error, ServerRefused)
+        assert (await watched(mailbox, ear)).means is Means.IDLE
+        server.arrive()
+        await ear.changed(b"INBOX")

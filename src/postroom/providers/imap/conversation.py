@@ -121,6 +121,7 @@ class Conversation:
     def __init__(self, session: Session, patience: Patience, settings: ImapSettings) -> None:
         self.session, self.settings = session, settings
         self.quirks: frozenset[Quirk] = frozenset()
+        self.without: frozenset[str] = frozenset()  # what the server offers and did not live up to
         self.ahead: Sequence[Command] = ()  # go before the next command, without a wait; they may be refused
         self.patience = patience
         self.in_clear = settings.compress is Compress.NEVER  # from here on, whatever the server offers
@@ -128,7 +129,8 @@ class Conversation:
 
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
-        return not self.session.capabilities.isdisjoint(capabilities)
+        offered = self.session.capabilities
+        return any(name in offered and name not in self.without for name in capabilities)
 
     @property
     def regrets_compression(self) -> bool:

@@ -17,7 +17,7 @@ from datetime import timedelta
 from postroom.errors import PostroomError
 from postroom.imap import errors as imap
 from postroom.net import model as net
-from postroom.providers.imap.settings import ImapSettings
+from postroom.providers.imap.settings import Auth, ImapSettings
 from postroom.providers.known import Known, LoginRule, by_address, by_host
 from postroom.providers.model import (
     AppPassword,
@@ -30,6 +30,7 @@ from postroom.providers.model import (
     ServerRefused,
     TlsRefused,
     TooMany,
+    TokenRefused,
     UnknownHost,
     Unreachable,
     WrongPassword,
@@ -119,6 +120,11 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
             return kind(f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host)
         case imap.CommandFailed():
             return _of_command(error, host)
+        case imap.NotProven():
+            return NotTrusted(
+                f"{host} could not prove that it knows the password, so it may be another server: {error}.",
+                host=host,
+            )
         case imap.NoMechanism():
             return AppPassword(_no_mechanism(settings), host=host)
         case imap.Insecure():
@@ -163,6 +169,14 @@ def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomEr
     known = by_host(settings.host) or by_address(settings.username)
     said = shown(error.text)
     facts = {"host": settings.host, "username": settings.username, "said": said}
+    if settings.auth is Auth.OAUTH2:
+        why = error.status or said
+        return TokenRefused(
+            f"{settings.host} does not accept the access token for {settings.username}"
+            f"{f' (it said: {why})' if why else ''}; sign in again if this goes on.",
+            **facts,
+            status=error.status,
+        )
     if NO_PASSWORDS_SAID.search(said) and not (known and known.advice):
         return AppPassword(f"{settings.host} does not accept passwords here: {said}", **facts)
     if known and known.advice:
@@ -183,6 +197,8 @@ def _advice(known: Known, settings: ImapSettings, said: str) -> str:
 
 
 def _no_mechanism(settings: ImapSettings) -> str:
+    if settings.auth is Auth.OAUTH2:
+        return f"{settings.host} does not accept access tokens; use a password, or an app password."
     known = by_host(settings.host)
     if known and known.advice:
         return known.advice

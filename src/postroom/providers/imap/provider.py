@@ -23,8 +23,8 @@ from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patie
 from postroom.providers.imap.failures import folder_refused, shown, translated
 from postroom.providers.imap.folder import ImapFolder
 from postroom.providers.imap.listing import identity, list_folders, status_items, status_of, with_status
-from postroom.providers.imap.settings import ImapSettings, Security
-from postroom.providers.imap.watch import ImapWatching, notified
+from postroom.providers.imap.settings import Auth, ImapSettings, Security
+from postroom.providers.imap.watch import ImapWatching, can_tell
 from postroom.providers.model import (
     Estimate,
     FolderGone,
@@ -35,6 +35,8 @@ from postroom.providers.model import (
     Notice,
     RemoteFolder,
     ServerRefused,
+    TlsRefused,
+    TokenRefused,
     Unreachable,
     WrongPassword,
 )
@@ -115,12 +117,23 @@ def _no_greeting(settings: ImapSettings) -> str:
 
 async def _log_in(conversation: Conversation, secret: str) -> None:
     session, settings = conversation.session, conversation.settings
+    with_token = settings.auth is Auth.OAUTH2
+    if with_token and not (session.encrypted or session.on_this_machine):
+        raise TlsRefused(
+            f"{settings.host} is reached without TLS: no access token was sent. Use imaps:// or STARTTLS.",
+            host=settings.host,
+        )
     try:
         async with conversation.patience.waiting():
-            await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
+            if with_token:
+                await session.log_in_with_token(settings.username, secret, mechanism=settings.mechanism)
+            else:
+                await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
     except NoMechanism:
         raise
     except LocalError as error:  # nothing was sent
+        if with_token:
+            raise TokenRefused("The access token holds what no token can hold.") from error
         raise WrongPassword(
             "The user name or the password holds a line end, a NUL or half a character, which cannot be sent "
             "to a server."
@@ -212,23 +225,14 @@ class ImapMailbox:
         """By NOTIFY of all folders, else by IDLE of the first that can be opened."""
         await self._free()
         conversation = self._conversation
-        with translated(conversation.settings):
-            if conversation.offers("NOTIFY"):
-                await self._leave()
-                self._watching = await notified(conversation, folders, told)
-            if self._watching is None and conversation.offers("IDLE"):
-                self._watching = await self._idling(folders, told)
-        return self._watching
-
-    async def _idling(
-        self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]
-    ) -> ImapWatching | None:
-        folder = next((folder for folder in folders if folder.selectable), None)
-        if folder is None:
+        first = next((folder for folder in folders if folder.selectable), None)
+        if first is None or not can_tell(conversation):
             return None
-        opened = await self.open(folder)
-        watching = ImapWatching(self._conversation, told, folder.name, {folder.name: opened.status})
-        return watching if await watching.begin() else None
+        opened = await self.open(first)
+        watching = ImapWatching(conversation, told, first, opened.status)
+        with translated(conversation.settings):
+            self._watching = watching if await watching.begin(folders) else None
+        return self._watching
 
     async def ping(self) -> None:
         await self._free()
@@ -240,16 +244,11 @@ class ImapMailbox:
         conversation, session = self._conversation, self._conversation.session
         with translated(conversation.settings):
             await self._end_watch()
-            if session.usable:
-                await self._leave()
+            if session.usable and session.selected is not None:
+                leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
+                await conversation.run(leave, _nothing)
         self._has_listed = False
         return session.usable and not conversation.regrets_compression
-
-    async def _leave(self) -> None:
-        conversation = self._conversation
-        if conversation.session.selected is not None:
-            leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
-            await conversation.run(leave, _nothing)
 
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""

@@ -19,6 +19,13 @@ class Security(StrEnum):
     PLAIN = "plain"
 
 
+class Auth(StrEnum):
+    """What a login's secret is."""
+
+    PASSWORD = "password"
+    OAUTH2 = "oauth2"  # an access token
+
+
 class BadServer(Invalid):
     code = "providers.bad_server"
 
@@ -34,7 +41,8 @@ class ImapSettings:
     security: Security
     username: str
     ca_file: Path | None = None
-    mechanism: str | None = None  # PLAIN or LOGIN; None: what the server offers
+    mechanism: str | None = None  # such as PLAIN, LOGIN, XOAUTH2; None: what the server offers
+    auth: Auth = Auth.PASSWORD
     compress: Compress = Compress.AUTO
 
     @classmethod
@@ -48,6 +56,7 @@ class ImapSettings:
             username=str(given.get("username") or login.address),
             ca_file=Path(given["ca_file"]) if given.get("ca_file") else None,
             mechanism=given.get("mechanism"),
+            auth=Auth(given.get("auth") or Auth.PASSWORD),
             compress=Compress(given.get("compress") or Compress.AUTO),
         )
 

@@ -1,9 +1,12 @@
 """Be told of changes by an IMAP server: by NOTIFY (RFC 5465) of all folders, or by IDLE (RFC 2177) of one.
 
-    NOTIFY SET STATUS (personal ...) ──────────> listening ── NOOP ──> listening      no folder is open
-      └─ refused ─> with fewer events
-                      └─ refused ─> EXAMINE ─> IDLE ── DONE ──> IDLE                   that folder is
+    EXAMINE ─> NOTIFY SET STATUS (selected ...) (personal ...) ──> IDLE ── DONE ──> IDLE
+                 └─ refused ─> with fewer events ─ refused ─> IDLE ── DONE ──> IDLE
     every response, whenever it comes ─> `hear` ─> Changed, Ended
+
+NOTIFY needs neither a folder that is open nor IDLE. Both are there for Dovecot (2.3): of folders that are not
+open it tells only what came by its own programs, and not what others have put into a Maildir; of the open one
+it forgets every second change, unless the session idles.
 
 Thousands wait at once, so each is small: no task, no timer, and nothing of what it has told but the notices
 after which nobody has looked yet.
@@ -36,33 +39,36 @@ RENEW = timedelta(minutes=24)  # a server may forget us after 30 (RFC 9051, 5.4)
 RENEW_SOON = timedelta(minutes=9)
 MOST_UNSEEN = 100  # different notices; what comes after them is: look at everything
 EVERYTHING = Changed()
-ASKED = (  # what is told of each folder; the last two are refused by servers that do not know them
-    ("MessageNew", "MessageExpunge", "FlagChange", "MailboxName"),
-    ("MessageNew", "MessageExpunge"),
+NEW, CHANGED, NAMED = ("MessageNew", "MessageExpunge"), ("FlagChange",), ("MailboxName",)
+ASKED = (  # of the open folder, and of all; some servers know only what RFC 5465 demands of all
+    (Events("selected", NEW + CHANGED), Events("personal", NEW + CHANGED + NAMED)),
+    (Events("selected", NEW), Events("personal", NEW)),
 )
 
 
-class ImapWatching:
-    """A `Watching`: of the folder that is open, by IDLE; or, without one, of all by NOTIFY."""
+def can_tell(conversation: Conversation) -> bool:
+    """Whether there is any hope."""
+    return conversation.offers("NOTIFY", "IDLE")
 
-    __slots__ = ("_conversation", "_error", "_folder", "_told", "_unseen", "folders", "statuses")
+
+class ImapWatching:
+    """A `Watching`, with a folder open that has this status."""
+
+    __slots__ = ("_conversation", "_error", "_folder", "_told", "_unseen", "folders", "means", "statuses")
 
     def __init__(
         self,
         conversation: Conversation,
         told: Callable[[Notice], None],
-        folder: bytes | None = None,
-        statuses: Mapping[bytes, FolderStatus] | None = None,
+        folder: RemoteFolder,
+        status: FolderStatus,
     ) -> None:
-        self._conversation, self._told, self._folder = conversation, told, folder
-        self.folders: frozenset[bytes] | None = None if folder is None else frozenset({folder})
-        self.statuses = statuses or {}
+        self._conversation, self._told, self._folder = conversation, told, folder.name
+        self.means = Means.IDLE
+        self.folders: frozenset[bytes] | None = frozenset({folder.name})
+        self.statuses: Mapping[bytes, FolderStatus] = {folder.name: status}
         self._unseen: set[Changed] = set()
         self._error: PostroomError | None = None  # why it has ended
-
-    @property
-    def means(self) -> Means:
-        return Means.NOTIFY if self._folder is None else Means.IDLE
 
     @property
     def renew_within(self) -> timedelta:
@@ -72,20 +78,57 @@ class ImapWatching:
         """What was told may be told again."""
         self._unseen = set()
 
-    async def begin(self) -> bool:
-        """Idle, with the folder open; whether the server does. Raises what `postroom.imap` raises."""
+    async def begin(self, wanted: Sequence[RemoteFolder]) -> bool:
+        """Have the server tell, if it will, of these folders or the open one. Raises what `imap` raises."""
+        await self._notify(wanted)
+        return await self._listen()
+
+    async def _notify(self, wanted: Sequence[RemoteFolder]) -> None:
         conversation = self._conversation
-        try:
-            async with conversation.patience.waiting():
-                await conversation.session.idle(self.hear)
-        except CommandFailed as error:
-            if throttled(error):
-                raise
-            return False
-        return True
+        statuses = dict(self.statuses)
+
+        def take(answer: said.Response) -> None:
+            if isinstance(answer, said.FolderStatus):
+                statuses[identity(answer.name)] = status_of(answer.items)
+            else:
+                self.hear(answer)
+
+        if not conversation.offers("NOTIFY") or not await self._asked(take):
+            return
+        self.means, self.statuses = Means.NOTIFY, statuses
+        # What is not in a personal namespace has no status here, and is not told of.
+        told_of_all = {folder.name for folder in wanted if folder.selectable} <= statuses.keys()
+        self.folders = None if told_of_all else frozenset(statuses)
+
+    async def _asked(self, take: Callable[[said.Response], None]) -> bool:
+        for events in ASKED:
+            (completed,) = await self._conversation.each([commands.notify(*events, status=True)], take)
+            if completed.failure is None:
+                return True
+            if throttled(completed.failure):
+                raise completed.failure
+        self._conversation.without |= {"NOTIFY"}
+        return False
+
+    async def _listen(self) -> bool:
+        """Whether something will be told."""
+        conversation = self._conversation
+        if conversation.offers("IDLE"):
+            try:
+                async with conversation.patience.waiting():
+                    await conversation.session.idle(self.hear)
+                return True
+            except CommandFailed as error:
+                if throttled(error):
+                    raise
+                conversation.without |= {"IDLE"}
+        if self.means is Means.NOTIFY:
+            await conversation.each([commands.noop()], self.hear)
+            await conversation.session.listen(self.hear)
+        return self.means is Means.NOTIFY
 
     async def renew(self) -> None:
-        """DONE and IDLE, or NOOP. Raises `TryLater`."""
+        """DONE and IDLE; NOOP where there is only NOTIFY. Raises `TryLater`."""
         if self._error is not None:
             raise self._error
         self.statuses = {}
@@ -94,10 +137,7 @@ class ImapWatching:
         try:
             with translated(conversation.settings):
                 await self._quiet()
-                if self._folder is None:
-                    await conversation.each([commands.noop()], self.hear)
-                    await conversation.session.listen(self.hear)
-                elif not await self.begin():
+                if not await self._listen():
                     raise ServerRefused(f"{host} will not tell of changes any more.", host=host)
         except PostroomError as error:
             self._error = error
@@ -108,7 +148,7 @@ class ImapWatching:
         conversation = self._conversation
         if conversation.session.listening:
             await self._quiet()
-            if self._folder is None:
+            if self.means is Means.NOTIFY:
                 await conversation.each([commands.notify()], self.hear)
 
     async def _quiet(self) -> None:
@@ -127,6 +167,7 @@ class ImapWatching:
             case said.Listed(lsub=False):
                 self._changed(None)
             case said.Status(tag=None, code=said.Code("NOTIFICATIONOVERFLOW")):
+                self._conversation.without |= {"NOTIFY"}
                 self._changed(None)
                 self._end_with("does not tell of changes any more, as there are too many")
             case Completed(failure=CommandFailed() as failure):
@@ -153,34 +194,3 @@ class ImapWatching:
         if self._error is None:
             self._error = error.with_traceback(None)
             self._told(Ended(error))
-
-
-async def notified(
-    conversation: Conversation, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]
-) -> ImapWatching | None:
-    """Be told of all folders, with none open; None where the server refuses. Raises as `begin` does."""
-    statuses: dict[bytes, FolderStatus] = {}
-    watching = ImapWatching(conversation, told)
-
-    def take(answer: said.Response) -> None:
-        if isinstance(answer, said.FolderStatus):
-            statuses[identity(answer.name)] = status_of(answer.items)
-        else:
-            watching.hear(answer)
-
-    for events in ASKED:
-        (completed,) = await conversation.each(
-            [commands.notify(Events("personal", events), status=True)], take
-        )
-        failure = completed.failure
-        if failure is None:
-            break
-        if throttled(failure):
-            raise failure
-    else:
-        return None
-    watching.statuses = statuses
-    if not {folder.name for folder in folders if folder.selectable} <= statuses.keys():
-        watching.folders = frozenset(statuses)  # as far as the server says; others may not be ours
-    await conversation.session.listen(watching.hear)
-    return watching
