@@ -23,6 +23,7 @@ import uvloop
 
 from bench.report import Table, machine
 from postroom.api.app import create_app
+from postroom.api.live import live
 from postroom.cli.serving import listening, serving
 from postroom.cli.settled import settled
 from postroom.db.beside import beside
@@ -32,7 +33,6 @@ from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.ids import TenantId
 from postroom.jobs import store
-from postroom.jobs.follow import following
 from postroom.jobs.model import Job, Progress, Wish
 from postroom.jobs.store import queue
 from postroom.net.egress import Egress
@@ -214,7 +214,7 @@ async def _server(dsn: str) -> AsyncIterator[tuple[int, int]]:
 
 
 async def _serve(dsn: str) -> None:
-    async with open_pool(dsn) as db, open_hints(db) as hints, following(db, hints) as news:
+    async with open_pool(dsn) as db, open_hints(db) as hints, live(db, hints) as news:
         vault = Vault([Key.derived(secrets.token_bytes(32))])
         app = create_app(db, Settings(), vault, Registry(Egress(private_allowed=True)), news)
         with listening("127.0.0.1", 0) as listener, settled():

@@ -33,7 +33,8 @@ from postroom.providers.model import Login, Mailbox, Provider
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
-from . import logins
+from . import live, logins
+from .live import What
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
@@ -112,6 +113,7 @@ async def perform(
     try:
         turn = await _begun(means, account, every, full=full)
         account, pause = turn.account, means.manner.pause
+        live.tell(means.db, account, What.BEGAN, counts)
         manner = replace(means.manner, full=turn.is_full, grace=grace)
         async with leases.hold(means.db, turn.lease) as hold:
             async with logins.minded(means.db, account, pause), turn.opening as mailbox:
@@ -122,11 +124,14 @@ async def perform(
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
+        live.tell(means.db, account, What.STOPPED, counts)
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
         outdated = await _failed(means.db, account, account.poll_every or every, error)
     seconds = monotonic() - began
+    if not isinstance(error, TooSoon):  # which has not begun
+        live.tell(means.db, account, What.STOPPED if outdated else What.ENDED, counts)
     if outdated is not None:
         return Outcome(account, "busy", counts, seconds, outdated)
     status: Literal["success", "failed"] = "failed" if error else "success"
