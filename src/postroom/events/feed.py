@@ -126,7 +126,7 @@ async def follow(
     delay = shortest
     with hints.hear(APPENDED) as hearing:
         while True:
-            async with db.transaction(tenant) as conn:
+            async with db.transaction(tenant, lasting_plans=True) as conn:  # of 25 months' tables
                 seen = await look(conn, tenant, after, stream=stream)
             after = seen.top
             if seen.entries:

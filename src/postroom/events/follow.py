@@ -191,7 +191,7 @@ class Following:
         self, tenant: TenantId, after: Place, stream: Stream | None = None
     ) -> tuple[feed.Look, list[Heard]]:
         """What lies behind a place, and who it is of."""
-        async with self._db.transaction(tenant) as conn:
+        async with self._db.transaction(tenant, lasting_plans=True) as conn:
             seen = await feed.look(conn, tenant, after, stream=stream, limit=PAGE)
             called = self._called.setdefault(tenant, {})
             unknown = {entry.stream for entry in seen.entries} - called.keys() - {TENANT}
