@@ -23,6 +23,7 @@ import structlog
 
 from postroom.db.beside import beside
 from postroom.db.listen import Hints
+from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
@@ -112,13 +113,18 @@ class Follower:
     async def take(self) -> list[Heard]:
         """What is wanted of the next that is there; empty where nothing is there at present.
 
-        It may be cancelled and called again: what was not returned comes then. Raises `Unreachable`, `Busy`.
+        It may be cancelled and called again: what was not returned comes then. A database that is away is
+        waited for.
         """
         wanted = self._wanted
         while not self.is_over:
             watch = self._watch
             if watch is None or watch.floor > self.after:
-                passed = await self._read()
+                try:
+                    passed = await self._read()
+                except (Unreachable, Busy):
+                    await asyncio.sleep(AWAY.total_seconds())
+                    continue
             elif watch.top > self.after:
                 passed, self.after = watch.behind(self.after), watch.top
             else:
