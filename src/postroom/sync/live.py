@@ -7,6 +7,7 @@ missed, and cost nothing but the hint where nobody listens. Whoever was away ask
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -47,7 +48,8 @@ class What(StrEnum):
 def tell(db: Database, account: Account, what: What, counts: Counts) -> None:
     """Tell of a sync, after the commit of what its account's row says of it."""
     if db.tell is not None:
-        db.tell(SYNCS, f"{account.tenant_id} {account.id} {what} {counts.added} {counts.removed}")
+        about = f"{account.tenant_id} {account.id} {what} {counts.added} {counts.removed}"
+        db.tell(SYNCS, f"{about} {time.time_ns()}")  # by which one that comes twice is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,15 @@ class Hinted:
     what: What
     added: int
     removed: int
+    told_at: int = 0
 
 
 def read(subject: str) -> Hinted | None:
     """A hint of `tell`; None for what makes no sense."""
     try:
-        tenant, account, what, added, removed = subject.split(" ")
-        return Hinted(TenantId(int(tenant)), AccountId(int(account)), What(what), int(added), int(removed))
+        tenant, account, what, *numbers = subject.split(" ")
+        added, removed, told_at = map(int, numbers)
+        return Hinted(TenantId(int(tenant)), AccountId(int(account)), What(what), added, removed, told_at)
     except ValueError:
         return None
 
@@ -98,6 +102,7 @@ class Syncs:
     def __init__(self, db: Database, hints: Hints) -> None:
         self._db, self._hints = db, hints
         self._asides: dict[TenantId, set[Aside]] = {}
+        self._last: dict[TenantId, dict[tuple[AccountId, What], int]] = {}  # when each was told
         self._wanted = asyncio.Event()
 
     def aside(self, tenant: TenantId, account: AccountId | None, wake: asyncio.Event) -> Aside:
@@ -112,6 +117,7 @@ class Syncs:
         asides.discard(aside)
         if not asides:
             self._asides.pop(tenant, None)
+            self._last.pop(tenant, None)
 
     async def hear(self) -> None:
         await self._wanted.wait()
@@ -119,13 +125,19 @@ class Syncs:
             while True:
                 heard: dict[TenantId, list[Hinted]] = {}
                 for hint in await _gathered(hearing):
-                    if hint.tenant in self._asides:
+                    if hint.tenant in self._asides and self._is_new(hint):
                         heard.setdefault(hint.tenant, []).append(hint)
                 for tenant, hints in heard.items():
                     try:
                         await self._pass_on(tenant, hints)
                     except PostroomError as error:
                         logger.warning("sync.database_away", code=error.code)
+
+    def _is_new(self, hint: Hinted) -> bool:
+        last, about = self._last.setdefault(hint.tenant, {}), (hint.account, hint.what)
+        is_new = last.get(about) != hint.told_at
+        last[about] = hint.told_at
+        return is_new
 
     async def _pass_on(self, tenant: TenantId, hints: Sequence[Hinted]) -> None:
         async with self._db.transaction(tenant) as conn:
