@@ -59,7 +59,7 @@ class Hinted:
     what: What
     added: int
     removed: int
-    told_at: int = 0
+    told_at: int  # in nanoseconds, by the clock of whoever told
 
 
 def read(subject: str) -> Hinted | None:
