@@ -23,6 +23,7 @@ import uvloop
 
 from bench.report import Table, machine
 from postroom.api.app import create_app
+from postroom.api.live import live
 from postroom.cli.serving import listening, serving
 from postroom.cli.settled import settled
 from postroom.db.beside import beside
@@ -32,7 +33,6 @@ from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.ids import TenantId
 from postroom.jobs import store
-from postroom.jobs.follow import following
 from postroom.jobs.model import Job, Progress, Wish
 from postroom.jobs.store import queue
 from postroom.net.egress import Egress
@@ -92,7 +92,7 @@ async def _run(streams: int, seconds: float) -> Table:
                     ("each of its own job, 200 events a second", jobs, 200.0),
                     ("all of one job, 5 events a second", jobs[:1] * streams, 5.0),
                 ):
-                    async with _server(dsn) as (process, port):
+                    async with server(dsn) as (process, port):
                         await _measure(table, title, db, followed, rate, seconds, process, port, key)
     return table
 
@@ -116,23 +116,23 @@ async def _measure(
     key: str,
 ) -> None:
     heard, opened = Heard(), asyncio.Semaphore(0)
-    before = _memory(process)
+    before = memory(process)
     listening = [_listen(port, key, job, heard, opened.release) for job in followed]
     async with beside(*listening):
         for _ in followed:
             await opened.acquire()
         await asyncio.sleep(SETTLE)
-        began, used = time.monotonic(), _processor(process)
+        began, used = time.monotonic(), processor(process)
         await _speak(db, list({job.id: job for job in followed}.values()), rate, seconds, heard)
-        share = (_processor(process) - used) / (time.monotonic() - began)
+        share = (processor(process) - used) / (time.monotonic() - began)
         await asyncio.sleep(1)
-        after = _memory(process)
+        after = memory(process)
     p99 = heard.part(0.99)
     expected = len(heard.committed) * (len(followed) // len({job.id for job in followed}))
     assert len(heard.times) == expected, f"{len(heard.times)} of {expected} were delivered"
     times = [f"{value * 1000:.1f} ms" for value in (heard.part(0.5), p99, max(heard.times))]
-    memory = [f"{before / 2**20:.0f} MB", f"{after / 2**20:.0f} MB"]
-    table.add(title, f"{len(heard.times):,}", *times, *memory, f"{share:.0%} of a core")
+    sizes = [f"{before / 2**20:.0f} MB", f"{after / 2**20:.0f} MB"]
+    table.add(title, f"{len(heard.times):,}", *times, *sizes, f"{share:.0%} of a core")
     verdict = "reached" if p99 < GOAL else "missed"
     table.note(f"{title.capitalize()}: p99 {p99 * 1000:.1f} ms (goal {GOAL * 1000:.0f} ms, {verdict}).")
 
@@ -193,13 +193,15 @@ async def _listen(port: int, key: str, job: Job, heard: Heard, opened: Callable[
 
 
 @asynccontextmanager
-async def _server(dsn: str) -> AsyncIterator[tuple[int, int]]:
+async def server(
+    dsn: str, flag: str = "--serve", module: str = "bench.streams"
+) -> AsyncIterator[tuple[int, int]]:
     """The numbers of its process and its port."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bench.streams",
-        "--serve",
+        module,
+        flag,
         dsn,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -213,8 +215,8 @@ async def _server(dsn: str) -> AsyncIterator[tuple[int, int]]:
         await process.wait()
 
 
-async def _serve(dsn: str) -> None:
-    async with open_pool(dsn) as db, open_hints(db) as hints, following(db, hints) as news:
+async def serve(dsn: str) -> None:
+    async with open_pool(dsn) as db, open_hints(db) as hints, live(db, hints) as news:
         vault = Vault([Key.derived(secrets.token_bytes(32))])
         app = create_app(db, Settings(), vault, Registry(Egress(private_allowed=True)), news)
         with listening("127.0.0.1", 0) as listener, settled():
@@ -223,13 +225,13 @@ async def _serve(dsn: str) -> None:
                 await asyncio.to_thread(sys.stdin.read)
 
 
-def _memory(process: int) -> int:
+def memory(process: int) -> int:
     """Bytes that it has in memory."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024
 
 
-def _processor(process: int) -> float:
+def processor(process: int) -> float:
     """Seconds of processor time that it has used."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
@@ -242,7 +244,7 @@ def main() -> None:
     options.add_argument("--serve", metavar="DSN", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.serve:
-        uvloop.run(_serve(chosen.serve))
+        uvloop.run(serve(chosen.serve))
         return
     print(f"{machine()}\n", flush=True)
     print(run(chosen.streams, chosen.seconds), flush=True)

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from postroom.cli.serving import listening, serving
 from postroom.http.deps import Door
-from postroom.http.sse import EventStream, Streams, frame
+from postroom.http.sse import EventStream, frame
+from postroom.http.streams import Streams
 from postroom.ids import TenantId
 
 ONE = TenantId(1)

@@ -1,20 +1,16 @@
 """/v1/jobs/{id}/events, from a server of its own: live, cut off and resumed, to the end."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import httpx2
 import pytest
 from fastapi import FastAPI
 from servers.api import Client, key_of
+from servers.live import Told, events, served
 from servers.tenants import ONE
 
-from postroom.cli.serving import listening, serving
 from postroom.db.beside import beside
 from postroom.db.pool import Database
 from postroom.jobs.model import Job, Reason, State
@@ -27,27 +23,6 @@ def path(job: Job, *more: str) -> str:
     return "/".join(["/v1/jobs", str(job.public_id), *more])
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    event: str
-    data: Any
-    id: str | None
-
-
-@asynccontextmanager
-async def served(app: FastAPI, key: str) -> AsyncIterator[Client]:
-    with listening("127.0.0.1", 0) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with (
-            asyncio.timeout(60),
-            serving(app, listener),
-            httpx2.AsyncClient(
-                base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20
-            ) as client,
-        ):
-            yield client
-
-
 @pytest.fixture
 async def live(app: FastAPI, db: Database, tenants: None) -> AsyncIterator[Client]:
     del tenants
@@ -55,18 +30,8 @@ async def live(app: FastAPI, db: Database, tenants: None) -> AsyncIterator[Clien
         yield client
 
 
-async def stream(live: Client, job: Job, last: str | None = None, **asked: Any) -> AsyncIterator[Told]:
-    headers = {} if last is None else {"Last-Event-ID": last}
-    async with live.stream("GET", path(job, "events"), params=asked, headers=headers) as answer:
-        assert answer.status_code == 200, await answer.aread()
-        fields: dict[str, str] = {}
-        async for line in answer.aiter_lines():
-            if line:
-                name, _, value = line.partition(": ")
-                fields[name] = value
-            else:
-                yield Told(fields["event"], json.loads(fields["data"]), fields.get("id"))
-                fields = {}
+def stream(live: Client, job: Job, last: str | None = None, **asked: Any) -> AsyncIterator[Told]:
+    return events(live, path(job, "events"), last, **asked)
 
 
 async def whole(live: Client, job: Job, last: str | None = None, **asked: Any) -> list[Told]:

@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from postroom.api.app import create_app
+from postroom.api.live import live
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.http.caller import Scope
 from postroom.ids import TenantId
-from postroom.jobs.follow import following
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
@@ -33,7 +33,7 @@ def vault() -> Vault:
 @pytest.fixture
 async def app(db: Database, vault: Vault) -> AsyncIterator[FastAPI]:
     providers = Registry(Egress(private_allowed=True))
-    async with open_hints(db) as hints, following(db, hints) as news:
+    async with open_hints(db) as hints, live(db, hints) as news:
         yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news)
 
 

@@ -14,18 +14,19 @@ from postroom.accounts import store as account_store
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
 from postroom.api import docs, health
+from postroom.api.live import Live
 from postroom.db import leases
 from postroom.db.pool import Connection, Database
+from postroom.events import routes as events
 from postroom.http import problems
 from postroom.http.deps import Door
 from postroom.http.limits import BodyLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
 from postroom.http.requests import Requests
-from postroom.http.sse import Streams
+from postroom.http.streams import Streams
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import routes as jobs
-from postroom.jobs.follow import Following
 from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
 from postroom.people import keys
@@ -34,11 +35,12 @@ from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
 from postroom.sync import halt
+from postroom.sync.live import TYPES as SYNC_NEWS
 from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, accounts, mail, search, sync, jobs.router)
+ROUTERS = (people, accounts, mail, search, sync, jobs.router, events.router)
 AS_IT_IS = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "application/octet-stream",
@@ -53,9 +55,9 @@ def create_app(
     settings: Settings,
     vault: Vault,
     providers: Mapping[str, Provider],
-    following: Following,
+    live: Live,
 ) -> FastAPI:
-    """The HTTP API, on a pool, and with news of jobs, that the caller opens and closes."""
+    """The HTTP API, on a pool, and with live news, that the caller opens and closes."""
     app = docs.Documented(
         title="Postroom",
         version=__version__,
@@ -65,8 +67,10 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )
-    app.state.door = Door(database, partial(keys.find, database), Cursors(vault), Streams())
-    app.state.jobs = jobs.Desk(following, _account, account_store.public_ids)
+    find, origins = partial(keys.find, database), frozenset(settings.cors_origins)
+    app.state.door = Door(database, find, Cursors(vault), Streams(), origins)
+    app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
+    app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()
     app.state.desk = Desk(
         vault, providers, settings.sync_interval, halt.stop, halt.begin_anew, halt.remove, _is_syncing

@@ -68,5 +68,4 @@ class Announcer:
 
 
 def _line(row: Row) -> str:
-    sender = screen.line(row.sender.name or row.sender.address) or "(nobody)"
-    return f"new mail  {sender[:40]}: {screen.line(row.subject)[:100] or '(no subject)'}"
+    return f"new mail  {screen.headline(row.sender.name or row.sender.address, row.subject)}"

@@ -19,6 +19,7 @@ from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Conflict
 from postroom.events import feed, seal
+from postroom.events.answers import out
 from postroom.events.check import UNREADABLE, Fault, Sealing, read_seal
 from postroom.events.export import Exported, export
 from postroom.events.model import TENANT, BadSeal, Entry, Place, Seal, Stream, stream_of
@@ -191,16 +192,7 @@ def _print(entries: Iterable[Entry], names: Names, *, as_json: bool) -> None:
 
 
 def _as_json(entry: Entry, account: Account | None) -> str:
-    content = {
-        "cursor": feed.cursor_of(entry),
-        "account": account.public_id if account else None,
-        "stream": entry.stream,
-        "seq": entry.seq,
-        "at": entry.at,
-        "kind": entry.kind,
-        "data": orjson.Fragment(entry.body),
-    }
-    return orjson.dumps(content, default=str).decode()
+    return orjson.dumps(out(entry, account.public_id if account else None), default=str).decode()
 
 
 def _as_text(entry: Entry, account: Account | None) -> str:

@@ -15,6 +15,7 @@ COMMANDS = {
     "executor": "Run jobs and poll mailboxes, beside `serve` or other executors.",
     "connect": "Connect a mailbox.",
     "sync": "Bring the copies of mailboxes up to date, in the foreground.",
+    "watch": "Show mail as it arrives.",
     "search": "Search the mail of all accounts.",
     "show": "Show one message.",
     "status": "Tell how accounts are doing.",

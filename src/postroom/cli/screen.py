@@ -48,6 +48,11 @@ def block(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def headline(sender: str, subject: str) -> str:
+    """A mail in a line: `Ann: Lunch?`."""
+    return f"{line(sender)[:40] or '(nobody)'}: {line(subject)[:100] or '(no subject)'}"
+
+
 def amount(size: float) -> str:
     """12345678 -> `12.3 MB`."""
     unit = 0

@@ -10,11 +10,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from postroom.api.app import create_app
+from postroom.api.live import live
 from postroom.cli.installation import Installation
 from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.errors import Broken
-from postroom.jobs.follow import following
+from postroom.http.ws import LARGEST
 
 GRACE_SECONDS = 1
 BACKLOG = 512
@@ -68,7 +69,7 @@ def address(host: str, listener: socket.socket) -> str:
 @asynccontextmanager
 async def answering(house: Installation, listener: socket.socket) -> AsyncIterator[None]:
     """The API of an installation, while the block runs."""
-    async with following(house.database, house.hints) as news:
+    async with live(house.database, house.hints) as news:
         app = create_app(house.database, house.settings, house.vault, house.providers, news)
         with settled():
             async with serving(app, listener):
@@ -86,6 +87,9 @@ async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
+        ws="websockets-sansio",
+        ws_max_size=LARGEST,
+        ws_per_message_deflate=False,  # a compressor for each connection has many times an event's 300 bytes
     )
     server, ended = _Server(config), asyncio.Event()
 

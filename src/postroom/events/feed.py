@@ -18,6 +18,7 @@ import binascii
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import dataclass
 
 from asyncpg import Connection
 
@@ -30,7 +31,9 @@ from .model import APPENDED, BadCursor, Entry, Place, PlaceLost, Stream
 
 START: Place = (0, 0, 0)
 POLL_SECONDS = 1.0
+HELD_SECONDS = 0.002, 0.1  # before the next look for what is held up: the first time, and at most
 PAGE = 1000
+EVERYTHING = (1 << 63) - 1
 
 CURSOR = struct.Struct(">BQQQ6s")
 VERSION = 1
@@ -42,13 +45,14 @@ def place_of(entry: Entry) -> Place:
 
 def cursor_of(entry: Entry) -> str:
     """The cursor that stands behind this entry."""
-    packed = CURSOR.pack(VERSION, *place_of(entry), entry.hash[:6])
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+    return _packed(place_of(entry), entry.hash)
 
 
 async def place(conn: Connection, tenant: TenantId, cursor: str) -> Place:
     """Where a cursor stands. Raises `BadCursor`, or `PlaceLost` when its entry is no more what it was."""
     position, stream, seq, digest = _unpacked(cursor)
+    if (position, stream, seq) == START:
+        return START
     found = await store.hash_at(conn, tenant, (position, stream, seq))
     if found is None or found[:6] != digest:
         raise PlaceLost(
@@ -73,9 +77,41 @@ async def read(
     return await store.feed_of_one(conn, tenant, after, below, limit, stream)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of the log behind a place."""
+
+    entries: list[Entry]
+    top: Place  # up to here it was read, and nothing will ever come below
+    is_all: bool  # there is nothing more at present
+    is_held: bool  # something is there, but not to be read before an older transaction has ended
+
+
+async def look(
+    conn: Connection, tenant: TenantId, after: Place, *, stream: Stream | None = None, limit: int = PAGE
+) -> Look:
+    """The next entries of all streams, or of one, and what is to be expected behind them."""
+    below = await store.horizon(conn, tenant)
+    if stream is None:
+        found = await store.feed(conn, tenant, after, EVERYTHING, limit)
+    else:
+        found = await store.feed_of_one(conn, tenant, after, EVERYTHING, limit, stream)
+    entries = [entry for entry in found if entry.position < below]
+    if len(entries) == limit:
+        return Look(entries, place_of(entries[-1]), is_all=False, is_held=False)
+    return Look(entries, (below, 0, 0), is_all=True, is_held=len(entries) < len(found))
+
+
 async def end(conn: Connection, tenant: TenantId) -> Place:
     """Behind the last entry that can be read at present."""
-    return await store.last(conn, tenant, await store.horizon(conn, tenant)) or START
+    return (await end_with_cursor(conn, tenant))[0]
+
+
+async def end_with_cursor(conn: Connection, tenant: TenantId) -> tuple[Place, str]:
+    """The same, and the cursor that stands there; also in a log that is empty."""
+    found = await store.last(conn, tenant, await store.horizon(conn, tenant))
+    at, digest = found or (START, bytes(6))
+    return at, _packed(at, digest)
 
 
 async def follow(
@@ -83,19 +119,24 @@ async def follow(
 ) -> AsyncGenerator[list[Entry], None]:
     """Entries as they come, page by page, for ever.
 
-    A hint (`APPENDED`) makes it quick, looking every second makes it certain.
+    A hint (`APPENDED`) makes it quick, looking every second makes it certain. What is held up by an older
+    transaction is looked for more often: nobody tells when that ends.
     """
+    shortest, longest = HELD_SECONDS
+    delay = shortest
     with hints.hear(APPENDED) as hearing:
         while True:
-            async with db.transaction(tenant) as conn:
-                entries = await read(conn, tenant, after, stream=stream)
-            if entries:
-                yield entries
-                after = place_of(entries[-1])
-            else:
+            async with db.transaction(tenant, lasting_plans=True) as conn:  # of 25 months' tables
+                seen = await look(conn, tenant, after, stream=stream)
+            after = seen.top
+            if seen.entries:
+                delay = shortest
+                yield seen.entries
+            if seen.is_all:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(delay if seen.is_held else POLL_SECONDS):
                         await anext(hearing)
+                delay = min(delay * 2, longest) if seen.is_held else shortest
 
 
 async def mind_restore(db: Database) -> int:
@@ -107,6 +148,11 @@ async def mind_restore(db: Database) -> int:
         return await store.mind_restore(conn)
 
 
+def _packed(at: Place, digest: bytes) -> str:
+    packed = CURSOR.pack(VERSION, *at, digest[:6])
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
 def _unpacked(cursor: str) -> tuple[int, int, int, bytes]:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -116,3 +162,7 @@ def _unpacked(cursor: str) -> tuple[int, int, int, bytes]:
     if version != VERSION or max(position, stream, seq) >= 1 << 63:
         raise BadCursor("This is not a cursor of the log; take one that `postroom events --json` wrote.")
     return position, stream, seq, digest
+
+
+BEGINNING = _packed(START, bytes(6))
+"""The cursor of `START`."""

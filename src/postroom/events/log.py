@@ -63,7 +63,7 @@ async def append(conn: Connection, tenant: TenantId, stream: Stream, events: Seq
         hashes.append(previous)
     kinds = [event.kind for event in events]
     await conn.execute(WRITE, tenant, stream, position, now, numbers, kinds, bodies, previous, hashes)
-    hint(conn, APPENDED)
+    hint(conn, APPENDED, str(tenant))
     return int(last)
 
 

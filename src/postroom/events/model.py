@@ -12,7 +12,7 @@ Stream = NewType("Stream", int)
 TENANT = Stream(0)  # what belongs to no account
 
 APPENDED = "events"
-"""The hint that something was appended, to be told after the commit."""
+"""The hint that something was appended to the log of a tenant, to be told after the commit."""
 
 
 def stream_of(account: AccountId) -> Stream:
@@ -81,6 +81,12 @@ class PlaceLost(errors.Conflict):
     """The entry that a cursor stands behind is not in the log, or is another than it was."""
 
     code = "events.place_lost"
+
+
+class NoSuchType(errors.Invalid):
+    """A filter names a kind that no event is of."""
+
+    code = "events.no_such_type"
 
 
 class BadSeal(errors.Invalid):

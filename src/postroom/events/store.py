@@ -37,7 +37,7 @@ HASH = """
     SELECT hash FROM events_event WHERE tenant_id = $1 AND position = $2 AND stream = $3 AND seq = $4
 """
 LAST = """
-    SELECT position, stream, seq FROM events_event WHERE tenant_id = $1 AND position < $2
+    SELECT position, stream, seq, hash FROM events_event WHERE tenant_id = $1 AND position < $2
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
 """
 MIND_RESTORE = "SELECT events_mind_restore()"
@@ -98,10 +98,10 @@ async def hash_at(conn: Connection, tenant: TenantId, place: Place) -> bytes | N
     return found
 
 
-async def last(conn: Connection, tenant: TenantId, below: int) -> Place | None:
-    """The place of the last entry below a position."""
+async def last(conn: Connection, tenant: TenantId, below: int) -> tuple[Place, bytes] | None:
+    """The place and the hash of the last entry below a position."""
     row = await conn.fetchrow(LAST, tenant, below)
-    return tuple(row) if row else None
+    return ((row[0], row[1], row[2]), row[3]) if row else None
 
 
 async def mind_restore(conn: Connection) -> int:

@@ -15,7 +15,7 @@ from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http.caller import Caller, Scope
 from postroom.http.pages import Cursors
-from postroom.http.sse import Streams
+from postroom.http.streams import Streams
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `pr_...`")
 
@@ -36,6 +36,28 @@ class Door:
     find_caller: Callable[[str], Awaitable[Caller | None]]
     cursors: Cursors
     streams: Streams
+    origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
+
+    async def caller_of(self, key: str) -> Caller:
+        """Raises `UnknownKey`."""
+        caller = await self.find_caller(key)
+        if caller is None:
+            raise UnknownKey("This API key is unknown, revoked or expired.")
+        return caller
+
+    def welcome(self, caller: Caller, key: str) -> Callable[[], Awaitable[bool]]:
+        """Asks whether the caller may still read, for answers that go on for long."""
+
+        async def is_welcome() -> bool:
+            try:
+                now = await self.streams.recalled(key, self.find_caller)
+            except (Broken, TryLater):  # nobody can say, and nothing can be read either
+                return True
+            if now is None or now.tenant != caller.tenant:
+                return False
+            return bool({Scope.READ, Scope.ADMIN} & now.scopes)
+
+        return is_welcome
 
 
 async def _door(request: Request) -> Door:
@@ -52,10 +74,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 async def _caller(door: AtDoor, credentials: Credentials) -> Caller:
     if credentials is None:
         raise NoKey("Send an API key: `Authorization: Bearer pr_...`.")
-    caller = await door.find_caller(credentials.credentials)
-    if caller is None:
-        raise UnknownKey("This API key is unknown, revoked or expired.")
-    return caller
+    return await door.caller_of(credentials.credentials)
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]
@@ -77,21 +96,12 @@ Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
 async def _still_reader(
     door: AtDoor, caller: Reader, credentials: Credentials
 ) -> Callable[[], Awaitable[bool]]:
-    async def is_welcome() -> bool:
-        assert credentials is not None  # there is a caller
-        try:
-            now = await door.streams.recalled(credentials.credentials, door.find_caller)
-        except (Broken, TryLater):  # nobody can say, and nothing can be read either
-            return True
-        return (
-            now is not None and now.tenant == caller.tenant and bool({Scope.READ, Scope.ADMIN} & now.scopes)
-        )
-
-    return is_welcome
+    assert credentials is not None  # there is a caller
+    return door.welcome(caller, credentials.credentials)
 
 
 StillReader = Annotated[Callable[[], Awaitable[bool]], Depends(_still_reader)]
-"""Asks whether the caller may still read, for answers that go on for long."""
+"""See `Door.welcome`."""
 
 
 async def _transaction(door: AtDoor, caller: AnyCaller) -> AsyncIterator[Connection]:

@@ -48,11 +48,9 @@ ROUTING = {
 """What the router and the layers around it answer."""
 
 
-def problem(
-    status: int, code: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
-) -> Response:
-    """A problem document; members in `more` that are None or empty are left out."""
-    document = {
+def document(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+    """Members in `more` that are None or empty are left out."""
+    return {
         "type": f"urn:postroom:problem:{code}",
         "title": title,
         "status": status,
@@ -60,29 +58,31 @@ def problem(
         "detail": detail,
         **{name: value for name, value in more.items() if value},
     }
+
+
+def answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     body = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
-    return Response(body, status, headers, MEDIA_TYPE)
+    return Response(body, document["status"], headers, MEDIA_TYPE)
+
+
+def told(error: errors.PostroomError, request_id: str | None) -> dict[str, Any]:
+    """The problem that tells this error to a caller, as a document."""
+    status, title = next((status, title) for kind, status, title in KINDS if isinstance(error, kind))
+    detail, data = error.message, error.data
+    if isinstance(error, errors.Broken):
+        detail, data = "The operator finds the reason in the log, by this request id.", {}
+    request_id = request_id if status >= 500 else None
+    return document(status, error.code, title, detail, data=data, request_id=request_id)
 
 
 def of(error: errors.PostroomError, request_id: str | None) -> Response:
-    """The problem that tells this error to a caller."""
-    status, title = next((status, title) for kind, status, title in KINDS if isinstance(error, kind))
-    headers, detail, data = {}, error.message, error.data
+    """The same as an answer."""
+    headers = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="postroom"'
     if isinstance(error, errors.TryLater):
         headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
-    if isinstance(error, errors.Broken):
-        detail, data = "The operator finds the reason in the log, by this request id.", {}
-    return problem(
-        status,
-        error.code,
-        title,
-        detail,
-        headers=headers,
-        data=data,
-        request_id=request_id if status >= 500 else None,
-    )
+    return answer(told(error, request_id), headers)
 
 
 def plug_in(app: FastAPI) -> None:
@@ -105,13 +105,9 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     complaints = [
         {"where": ".".join(str(step) for step in each["loc"]), "what": each["msg"]} for each in error.errors()
     ]
-    return problem(
-        422,
-        "http.invalid_request",
-        "The request is not valid",
-        f"{complaints[0]['where']}: {complaints[0]['what']}" if complaints else "The request is not valid.",
-        errors=complaints[:MANY],
-    )
+    title = "The request is not valid"
+    first = f"{complaints[0]['where']}: {complaints[0]['what']}" if complaints else f"{title}."
+    return answer(document(422, "http.invalid_request", title, first, errors=complaints[:MANY]))
 
 
 async def _routing(request: Request, error: Exception) -> Response:
@@ -129,7 +125,7 @@ def _allowed(request: Request, status: int) -> dict[str, str]:
 def routing(status: int, headers: dict[str, str] | None = None) -> Response:
     """The problem of a request that reached no route."""
     code, detail = ROUTING.get(status, ("http.refused", "The request is refused."))
-    return problem(status, code, HTTPStatus(status).phrase, detail, headers=headers)
+    return answer(document(status, code, HTTPStatus(status).phrase, detail), headers)
 
 
 def request_id(scope: Scope) -> str | None:
@@ -170,13 +166,9 @@ class Unexpected:
 
 
 def _nothing_but_an_id(scope: Scope) -> Response:
-    return problem(
-        500,
-        "http.unexpected",
-        "Something went wrong",
-        "This is a mistake of ours; the log tells more under this request id.",
-        request_id=request_id(scope),
-    )
+    detail = "This is a mistake of ours; the log tells more under this request id."
+    found = document(500, "http.unexpected", "Something went wrong", detail, request_id=request_id(scope))
+    return answer(found)
 
 
 def add_headers(message: Message, headers: dict[str, str]) -> None:

@@ -38,7 +38,8 @@ from postroom.providers.pool import Pool
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
-from . import logins
+from . import live, logins
+from .live import What
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key, target
 from .run import Manner, sync_account
@@ -130,6 +131,7 @@ async def perform(
     try:
         turn = await _begun(means, account, every, full=full)
         account, pause = turn.account, means.manner.pause
+        live.tell(means.db, account, What.BEGAN, counts)
         manner = replace(means.manner, full=turn.is_full, grace=grace)
         async with leases.hold(means.db, turn.lease) as hold:
             async with logins.minded(means.db, account, pause), turn.opening as mailbox:
@@ -144,11 +146,14 @@ async def perform(
         await _stopped(means.db, account)
         return Outcome(account, "busy", counts, monotonic() - began, none)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
+        live.tell(means.db, account, What.STOPPED, counts)
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
         outdated = await _failed(means.db, account, account.poll_every or every, error)
     seconds = monotonic() - began
+    if not isinstance(error, TooSoon):  # which has not begun
+        live.tell(means.db, account, What.STOPPED if outdated else What.ENDED, counts)
     if outdated is not None:
         return Outcome(account, "busy", counts, seconds, outdated)
     status: Literal["success", "failed"] = "failed" if error else "success"

@@ -43,7 +43,7 @@ from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
 
-from . import pace
+from . import live, pace
 from .jobs import poll
 from .store import watch as store
 
@@ -99,6 +99,7 @@ class Watchers:
         self._ours: dict[Key, _Watched] = {}
         self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
         self._due: OrderedDict[Key, None] = OrderedDict()  # to be polled now
+        self._polled: set[Key] = set()  # in this moment
         self._later: list[tuple[float, Key]] = []  # and at that time
         self._wake = asyncio.Event()
         self._untold: dict[AccountId, Means | None] = {}
@@ -148,7 +149,8 @@ class Watchers:
     # What goes on for as long as the block of `watching` runs.
 
     def work(self) -> Sequence[Coroutine[None, None, None]]:
-        return [self._claiming(), self._comparing(), self._polling(), self._ticking(), self._telling()]
+        always = [self._claiming(), self._comparing(), self._polling(), self._ticking(), self._telling()]
+        return [*always, self._hearing()]
 
     async def _claiming(self) -> None:
         """Take what is nobody's, as far as it is our share; let go of more than that."""
@@ -199,6 +201,18 @@ class Watchers:
                     if is_well and ours.watching is None and not ours.cannot and not ours.waits:
                         self._poll_soon(key)
 
+    async def _hearing(self) -> None:
+        """Somebody else's sync of an account of ours has ended: from now on it can be listened to."""
+        with self._hints.hear(live.SYNCS) as hearing:
+            async for hint in hearing:
+                told = live.read(hint or "")
+                if told is None or told.what is not live.What.ENDED:
+                    continue
+                key = told.tenant, told.account
+                ours = self._ours.get(key)
+                if ours is not None and ours.watching is None and not ours.cannot and key not in self._polled:
+                    self._poll_soon(key)
+
     async def _polling(self) -> None:
         """Poll what is due, `LANES` at once; one account's trouble is not the others'."""
         lanes = asyncio.Semaphore(LANES)
@@ -224,11 +238,14 @@ class Watchers:
                 return made if account.compared_at else None  # a first sync is work for an executor
             return None
 
+        self._polled.add(key)
         try:
             is_done = await self._run(tenant, want)
         except DATABASE_AWAY as error:
             logger.warning("sync.database_away", code=error.code)
             is_done = False
+        finally:
+            self._polled.discard(key)
         ours = self._ours.get(key)
         if is_well and not is_done and ours is not None and ours.watching is None:
             # Whoever was at it does not listen for us.

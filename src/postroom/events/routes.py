@@ -1,0 +1,144 @@
+"""/v1/events: what happens, live, as server-sent events and over a WebSocket."""
+
+from asyncio import Event
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from pydantic import BaseModel, Field, ValidationError
+
+from postroom.db.pool import Connection
+from postroom.http.deps import AtDoor, Door, Reader, StillReader
+from postroom.http.sse import EventStream
+from postroom.http.streams import Source
+from postroom.http.ws import BadMessage, converse
+from postroom.ids import AccountId, TenantId
+
+from . import feed
+from .follow import Following
+from .model import Place, stream_of
+from .telling import SSE, WS, Aside, Form, Told
+from .wanted import Types, Wanted
+
+router = APIRouter(prefix="/v1/events", tags=["events"])
+
+T = TypeVar("T", str, bytes)
+
+BEGINNING, END = "start", "end"
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events, for ever.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the application lends to these routes: live news, of the log and beside it; and accounts."""
+
+    following: Following
+    aside: Callable[[TenantId, AccountId | None, Event], Aside]
+    other_types: frozenset[str]  # of the news beside the log
+    account: Callable[[Connection, TenantId, UUID], Awaitable[AccountId]]  # raises a `NotFound`
+
+
+async def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.events
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+
+
+class Resume(BaseModel, extra="forbid"):
+    """The first message of a client."""
+
+    type: Literal["resume"]
+    after: Annotated[str | None, Field(max_length=200)] = None
+    types: Annotated[list[str] | None, Field(max_length=100)] = None
+    account: UUID | None = None
+    folder: UUID | None = None
+
+
+@router.get("/stream", response_class=Response, responses=EVENTS)
+async def event_stream(
+    caller: Reader,
+    is_welcome: StillReader,
+    door: AtDoor,
+    desk: AtDesk,
+    types: Annotated[
+        str | None,
+        Query(max_length=2000, description="Kinds of events, with commas: `mail.added,accounts.*`, `sync`."),
+    ] = None,
+    account: Annotated[UUID | None, Query(description="Only what happens to this account.")] = None,
+    folder: Annotated[UUID | None, Query(description="Without events that name other folders only.")] = None,
+    after: Annotated[
+        str | None,
+        Query(max_length=200, description="Events behind this cursor; `start`: all; `end`: from now on."),
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=200, description="A cursor; goes before `after`.")
+    ] = None,
+) -> Response:
+    """What happens, in the order of the log: what came behind a cursor, and then live, for ever.
+
+    First `ready`, with the cursor behind which it begins. Each event of the log under its kind, with its
+    cursor as id; `sync_started` and `sync`, how the syncs of accounts go, without one; `heartbeat`. A client
+    that was cut off comes again with the last id that it saw, and misses no event of the log.
+    """
+    words = None if types is None else [word.strip() for word in types.split(",")]
+    asked = _Asked(last_event_id or after, words, account, folder)
+    told = await _told(door, desk, caller.tenant, asked, SSE)
+    return EventStream(
+        told, streams=door.streams, tenant=caller.tenant, is_welcome=is_welcome, beat=told.beat
+    )
+
+
+@router.websocket("/ws")
+async def event_socket(socket: WebSocket) -> None:
+    """The same over a WebSocket. It begins with a `Resume` of the client."""
+    door: Door = socket.app.state.door
+    desk: Desk = socket.app.state.events
+
+    async def begin(tenant: TenantId, first: Mapping[str, Any]) -> tuple[Source[str], Callable[[], str]]:
+        try:
+            wish = Resume.model_validate(first)
+        except ValidationError as error:
+            complaint = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, complaint["loc"]))
+            raise BadMessage(f"The first message makes no sense: {where}: {complaint['msg']}.") from None
+        asked = _Asked(wish.after, wish.types, wish.account, wish.folder)
+        told = await _told(door, desk, tenant, asked, WS)
+        return told, told.beat
+
+    await converse(socket, door, begin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    after: str | None
+    types: list[str] | None
+    account: UUID | None
+    folder: UUID | None
+
+
+async def _told(door: Door, desk: Desk, tenant: TenantId, asked: _Asked, form: Form[T]) -> Told[T]:
+    """Raises `BadCursor`, `PlaceLost`, `NoSuchType`, and what accounts raise."""
+    types = None if asked.types is None else Types.read(asked.types, desk.other_types)
+    async with door.database.transaction(tenant) as conn:
+        account = await desk.account(conn, tenant, asked.account) if asked.account else None
+        place, cursor = await _place(conn, tenant, asked.after)
+    wanted = Wanted(types, None if account is None else stream_of(account), asked.folder)
+    follower = desk.following.follower(tenant, wanted, place)
+    return Told(follower, cursor, desk.aside(tenant, account, follower.wake), types, form)
+
+
+async def _place(conn: Connection, tenant: TenantId, after: str | None) -> tuple[Place, str]:
+    if after is None or after == END:
+        return await feed.end_with_cursor(conn, tenant)
+    if after == BEGINNING:
+        return feed.START, feed.BEGINNING
+    return await feed.place(conn, tenant, after), after
