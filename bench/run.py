@@ -14,6 +14,7 @@ from pathlib import Path
 from servers.dovecot import Dovecot, running
 
 from bench import (
+    arrivals,
     first_sync,
     large_folder,
     log,
@@ -34,12 +35,12 @@ from bench.report import Table, machine
 SEED = 1
 USUAL = ["mime", "protocol", "first_sync", "newest", "unchanged", "flags", "startup"]
 WARM = {"unchanged", "flags", "startup"}
-ON_DOVECOT = {"protocol", "first_sync", "log_cost", "newest", "slow_link", *WARM}
+ON_DOVECOT = {"arrivals", "protocol", "first_sync", "log_cost", "newest", "slow_link", *WARM}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "large_folder, log, log_cost, million, rounds, schedule, slow_link"
+    others = "arrivals, large_folder, log, log_cost, million, rounds, schedule, slow_link"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -73,6 +74,8 @@ def _on_dovecot(server: Dovecot, chosen: argparse.Namespace, only: Sequence[str]
     print(f"filled {len(filled)} folders in {time.perf_counter() - began:.0f} s\n", file=sys.stderr)
     if "protocol" in only:
         print(protocol.run(server, user, "INBOX", filled["INBOX"]), flush=True)
+    if "arrivals" in only:
+        print(arrivals.run(server, user, messages), flush=True)
     if "first_sync" in only:
         print(first_sync.run(server, user, messages, runs), flush=True)
     if "slow_link" in only:

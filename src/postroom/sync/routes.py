@@ -17,11 +17,12 @@ from postroom.http.pieces import streamed
 from postroom.jobs import store as job_store
 from postroom.jobs.answers import JobOut, job_out
 from postroom.mail import download
+from postroom.providers.model import Means
 
 from . import jobs, parked
 from .model import key
 from .quarantine import Entry, Kind, advice
-from .store import quarantine
+from .store import quarantine, watch
 
 router = APIRouter(prefix="/v1", tags=["sync"])
 
@@ -53,8 +54,16 @@ class ParkedPage(BaseModel):
     next: str | None = Field(description="The `cursor` of the next page.")
 
 
+class PushOut(BaseModel):
+    means: Means = Field(description="`notify`: it tells of all folders; `idle`: of the inbox.")
+    since: datetime
+
+
 class SyncStatusOut(SyncStateOut):
     parked: int = Field(description="Messages and folders of it that wait.")
+    push: PushOut | None = Field(
+        description="How its server tells of changes at once. Null: it does not, and is polled."
+    )
 
 
 @router.get("/sync/parked")
@@ -134,7 +143,9 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     leased = await leases.is_held(conn, caller.tenant, key(account.id))
     now = SyncStateOut.model_validate(status(account, leased=leased))
     waiting = await quarantine.count(conn, caller.tenant, account.id)
-    return SyncStatusOut(**now.model_dump(), parked=waiting)
+    told = await watch.watched(conn, caller.tenant, account.id)
+    push = PushOut(means=told.means, since=told.since) if told else None
+    return SyncStatusOut(**now.model_dump(), parked=waiting, push=push)
 
 
 def _out(entry: Entry) -> ParkedOut:
