@@ -149,6 +149,7 @@ async def _run(count: int, rounds: int) -> list[Table]:
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
         name = f"messages_{count}"
         async with running(Path(folder, "data"), ["fsync=off"]) as dsn, _filled(dsn, name, count) as large:
+            await _warm(large.owner)
             tables = await _read(large, count)
             async with _filled(dsn, "small", SMALL, anew=True) as small:
                 return [*tables, await _growth(small, large, count, rounds)]
@@ -198,6 +199,15 @@ async def _fill(dsn: str, count: int) -> None:
             print(f"filled {count:,} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     finally:
         await owner.close()
+
+
+async def _warm(owner: asyncpg.Connection) -> None:
+    """Read all files of the cluster once, as far as memory goes: nobody's pages come from the disk then."""
+    for path in Path(await owner.fetchval("SHOW data_directory"), "base").rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.read(1 << 20):
+                    pass
 
 
 async def _read(filled: Filled, count: int) -> list[Table]:
