@@ -91,18 +91,20 @@ class Slots:
 
     async def take(self, target: Target, purpose: Purpose, patience: timedelta) -> Slot:
         """A slot, after `patience` at most. Raises `NoConnection`, and what the database raises."""
-        slot, began = Slot(target, purpose), monotonic()
+        slot, began, verdict = Slot(target, purpose), monotonic(), None
         try:
             async with asyncio.timeout(patience.total_seconds()):
-                await self._stand_in_line(slot)
+                verdict = await self._stand_in_line(slot)
         except TimeoutError:
             raise NoConnection(
                 f"All connections that {target.host} allows this mailbox are in use.", wait=patience
             ) from None
         finally:
-            if slot.id not in self._held:
+            if verdict is None:
                 await self._forget([slot], is_certain=False)
             telemetry.CONNECTION_WAITS.labels(str(purpose)).observe(monotonic() - began)
+        if verdict != "granted":
+            raise self._refusal(target, verdict)
         return slot
 
     async def take_all(self, targets: Sequence[Target]) -> list[Slot | None]:
@@ -110,16 +112,26 @@ class Slots:
         nobody waits then.
         """
         found: list[Slot | None] = []
-        for at in range(0, len(targets), STEP):
-            asked = [Slot(target, Purpose.WATCH) for target in targets[at : at + STEP]]
-            self._stray(asked)  # until we know
+        try:
+            while len(found) < len(targets):
+                found += await self._take_some(targets[len(found) : len(found) + STEP])
+        finally:
+            if len(found) < len(targets):
+                await self.give_back([slot for slot in found if slot is not None])
+        return found
+
+    async def _take_some(self, targets: Sequence[Target]) -> list[Slot | None]:
+        asked = [Slot(target, Purpose.WATCH) for target in targets]
+        answers: Sequence[Answer] = ()
+        try:
             answers = await self._ask(asked, Purpose.WATCH, waits=False)
-            self._no_stray(asked)
-            for slot, answer in zip(asked, answers, strict=True):
-                is_ours = answer.verdict == "granted"
-                if is_ours:
-                    self._held[slot.id] = slot
-                found.append(slot if is_ours else None)
+        finally:
+            if not answers:
+                self._stray(asked)
+        found = [
+            slot if answer.verdict == "granted" else None for slot, answer in zip(asked, answers, strict=True)
+        ]
+        self._held |= {slot.id: slot for slot in found if slot is not None}
         return found
 
     async def give_back(self, slots: Collection[Slot]) -> None:
@@ -136,7 +148,8 @@ class Slots:
             logger.info("providers.limit_learnt", account=slot.target.account, connections=held - 1)
         return held
 
-    async def _stand_in_line(self, slot: Slot) -> None:
+    async def _stand_in_line(self, slot: Slot) -> str:
+        """The last verdict: granted, full or gone."""
         dead: list[str] = []
         began, free, key = monotonic(), asyncio.Event(), slot.target.key
         self._waiting[key].add(free)
@@ -147,8 +160,8 @@ class Slots:
                 (answer,) = await self._ask([slot], slot.purpose, dead=dead, insists=insists)
                 if answer.verdict == "granted":
                     self._held[slot.id] = slot
-                    return
-                self._refuse(slot, answer)
+                if answer.verdict != "waiting":
+                    return answer.verdict
                 known_dead, dead = dead, [one for one in answer.processes if process.is_dead(one)]
                 if dead and dead != known_dead:
                     continue
@@ -164,14 +177,12 @@ class Slots:
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    def _refuse(self, slot: Slot, answer: Answer) -> None:
-        host = slot.target.host
-        if answer.verdict == "full":
-            telemetry.CONNECTIONS_REFUSED.labels("host").inc()
-            self._tell(SESSIONS, f"room {host}")
-            raise NoConnection(f"There are as many connections to {host} as may be.", is_of_host=True)
-        if answer.verdict == "gone":
-            raise NoConnection("There is no such account any more.")
+    def _refusal(self, target: Target, verdict: str) -> NoConnection:
+        if verdict == "gone":
+            return NoConnection("There is no such account any more.")
+        telemetry.CONNECTIONS_REFUSED.labels("host").inc()
+        self._tell(SESSIONS, f"room {target.host}")
+        return NoConnection(f"There are as many connections to {target.host} as may be.", is_of_host=True)
 
     async def _ask(
         self,
