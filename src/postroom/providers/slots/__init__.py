@@ -46,7 +46,8 @@ CEILING = 3
 OF_HOST = 100
 OURS = 2 / 3  # of what a provider is known to allow; the rest is for its owner's own programs
 LEARNT = timedelta(days=1)
-MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks
+MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks at first
+LOOK_EVERY = 4.0  # seconds between two looks later; a process counts as alive for 10 after its end
 STEP = 100  # connections that are asked for in one transaction
 RETRY = 1.0  # seconds before the database is asked again
 GOODBYE = 2.0  # seconds to give one back; then that is done later
@@ -156,7 +157,8 @@ class Slots:
         try:
             while True:
                 free.clear()
-                insists = monotonic() - began >= MOMENT
+                waited = monotonic() - began
+                insists = waited >= MOMENT
                 (answer,) = await self._ask([slot], slot.purpose, dead=dead, insists=insists)
                 if answer.verdict == "granted":
                     self._held[slot.id] = slot
@@ -170,7 +172,7 @@ class Slots:
                     self._want(wanted)
                     self._tell(SLOTS, f"wanted {wanted}")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(MOMENT):
+                    async with asyncio.timeout(max(MOMENT, min(waited, LOOK_EVERY))):
                         await free.wait()
         finally:
             self._waiting[key].discard(free)
@@ -195,12 +197,13 @@ class Slots:
     ) -> list[Answer]:
         self._needed.set()
         me = (await asyncio.shield(self._process)).identity
-        wishes = [(slot.target, slot.id, self._most(slot.target)) for slot in slots]
+        wishes = [(slot.target, slot.id, self.most(slot.target)) for slot in slots]
         question = Question(me, purpose, self._of_host, dead, insists, waits)
         async with self._db.single() as conn:
             return await store.ask(conn, wishes, question)
 
-    def _most(self, target: Target) -> int:
+    def most(self, target: Target) -> int:
+        """How many the account may have at a time, unless its server has taught less."""
         provider = known.by_host(target.host)
         theirs = int(provider.connections * OURS) if provider and provider.connections else None
         return target.connections or theirs or self._ceiling
