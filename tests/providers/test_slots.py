@@ -372,6 +372,22 @@ async def test_many_are_taken_at_once_and_nobody_waits_for_those_that_are_not_th
     assert await rows(db) == []
 
 
+async def test_who_is_cut_off_while_it_takes_many_keeps_none(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEP", 1)
+    monkeypatch.setattr(module, "STRAYS_EVERY", 0.05)
+    all_ = [await target(db, name) for name in ("ann", "bob", "cid")]
+    async with process(db) as there:
+        taking = asyncio.ensure_future(there.take_all(all_))
+        await until(bool, db)
+        taking.cancel()
+        await asyncio.wait([taking])
+        if not taking.cancelled():
+            await there.give_back([slot for slot in taking.result() if slot])
+        await until(lambda found: not found, db)
+
+
 async def test_those_of_an_account_that_is_removed_go_with_it(db: Database, here: Slots) -> None:
     ann = await target(db)
     slot = await here.take(ann, SYNC, LONG)

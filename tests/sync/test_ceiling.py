@@ -219,7 +219,7 @@ async def test_ten_accounts_of_a_bad_host_do_not_delay_ten_of_a_good_one(how: st
 @asynccontextmanager
 async def slow(server: LabServer) -> AsyncIterator[int]:
     """The port of the same server at the other end of the world, over a bad line."""
-    async with door(server.host, server.port, delay=0.5) as at:
+    async with door(server.host, server.port, delay=1.0) as at:
         yield at.port
 
 

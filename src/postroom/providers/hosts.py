@@ -19,7 +19,7 @@ from datetime import timedelta
 
 from .model import NoConnection
 
-SLOW = 1.0  # seconds for connection and login
+SLOW = 3.0  # seconds for connection and login, which take ten round trips
 TOLERATED = 3  # uses in a row that came to nothing
 FIRST, LONGEST = 1.0, 120.0  # seconds that the first pause lasts at most, and any
 AGAIN = 1.0, 0.05, 60.0  # seconds for whoever is turned away; for each who was before it; at most

@@ -46,7 +46,8 @@ CEILING = 3
 OF_HOST = 100
 OURS = 2 / 3  # of what a provider is known to allow; the rest is for its owner's own programs
 LEARNT = timedelta(days=1)
-MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks
+MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks at first
+LOOK_EVERY = 4.0  # seconds between two looks later; a process counts as alive for 10 after its end
 STEP = 100  # connections that are asked for in one transaction
 RETRY = 1.0  # seconds before the database is asked again
 GOODBYE = 2.0  # seconds to give one back; then that is done later
@@ -91,18 +92,20 @@ class Slots:
 
     async def take(self, target: Target, purpose: Purpose, patience: timedelta) -> Slot:
         """A slot, after `patience` at most. Raises `NoConnection`, and what the database raises."""
-        slot, began = Slot(target, purpose), monotonic()
+        slot, began, verdict = Slot(target, purpose), monotonic(), None
         try:
             async with asyncio.timeout(patience.total_seconds()):
-                await self._stand_in_line(slot)
+                verdict = await self._stand_in_line(slot)
         except TimeoutError:
             raise NoConnection(
                 f"All connections that {target.host} allows this mailbox are in use.", wait=patience
             ) from None
         finally:
-            if slot.id not in self._held:
+            if verdict is None:
                 await self._forget([slot], is_certain=False)
             telemetry.CONNECTION_WAITS.labels(str(purpose)).observe(monotonic() - began)
+        if verdict != "granted":
+            raise self._refusal(target, verdict)
         return slot
 
     async def take_all(self, targets: Sequence[Target]) -> list[Slot | None]:
@@ -110,16 +113,26 @@ class Slots:
         nobody waits then.
         """
         found: list[Slot | None] = []
-        for at in range(0, len(targets), STEP):
-            asked = [Slot(target, Purpose.WATCH) for target in targets[at : at + STEP]]
-            self._stray(asked)  # until we know
+        try:
+            while len(found) < len(targets):
+                found += await self._take_some(targets[len(found) : len(found) + STEP])
+        finally:
+            if len(found) < len(targets):
+                await self.give_back([slot for slot in found if slot is not None])
+        return found
+
+    async def _take_some(self, targets: Sequence[Target]) -> list[Slot | None]:
+        asked = [Slot(target, Purpose.WATCH) for target in targets]
+        answers: Sequence[Answer] = ()
+        try:
             answers = await self._ask(asked, Purpose.WATCH, waits=False)
-            self._no_stray(asked)
-            for slot, answer in zip(asked, answers, strict=True):
-                is_ours = answer.verdict == "granted"
-                if is_ours:
-                    self._held[slot.id] = slot
-                found.append(slot if is_ours else None)
+        finally:
+            if not answers:
+                self._stray(asked)
+        found = [
+            slot if answer.verdict == "granted" else None for slot, answer in zip(asked, answers, strict=True)
+        ]
+        self._held |= {slot.id: slot for slot in found if slot is not None}
         return found
 
     async def give_back(self, slots: Collection[Slot]) -> None:
@@ -136,19 +149,21 @@ class Slots:
             logger.info("providers.limit_learnt", account=slot.target.account, connections=held - 1)
         return held
 
-    async def _stand_in_line(self, slot: Slot) -> None:
+    async def _stand_in_line(self, slot: Slot) -> str:
+        """The last verdict: granted, full or gone."""
         dead: list[str] = []
         began, free, key = monotonic(), asyncio.Event(), slot.target.key
         self._waiting[key].add(free)
         try:
             while True:
                 free.clear()
-                insists = monotonic() - began >= MOMENT
+                waited = monotonic() - began
+                insists = waited >= MOMENT
                 (answer,) = await self._ask([slot], slot.purpose, dead=dead, insists=insists)
                 if answer.verdict == "granted":
                     self._held[slot.id] = slot
-                    return
-                self._refuse(slot, answer)
+                if answer.verdict != "waiting":
+                    return answer.verdict
                 known_dead, dead = dead, [one for one in answer.processes if process.is_dead(one)]
                 if dead and dead != known_dead:
                     continue
@@ -157,21 +172,19 @@ class Slots:
                     self._want(wanted)
                     self._tell(SLOTS, f"wanted {wanted}")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(MOMENT):
+                    async with asyncio.timeout(max(MOMENT, min(waited, LOOK_EVERY))):
                         await free.wait()
         finally:
             self._waiting[key].discard(free)
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    def _refuse(self, slot: Slot, answer: Answer) -> None:
-        host = slot.target.host
-        if answer.verdict == "full":
-            telemetry.CONNECTIONS_REFUSED.labels("host").inc()
-            self._tell(SESSIONS, f"room {host}")
-            raise NoConnection(f"There are as many connections to {host} as may be.", is_of_host=True)
-        if answer.verdict == "gone":
-            raise NoConnection("There is no such account any more.")
+    def _refusal(self, target: Target, verdict: str) -> NoConnection:
+        if verdict == "gone":
+            return NoConnection("There is no such account any more.")
+        telemetry.CONNECTIONS_REFUSED.labels("host").inc()
+        self._tell(SESSIONS, f"room {target.host}")
+        return NoConnection(f"There are as many connections to {target.host} as may be.", is_of_host=True)
 
     async def _ask(
         self,
@@ -184,12 +197,13 @@ class Slots:
     ) -> list[Answer]:
         self._needed.set()
         me = (await asyncio.shield(self._process)).identity
-        wishes = [(slot.target, slot.id, self._most(slot.target)) for slot in slots]
+        wishes = [(slot.target, slot.id, self.most(slot.target)) for slot in slots]
         question = Question(me, purpose, self._of_host, dead, insists, waits)
         async with self._db.single() as conn:
             return await store.ask(conn, wishes, question)
 
-    def _most(self, target: Target) -> int:
+    def most(self, target: Target) -> int:
+        """How many the account may have at a time, unless its server has taught less."""
         provider = known.by_host(target.host)
         theirs = int(provider.connections * OURS) if provider and provider.connections else None
         return target.connections or theirs or self._ceiling
