@@ -22,8 +22,9 @@ import asyncpg
 from bench.first_sync import MEASURE
 from bench.report import Table
 from postroom.db.embedded.client import running
+from postroom.lab.accounts import ADDRESS
 from postroom.lab.mailbox import LabFolder
-from postroom.lab.server import ADDRESS, PASSWORD, serve
+from postroom.lab.server import PASSWORD, serve
 
 MEGABYTES = 300
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,6 +18,7 @@ from postroom.lab.server import LabServer
 app = command("A mail server on loopback, with realistic mail in it, that can misbehave on demand.")
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
+RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h)")
 SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -27,6 +28,14 @@ def span(text: str) -> timedelta:
     if found is None or not float(found[1]):
         raise typer.BadParameter(f"{text} is not a length of time such as 20s or 2min.")
     return timedelta(seconds=float(found[1]) * SECONDS[found[2]])
+
+
+def rate(text: str) -> timedelta:
+    """How long apart `5/s`, `30/min` or `100/h` are."""
+    found = RATE.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text} is not a rate such as 5/s or 30/min.")
+    return timedelta(seconds=SECONDS[found[2]] / float(found[1]))
 
 
 def fault(name: str) -> str:
@@ -44,10 +53,20 @@ def offer(name: str) -> str:
 @app.command()
 def imap(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
-    messages: Annotated[int, typer.Option(min=0, help="How many there are at first.")] = 300,
+    messages: Annotated[
+        int | None,
+        typer.Option(min=0, help="How many an account has at first: 300, or 5 where there are several."),
+    ] = None,
+    accounts: Annotated[
+        int, typer.Option(min=1, help="How many there are: robin@, robin1@, robin2@ ... lab.example.")
+    ] = 1,
     arrive_every: Annotated[
         timedelta | None,
         typer.Option(parser=span, metavar="TIME", help="How often a new mail arrives, such as 20s."),
+    ] = None,
+    arrivals: Annotated[
+        timedelta | None,
+        typer.Option(parser=rate, metavar="RATE", help="The same said otherwise: 5/s, 30/min."),
     ] = None,
     faults: Annotated[
         list[str] | None,
@@ -67,8 +86,9 @@ def imap(
     carry_out(
         lambda _settings: run(
             port=port,
-            messages=messages,
-            arrive_every=arrive_every,
+            messages=messages if messages is not None else 300 if accounts == 1 else 5,
+            accounts=accounts,
+            arrive_every=arrivals or arrive_every,
             faults=faults or [],
             offers=offers or [],
             prefix=prefix,

@@ -125,7 +125,6 @@ SEEN = (
     "ids that change with a move",
 )
 NOT_PLAYED = {
-    11: "happens between a client and a token endpoint; the lab has no OAuth",
     30: "an OAuth endpoint is an HTTP server, and not this one",
     31: "two writers of one row: a matter of the database",
     32: "status codes of HTTP and SMTP; the lab speaks IMAP",

@@ -9,6 +9,8 @@ Extensions, of which it may play any:
     gmail       X-GM-EXT-1: All Mail holds every message, the other folders are labels on it
     compress    COMPRESS=DEFLATE (RFC 4978)
     notify      NOTIFY (RFC 5465)
+    scram       SCRAM-SHA-256 (RFC 7677)
+    oauth       OAUTHBEARER (RFC 7628) and XOAUTH2
 """
 
 from collections.abc import Iterable
@@ -26,6 +28,8 @@ EXTENSIONS = {
     "gmail": ("X-GM-EXT-1",),
     "compress": ("COMPRESS=DEFLATE",),
     "notify": ("NOTIFY",),
+    "scram": ("AUTH=SCRAM-SHA-256",),
+    "oauth": ("AUTH=OAUTHBEARER", "AUTH=XOAUTH2"),
 }
 OFFERS = (*PRESETS, *EXTENSIONS)
 

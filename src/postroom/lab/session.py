@@ -45,6 +45,7 @@ class House:
     faults: Faults
     tls: ssl.SSLContext | None = None
     offers: tuple[str, ...] = capabilities(())
+    tokens: set[str] = field(default_factory=set)
     users: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     closed: bool = False
@@ -147,7 +148,8 @@ class Session:
         if self.faults.active("capability-differs"):
             return capabilities("plain")
         missing = "UIDPLUS" if self.faults.active("uidplus-missing") else ""
-        return tuple(word for word in self.house.offers if word != missing)
+        known = (word for word in self.house.offers if not word.startswith("AUTH="))
+        return tuple(word for word in known if word != missing)
 
     def offers(self, word: str) -> bool:
         """Whether the server offers a capability."""

@@ -45,6 +45,9 @@ SESSION = (
     Fault("capability-differs", "names before the login what it does not know after it", 18),
     Fault("notify-refused", "offers NOTIFY and refuses it (with `notify`)", 18),
     Fault("append-limit", "says APPENDLIMIT=100000 and hangs up at any larger literal", 19),
+    Fault("token-refused", "refuses access tokens however fresh they are (with `oauth`)", 11),
+    Fault("scram-forged", "proves in SCRAM that it does not know the password (with `scram`)", 4),
+    Fault("scram-million", "wants the password hashed a million times in SCRAM (with `scram`)", 4),
     Fault("enabled-silent", "enables what is asked for without saying so", 20),
     Fault("reset-at-logout", "resets the connection instead of saying goodbye", 21),
 )

@@ -1,8 +1,10 @@
 """The watch of the adapter: what each response of a server is told as, and what becomes of failures."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from imap.scripted import ScriptedServer, serving
@@ -30,6 +32,7 @@ from postroom.providers.model import (
 )
 
 PROVIDER = ImapProvider(Egress(private_allowed=True))
+HEAVIEST = 8_000  # bytes of a watched mailbox, but for its socket and the loop's part
 INBOX = RemoteFolder(b"INBOX", "INBOX")
 IDLING = """
 C: TAG EXAMINE "INBOX"
@@ -362,3 +365,31 @@ async def test_notify_that_a_lab_refuses_or_ends_leaves_idle() -> None:
         assert (await watched(mailbox, ear)).means is Means.IDLE
         server.arrive()
         await ear.changed(b"INBOX")
+
+
+async def test_a_mailbox_that_is_watched_weighs_little() -> None:
+    """What our own lines hold: objects, frames, and what servers say again and again is shared."""
+    ear, count = Ear(), 100
+    async with at_lab() as (server, _, _), AsyncExitStack() as stack:
+        settings = {"host": server.host, "port": server.port, "security": "plain"}
+
+        async def begin() -> None:
+            opening = PROVIDER.open(Login(server.address, settings, server.password))
+            watching = await watched(await stack.enter_async_context(opening), ear)
+            stack.callback(watching.looked)
+
+        await begin()
+        tracemalloc.start()
+        try:
+            for _ in range(count):
+                await begin()
+            gc.collect()
+            ours = [
+                tracemalloc.Filter(inclusive=True, filename_pattern=f"*/postroom/{room}/*")
+                for room in ("imap", "providers", "net")
+            ]
+            traces = tracemalloc.take_snapshot().filter_traces(ours)
+        finally:
+            tracemalloc.stop()
+
+    assert sum(trace.size for trace in traces.traces) / count < HEAVIEST
