@@ -42,6 +42,14 @@ def plain(user: str, password: str, *, initial_response: bool) -> Command:
     return Command("AUTHENTICATE", (b"PLAIN",), answers=(answer,), secrets=secrets, alone=True)
 
 
+def xoauth2(user: str, token: str) -> Command:
+    """AUTHENTICATE XOAUTH2 with an initial response (SASL-IR). A refusal is a challenge, which we abort."""
+    answer = b2a_base64(
+        b"user=" + octets(user) + b"\x01auth=Bearer " + octets(token) + b"\x01\x01", newline=False
+    )
+    return Command("AUTHENTICATE", (b"XOAUTH2 " + answer,), secrets=(answer, octets(token)), alone=True)
+
+
 def choose(
     capabilities: Collection[str], user: str, password: str, *, mechanism: str | None = None
 ) -> Command:

@@ -23,6 +23,7 @@ TryLater
 └── Incomplete       an answer contradicts itself; nothing may be inferred from it
 NeedsOwner
 ├── WrongPassword    the credentials were refused; the message says exactly what the owner must do
+├── TokenRefused     an access token was refused
 ├── AppPassword      the provider wants an app password or OAuth instead
 ├── NotTrusted       the certificate is not trusted, or names another host
 └── TlsRefused       TLS was required and the server does not offer it
@@ -240,6 +241,10 @@ class Incomplete(errors.TryLater):
 
 class WrongPassword(errors.NeedsOwner):
     code = "providers.wrong_password"
+
+
+class TokenRefused(errors.NeedsOwner):
+    code = "providers.token_refused"
 
 
 class AppPassword(errors.NeedsOwner):

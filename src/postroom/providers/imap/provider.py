@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from postroom import __version__
-from postroom.imap import commands, quirks
+from postroom.imap import auth, commands, quirks
 from postroom.imap.aio import Session, StartTls
 from postroom.imap.aio import connect as begin
-from postroom.imap.errors import CommandFailed, LocalError, NoMechanism
+from postroom.imap.errors import CommandFailed, LocalError, NoMechanism, ServerBusy
 from postroom.imap.framing import Limits
 from postroom.imap.quirks import Quirk
 from postroom.imap.responses import FolderStatus as StatusSaid
@@ -33,6 +33,7 @@ from postroom.providers.model import (
     Mailbox,
     RemoteFolder,
     ServerRefused,
+    TokenRefused,
     Unreachable,
     WrongPassword,
 )
@@ -113,6 +114,9 @@ def _no_greeting(settings: ImapSettings) -> str:
 
 async def _log_in(conversation: Conversation, secret: str) -> None:
     session, settings = conversation.session, conversation.settings
+    if settings.auth == "oauth2":
+        await _show_token(conversation, secret)
+        return
     try:
         async with conversation.patience.waiting():
             await session.log_in(settings.username, secret, mechanism=_mechanism(conversation))
@@ -123,6 +127,18 @@ async def _log_in(conversation: Conversation, secret: str) -> None:
             "The user name or the password holds a line end, a NUL or half a character, which cannot be sent "
             "to a server."
         ) from error
+
+
+async def _show_token(conversation: Conversation, token: str) -> None:
+    session, settings = conversation.session, conversation.settings
+    try:
+        async with conversation.patience.waiting():
+            await session.run(auth.xoauth2(settings.username, token))
+            await session._know_capabilities()
+    except ServerBusy:
+        raise
+    except CommandFailed as error:
+        raise TokenRefused(f"{settings.host} refuses the access token of {settings.username}.") from error
 
 
 def _mechanism(conversation: Conversation) -> str | None:

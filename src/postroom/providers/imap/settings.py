@@ -36,6 +36,7 @@ class ImapSettings:
     ca_file: Path | None = None
     mechanism: str | None = None  # PLAIN or LOGIN; None: what the server offers
     compress: Compress = Compress.AUTO
+    auth: str | None = None  # oauth2: the login's secret is an access token
 
     @classmethod
     def of(cls, login: Login) -> "ImapSettings":
@@ -49,6 +50,7 @@ class ImapSettings:
             ca_file=Path(given["ca_file"]) if given.get("ca_file") else None,
             mechanism=given.get("mechanism"),
             compress=Compress(given.get("compress") or Compress.AUTO),
+            auth=given.get("auth"),
         )
 
 
