@@ -12,6 +12,7 @@ SERVERS = (
     "servers.api",
     "servers.copies",
     "servers.dovecot",
+    "servers.bearing",
     "servers.redis",
 )
 

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from postroom.accounts import change, store
 from postroom.accounts.change import Then
 from postroom.accounts.connect import Wish, connect
+from postroom.accounts.grant import given, is_grant
 from postroom.accounts.model import Account, AccountState, Scope
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.status import SyncStatus, status
 from postroom.db.pool import Connection, Database
 from postroom.errors import TryLater
@@ -48,6 +50,7 @@ class Desk:
     begin_anew: Then  # with other credentials
     remove: Callable[[Database, Account], Awaitable[Job | None]]
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
+    oauth: Oauth
 
 
 async def _desk(request: Request) -> Desk:
@@ -86,6 +89,7 @@ class AccountOut(SyncStateOut):
     id: UUID
     address: str
     provider: str
+    auth: Literal["password", "oauth2"] = Field(description="What it is connected with.")
     state: AccountState
     reason: str | None = Field(description="Why it is in this state, and what to do.")
     scope: ScopeOut
@@ -110,9 +114,35 @@ class ConnectedOut(BaseModel):
     estimate: EstimateOut = Field(description="What the first sync copies.")
 
 
+class OauthIn(BaseModel, extra="forbid"):
+    """A grant: what a token server gave for somebody's consent."""
+
+    refresh_token: SecretStr = Field(min_length=1, max_length=16384)
+    scope: Text | None = None
+    client: Text | None = Field(
+        None, description="The name of a client of this installation; else the four below."
+    )
+    token_url: Text | None = None
+    client_id: Text | None = None
+    client_secret: SecretStr | None = Field(None, min_length=1, max_length=16384)
+    client_auth: Literal["post", "basic"] | None = Field(None, description="`post` by default.")
+    revocation_url: Text | None = Field(
+        None, description="Where it is revoked when the account is removed (RFC 7009)."
+    )
+    access_token: SecretStr | None = Field(None, min_length=1, max_length=16384)
+    expires_in: Annotated[int, Field(ge=1, lt=1 << 31)] | None = Field(
+        None, description="Seconds, of the access token."
+    )
+
+    def revealed(self) -> dict[str, Any]:
+        values = self.model_dump(exclude_none=True)
+        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
+
+
 class ConnectIn(BaseModel, extra="forbid"):
     address: Annotated[str, Field(min_length=1, max_length=254)]
-    password: SecretStr = Field(min_length=1, max_length=1000)
+    password: SecretStr | None = Field(None, min_length=1, max_length=1000)
+    oauth: OauthIn | None = Field(None, description="Instead of a password.")
     server: Text | None = Field(
         None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is guessed."
     )
@@ -125,6 +155,12 @@ class ConnectIn(BaseModel, extra="forbid"):
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.password is None) == (self.oauth is None):
+            raise ValueError("give either a password or oauth")
+        return self
 
 
 class ChangeIn(BaseModel, extra="forbid"):
@@ -156,19 +192,22 @@ async def connect_account(
     caller: Admin, door: AtDoor, desk: AtDesk, wanted: ConnectIn, response: Response
 ) -> ConnectedOut:
     """Connect a mailbox: its server is tried first, and nothing is stored unless that works."""
+    grant, granted = given(wanted.oauth.revealed()) if wanted.oauth else (None, None)
     wish = Wish(
         address=wanted.address,
-        secret=wanted.password.get_secret_value(),
+        secret=wanted.password.get_secret_value() if wanted.password else "",
         settings=from_url(wanted.server, starttls=wanted.starttls) if wanted.server else None,
         username=wanted.username,
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
         poll_every=_every(wanted.poll_every_minutes),
         compress=wanted.compress,
+        grant=grant,
+        granted=granted,
     )
     try:
         async with asyncio.timeout(PATIENCE):
             connected = await connect(
-                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew
+                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.oauth
             )
     except TimeoutError as error:
         raise TooSlow("The mail server takes too long to answer.") from error
@@ -228,6 +267,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         id=account.public_id,
         address=account.address,
         provider=account.provider,
+        auth="oauth2" if is_grant(account.settings) else "password",
         state=now.state,
         reason=now.reason,
         scope=ScopeOut.model_validate(account.scope),

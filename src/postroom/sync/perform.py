@@ -23,7 +23,10 @@ import structlog
 
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
+from postroom.accounts.grant import is_grant
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.oauth import Oauth
+from postroom.accounts.tokens import Tokens
 from postroom.db import leases
 from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
@@ -50,7 +53,9 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What it takes to sync: database, key to secrets, providers, where mail is read, open mailboxes."""
+    """What it takes to sync: database, key to secrets, providers, where mail is read, open mailboxes, and
+    who gives tokens for grants.
+    """
 
     db: Database
     vault: Vault
@@ -58,6 +63,11 @@ class Means:
     workshop: Workshop = field(default_factory=Workshop)
     manner: Manner = field(default_factory=Manner)
     sessions: Sessions = field(default_factory=Sessions)  # which keep none, unless there are others
+    oauth: Oauth = field(default_factory=Oauth)
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.db, self.vault, self.oauth)
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -69,10 +79,14 @@ class Means:
         self, account: Account, sealed: str | None, *, often: bool, anew: bool
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Sessions.lend`. Raises `WrongKey`."""
-        tenant = account.tenant_id
-        secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        login = Login(account.address, account.settings, secret)
-        opening = self.providers[account.provider].open(login)
+        tenant, provider = account.tenant_id, self.providers[account.provider]
+        opening: AbstractAsyncContextManager[Mailbox]
+        if is_grant(account.settings):
+            grant = credentials.unseal_grant(self.vault, account, sealed)
+            opening = self.tokens.opening(provider, account, grant)
+        else:
+            secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
+            opening = provider.open(Login(account.address, account.settings, secret))
         return self.sessions.lend(account, opening, often=often, anew=anew)
 
 
