@@ -13,6 +13,7 @@ SERVERS = (
     "servers.copies",
     "servers.dovecot",
     "servers.bearing",
+    "servers.emulate",
     "servers.redis",
 )
 
