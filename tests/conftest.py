@@ -9,11 +9,11 @@ from pathlib import Path
 SERVERS = (
     "servers.postgres",
     "servers.tenants",
-    "servers.api",
-    "servers.copies",
     "servers.dovecot",
     "servers.bearing",
     "servers.emulate",
+    "servers.api",
+    "servers.copies",
     "servers.redis",
 )
 

@@ -22,7 +22,7 @@ from postroom.accounts.scope import wants
 from postroom.accounts.store import tokens
 from postroom.accounts.tokens import times
 from postroom.db.pool import Connection, Database
-from postroom.errors import Invalid, NeedsOwner
+from postroom.errors import Conflict, Invalid, NeedsOwner, PostroomError
 from postroom.ids import TenantId, new_public_id
 from postroom.providers.model import (
     Estimate,
@@ -44,6 +44,10 @@ class NoServerFound(NeedsOwner):
 
 class NothingToCopy(Invalid):
     code = "accounts.nothing_to_copy"
+
+
+class IsPaused(Conflict):
+    code = "accounts.is_paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,37 @@ async def connect(
     return Connected(account, found.estimate)
 
 
+async def renew(
+    db: Database,
+    vault: Vault,
+    providers: Mapping[str, Provider],
+    account: Account,
+    wish: Wish,
+    begin_anew: Then,
+    oauth: Oauth | None = None,
+) -> None:
+    """Give an account, however it is doing, the password or grant of `wish`; its server stays.
+
+    Raises `IsPaused`, and what `connect` raises; nothing is changed then.
+    """
+    if account.state is AccountState.PAUSED:
+        raise _paused()
+    settings = {key: value for key, value in account.settings.items() if key != AUTH}
+    wish = replace(wish, provider=account.provider, settings=settings, scope=account.scope)
+    found = await examine(providers, wish, oauth)
+    async with db.transaction(account.tenant_id) as conn:
+        if (await store.lock(conn, account.tenant_id, account.id)).state is AccountState.PAUSED:
+            raise _paused()
+        changed = await _mend(conn, vault, account, wish, found, begin_anew)
+        await tell(conn, changed, "accounts.changed")
+        if account.needs_owner:
+            await tell(conn, account, "accounts.recovered")
+
+
+def _paused() -> IsPaused:
+    return IsPaused("The account is paused; resume it first.")
+
+
 async def examine(providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | None = None) -> Found:
     """Log in and count, storing nothing. Raises as `connect` does.
 
@@ -131,7 +166,12 @@ async def examine(providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | 
         granted = await asking.refresh(wish.grant, wish.grant.refresh_token)
     except ClientRefused as error:
         raise BadGrant(error.message, **error.data) from error
-    found = await _searched(provider, address, _with(wish, granted))
+    try:
+        found = await _searched(provider, address, _with(wish, granted))
+    except PostroomError as error:
+        if granted.refresh_token is not None:
+            error.data["is_grant_spent"] = True  # the one that was given is good for nothing any more
+        raise
     return replace(found, granted=granted)
 
 

@@ -1,8 +1,9 @@
 """/v1/accounts: connect mailboxes, see how they are doing, pause and remove them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from postroom.accounts import change, store
 from postroom.accounts.change import Then
-from postroom.accounts.connect import Wish, connect
+from postroom.accounts.connect import Wish, connect, renew
 from postroom.accounts.grant import given, is_grant
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.oauth import Oauth
@@ -166,6 +167,14 @@ class ConnectIn(BaseModel, extra="forbid"):
 class ChangeIn(BaseModel, extra="forbid"):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
+    password: SecretStr | None = Field(None, min_length=1, max_length=1000)
+    oauth: OauthIn | None = Field(None, description="Instead of a password, or of another grant.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.password is not None and self.oauth is not None:
+            raise ValueError("give either a password or oauth")
+        return self
 
 
 @router.get("")
@@ -192,25 +201,19 @@ async def connect_account(
     caller: Admin, door: AtDoor, desk: AtDesk, wanted: ConnectIn, response: Response
 ) -> ConnectedOut:
     """Connect a mailbox: its server is tried first, and nothing is stored unless that works."""
-    grant, granted = given(wanted.oauth.revealed()) if wanted.oauth else (None, None)
     wish = Wish(
         address=wanted.address,
-        secret=wanted.password.get_secret_value() if wanted.password else "",
         settings=from_url(wanted.server, starttls=wanted.starttls) if wanted.server else None,
         username=wanted.username,
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
         poll_every=_every(wanted.poll_every_minutes),
         compress=wanted.compress,
-        grant=grant,
-        granted=granted,
     )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            connected = await connect(
-                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.oauth
-            )
-    except TimeoutError as error:
-        raise TooSlow("The mail server takes too long to answer.") from error
+    wish = _with_credentials(wish, wanted.password, wanted.oauth)
+    async with _patience():
+        connected = await connect(
+            door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.oauth
+        )
     account = connected.account
     response.headers["Location"] = f"{router.prefix}/{account.public_id}"
     async with door.database.transaction(caller.tenant) as conn:
@@ -226,16 +229,25 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 
 
 @router.patch("/{id}")
-async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
-    """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
-    found = await store.get(conn, caller.tenant, id)
-    if wanted.paused:
-        await change.pause(conn, found, desk.stop)
-    elif wanted.paused is not None:
-        await change.resume(conn, found)
-    if "poll_every_minutes" in wanted.model_fields_set:
-        await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
-    return await _out(conn, desk, await store.get(conn, caller.tenant, id))
+async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
+    """Pause or resume a mailbox, change how often it is polled, or what one logs in with.
+
+    What is left out stays as it is. A password or grant is tried at the server first.
+    """
+    async with door.database.transaction(caller.tenant) as conn:
+        found = await store.get(conn, caller.tenant, id)
+    if wanted.password is not None or wanted.oauth is not None:
+        wish = _with_credentials(Wish(found.address), wanted.password, wanted.oauth)
+        async with _patience():
+            await renew(door.database, desk.vault, desk.providers, found, wish, desk.begin_anew, desk.oauth)
+    async with door.database.transaction(caller.tenant) as conn:
+        if wanted.paused:
+            await change.pause(conn, found, desk.stop)
+        elif wanted.paused is not None:
+            await change.resume(conn, found)
+        if "poll_every_minutes" in wanted.model_fields_set:
+            await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
+        return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
 @router.delete(
@@ -253,6 +265,21 @@ async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) ->
     place = {"Location": f"/v1/jobs/{job.public_id}"}
     told = job_out(job, found.public_id).model_dump_json()
     return Response(told, 202, place, "application/json")
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except TimeoutError as error:
+        raise TooSlow("The mail server takes too long to answer.") from error
+
+
+def _with_credentials(wish: Wish, password: SecretStr | None, oauth: OauthIn | None) -> Wish:
+    grant, granted = given(oauth.revealed()) if oauth else (None, None)
+    secret = password.get_secret_value() if password else ""
+    return replace(wish, secret=secret, grant=grant, granted=granted)
 
 
 def _every(minutes: float | None) -> timedelta | None:
