@@ -9,6 +9,7 @@ from servers.tenants import ONE
 from postroom import telemetry
 from postroom.accounts import credentials, store
 from postroom.accounts.model import Account
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.tokens import Tokens
 from postroom.db.pool import Database, open_pool
 from postroom.errors import PostroomError
@@ -16,13 +17,13 @@ from postroom.ids import AccountId
 from postroom.vault.model import Secret
 
 
-async def access(db: Database, account: Account, *, refused: str | None = None) -> str:
+async def access(db: Database, account: Account, *, refused: str | None = None, oauth: Oauth = OAUTH) -> str:
     """As a sync would."""
     async with db.transaction(ONE) as conn:
         today = await store.get_by_id(conn, ONE, account.id)
         sealed = await store.secret(conn, ONE, account.id)
     grant = credentials.unseal_grant(VAULT, today, sealed)
-    tokens = Tokens(db, VAULT, OAUTH)
+    tokens = Tokens(db, VAULT, oauth)
     token = await tokens.access(today, grant, refused=Secret(refused) if refused else None)
     return token.reveal()
 

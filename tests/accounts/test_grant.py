@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from postroom.accounts.grant import (
+    BadClient,
     BadGrant,
     ClientAuth,
     Granted,
@@ -98,7 +99,7 @@ def test_clients_of_the_installation_come_from_its_settings() -> None:
     )
 
     assert clients_of({"ours": settings}) == {"ours": OauthClient(URL, "me", Secret("s"), ClientAuth.BASIC)}
-    with pytest.raises(BadGrant):
+    with pytest.raises(BadClient, match="'ours' in POSTROOM_OAUTH_CLIENTS"):
         clients_of({"ours": OauthClientSettings(token_url="http://example.org/", client_id="me")})
 
 

@@ -23,6 +23,7 @@ from sync.killing import Killer
 from postroom.accounts import credentials, store
 from postroom.accounts.grant import ClientRefused, GrantGone, TokensAway, given
 from postroom.accounts.model import Account, Scope
+from postroom.accounts.oauth import Oauth
 from postroom.db.pool import Database, open_pool
 from postroom.ids import new_public_id
 
@@ -372,6 +373,16 @@ async def test_a_token_server_that_cannot_be_reached_is_away(db: Database, serve
         account, _ = await holding(db, server, token_url=url)
         with pytest.raises(TokensAway, match="does not answer"):
             await access(db, account)
+
+
+async def test_a_token_server_that_has_moved_into_our_network_is_asked_nothing(
+    db: Database, server: TokenServer
+) -> None:
+    account, _ = await holding(db, server)
+
+    with pytest.raises(TokensAway, match="private network"):
+        await access(db, account, oauth=Oauth())  # which goes to the open internet only
+    assert server.asked == []
 
 
 async def test_a_token_that_is_still_good_is_used_while_its_server_is_away(

@@ -12,7 +12,8 @@ TryLater
 NeedsOwner
 └── GrantGone      revoked, expired, or used by somebody else
 Invalid
-└── BadGrant       what was given cannot be one
+├── BadGrant       what was given cannot be one
+└── BadClient      nor this, in the settings
 """
 
 import re
@@ -64,6 +65,10 @@ class GrantGone(errors.NeedsOwner):
 
 class BadGrant(errors.Invalid):
     code = "accounts.bad_grant"
+
+
+class BadClient(errors.Invalid):
+    code = "accounts.bad_client"
 
 
 @dataclass(frozen=True, slots=True)

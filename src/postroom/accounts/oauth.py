@@ -21,6 +21,8 @@ import orjson
 
 from postroom.accounts.grant import (
     VISIBLE,
+    BadClient,
+    BadGrant,
     ClientAuth,
     ClientRefused,
     Grant,
@@ -211,10 +213,13 @@ def _pieces(secret: str) -> list[str]:
 
 
 def clients_of(given: Mapping[str, OauthClientSettings]) -> Mapping[str, OauthClient]:
-    """The clients of an installation, from its settings. Raises `BadGrant`."""
+    """The clients of an installation, from its settings. Raises `BadClient`."""
     made = {}
     for name, one in given.items():
         secret = one.client_secret.get_secret_value() if one.client_secret else None
         values = {**one.model_dump(exclude={"client_secret"}), "client_secret": secret}
-        made[name] = client({key: value for key, value in values.items() if value is not None})
+        try:
+            made[name] = client({key: value for key, value in values.items() if value is not None})
+        except BadGrant as error:
+            raise BadClient(f"{name!r} in POSTROOM_OAUTH_CLIENTS makes no sense: {error.message}") from error
     return made

@@ -28,13 +28,14 @@ import structlog
 from postroom.accounts import credentials, store
 from postroom.accounts.grant import ClientRefused, Grant, Granted, GrantGone, TokensAway, is_grant
 from postroom.accounts.model import Account
-from postroom.accounts.oauth import Oauth, lost
+from postroom.accounts.oauth import LONG_WAIT, Oauth, lost
 from postroom.accounts.store import tokens as rows
 from postroom.accounts.store.tokens import Stored
 from postroom.db import leases, process
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
+from postroom.net.model import EgressRefused
 from postroom.providers.model import Login, Mailbox, Provider, TokenRefused
 from postroom.vault.model import Secret
 from postroom.vault.seal import Vault
@@ -77,7 +78,7 @@ class Tokens:
     async def access(self, account: Account, grant: Grant, *, refused: Secret | None = None) -> Secret:
         """An access token that is good for a while yet, and is not `refused`.
 
-        Raises `GrantGone`, `TokensAway`, `ClientRefused`, and `net.EgressRefused`.
+        Raises `GrantGone`, `TokensAway`, `ClientRefused`.
         """
         async with self.db.transaction(account.tenant_id) as conn:
             stored = await rows.read(conn, account)
@@ -122,7 +123,7 @@ class Tokens:
         current = (before and before.refresh_token) or grant.refresh_token
         was_begun = stored is not None and stored.is_begun
         try:
-            granted = await self.oauth.refresh(grant, current)
+            granted = await self._asked(grant, current)
         except (TokensAway, ClientRefused, GrantGone) as error:
             is_unsure = was_begun or bool(error.data.get("is_lost"))
             is_unsure |= isinstance(error, TokensAway) and error.is_unsure
@@ -138,6 +139,12 @@ class Tokens:
         await self._kept(account, number, granted)
         logger.info("accounts.token_refreshed", account=account.id, is_rotated=is_rotated)
         return granted.access_token
+
+    async def _asked(self, grant: Grant, current: Secret) -> Granted:
+        try:
+            return await self.oauth.refresh(grant, current)
+        except EgressRefused as error:  # it was not so when the account was connected
+            raise TokensAway(error.message, wait=LONG_WAIT) from error
 
     async def _kept(self, account: Account, number: int, granted: Granted) -> None:
         """Store an answer; a database that is away is waited for, as there is no other copy of it."""
