@@ -12,6 +12,7 @@ from servers.dovecot import Dovecot
 from servers.oauth import TokenServer
 from servers.tenants import ONE
 from structlog.testing import capture_logs
+from sync.killing import Killer
 from sync.mailboxes import connected, copied, told
 from sync.mailboxes import means as plain_means
 
@@ -71,6 +72,8 @@ async def test_a_grant_lives_its_life(db: Database, mail: Mail) -> None:
         await change(db, EXPIRED)
         assert (await synced(db, account)).status == "success"
     assert (mail.tokens.refreshes, mail.tokens.thefts, len(mail.consent.spent)) == (5, 0, 5)
+    async with await means(db).mailbox(await now(db, account)) as mailbox:
+        assert await mailbox.folders()
 
     mail.consent.is_revoked = True
     mail.tokens.expire()
@@ -216,6 +219,25 @@ async def test_a_removal_waits_for_nobody_who_cannot_revoke(
     ]
     with pytest.raises(NoSuchAccount):
         await now(db, account)
+
+
+async def test_a_connect_that_dies_at_any_statement_stores_an_account_that_works_or_none(
+    db: Database, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killer, statement, died = Killer(monkeypatch), 0, True
+    while died:
+        statement += 1
+        one = Mail(mail.dovecot, mail.tokens, mail.user, mail.tokens.consent(mail.user))
+        died = await killer.until(statement, db, one.connected(db))
+        async with db.transaction(ONE) as conn:
+            account = await accounts.find(conn, ONE, f"{mail.user}@example.org")
+        if account is not None:
+            assert (await synced(db, account)).status == "success"
+            async with db.transaction(ONE) as conn:
+                await accounts.remove(conn, ONE, account.id)
+
+    assert statement > 8
+    assert mail.tokens.thefts == 0
 
 
 EVERYTHING = """

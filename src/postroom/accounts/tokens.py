@@ -43,9 +43,9 @@ from postroom.vault.seal import Vault
 ASSUMED = timedelta(minutes=30)  # the life of a token whose server does not tell it (RFC 6749, 5.1)
 AHEAD = timedelta(minutes=5)  # of its end a token is refreshed, or a quarter of its life, if that is less
 PATIENCE = timedelta(seconds=60)  # with another process that is at it
-AGAIN = timedelta(seconds=0.1)
+AGAIN = timedelta(seconds=0.2)
 FINISH = timedelta(seconds=5)  # that an answer has to be stored in, once we are stopped
-STORE = timedelta(minutes=2)  # that the database may be away, before an answer is given up
+STORE = timedelta(minutes=2)  # that the database may store nothing, before an answer is given up
 FAREWELL = timedelta(seconds=5)
 
 logger = structlog.get_logger()
@@ -150,20 +150,22 @@ class Tokens:
         """Store an answer; a database that is away is waited for, as there is no other copy of it."""
         fresh, life = times(granted)
         sealed = credentials.seal_token(self.vault, account, granted)
-        async with asyncio.timeout(STORE.total_seconds()):
-            while True:
-                try:
-                    async with self.db.transaction(account.tenant_id) as conn:
-                        if not await rows.keep(conn, account, number, sealed, fresh=fresh, life=life):
-                            now = await rows.read(conn, account)
-                            if (
-                                now is None or now.secret != sealed
-                            ):  # equal: its commit was in doubt, and done
-                                raise TokensAway("It got other credentials meanwhile.", wait=timedelta())
-                except DATABASE_AWAY:
-                    await asyncio.sleep(AGAIN.total_seconds())
-                else:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STORE.total_seconds()
+        while True:
+            try:
+                async with self.db.transaction(account.tenant_id) as conn:
+                    if await rows.keep(conn, account, number, sealed, fresh=fresh, life=life):
+                        return
+                    now = await rows.read(conn, account)
+            except DATABASE_AWAY:
+                if loop.time() > until:
+                    raise
+                await asyncio.sleep(AGAIN.total_seconds())
+            else:
+                if now is not None and now.secret == sealed:  # a commit was in doubt, and was done
                     return
+                raise TokensAway("It got other credentials meanwhile.", wait=timedelta())
 
     def _fresh(self, account: Account, stored: Stored | None, refused: Secret | None) -> Secret | None:
         """The token that is stored, where nobody has to be asked, or may be. Raises `TokensAway`."""
