@@ -1,4 +1,4 @@
-"""A process that wants an access token: `python -m accounts.refreshing DSN ACCOUNT`, and prints it."""
+"""A process that wants an access token whenever it is told a line: arguments are a DSN and an account."""
 
 import asyncio
 import sys
@@ -33,13 +33,17 @@ async def main(dsn: str, account: str) -> None:
     async with open_pool(dsn) as db:
         async with db.transaction(ONE) as conn:
             found = await store.get_by_id(conn, ONE, AccountId(int(account)))
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
-        try:
-            sys.stdout.write(await access(db, found))
-        except PostroomError as error:
-            sys.stdout.write(error.code)
+        say("ready")
+        for _ in sys.stdin:
+            try:
+                say(await access(db, found))
+            except PostroomError as error:
+                say(error.code)
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
