@@ -276,6 +276,28 @@ async def test_who_is_stopped_between_answer_and_store_stores_it_first(
     assert (server.refreshes, server.thefts) == (1, 0)
 
 
+IN_TRANSACTION = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
+async def test_no_transaction_is_open_while_the_token_server_thinks(
+    db: Database, dsn: str, server: TokenServer
+) -> None:
+    account, _ = await holding(db, server)
+    superuser, found = await asyncpg.connect(dsn), []
+
+    async def look() -> None:
+        found.append(await superuser.fetchval(IN_TRANSACTION))
+
+    server.spending = look
+    await access(db, account)
+    await superuser.close()
+
+    assert found == [0]
+
+
 FULL = """
     CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql
         AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$;

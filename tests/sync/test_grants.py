@@ -18,9 +18,13 @@ from sync.mailboxes import means as plain_means
 
 from postroom.accounts import credentials
 from postroom.accounts import store as accounts
+from postroom.accounts.connect import connect
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.oauth import Oauth
 from postroom.db.pool import Database
+from postroom.net.model import EgressRefused
 from postroom.sync import halt
+from postroom.sync.halt import begin_anew
 from postroom.sync.perform import Means, Outcome, perform
 from postroom.sync.run import Manner
 from postroom.sync.sessions import Sessions
@@ -95,6 +99,15 @@ async def test_a_grant_lives_its_life(db: Database, mail: Mail) -> None:
         "accounts.changed",
         "accounts.recovered",
     ]
+
+
+async def test_nobody_has_us_ask_a_token_server_inside_where_only_the_internet_is_allowed(
+    db: Database, mail: Mail
+) -> None:
+    with pytest.raises(EgressRefused):
+        await connect(db, VAULT, PROVIDERS, ONE, mail.wish(), begin_anew, Oauth())
+
+    assert mail.tokens.asked == []
 
 
 async def test_a_token_that_is_refused_twice_is_a_real_rejection(db: Database, mail: Mail) -> None:
@@ -202,6 +215,8 @@ async def test_a_removed_account_has_its_grant_revoked(db: Database, mail: Mail)
     assert "accounts.grant_revoked" in [line["event"] for line in logs]
     with pytest.raises(NoSuchAccount):
         await now(db, account)
+    async with db.transaction(ONE) as conn:
+        assert await conn.fetchval("SELECT count(*) FROM accounts_token") == 0
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/revoke", "/nothing-here", None])
