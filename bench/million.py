@@ -14,6 +14,7 @@ it takes longer than all the rest. It is brought to the present schema, and grow
 has stored before.
 """
 
+import asyncio
 import os
 import random
 import secrets
@@ -149,7 +150,7 @@ async def _run(count: int, rounds: int) -> list[Table]:
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
         name = f"messages_{count}"
         async with running(Path(folder, "data"), ["fsync=off"]) as dsn, _filled(dsn, name, count) as large:
-            await _warm(large.owner)
+            await asyncio.to_thread(_warm, await large.owner.fetchval("SHOW data_directory"))
             tables = await _read(large, count)
             async with _filled(dsn, "small", SMALL, anew=True) as small:
                 return [*tables, await _growth(small, large, count, rounds)]
@@ -201,9 +202,9 @@ async def _fill(dsn: str, count: int) -> None:
         await owner.close()
 
 
-async def _warm(owner: asyncpg.Connection) -> None:
+def _warm(data: str) -> None:
     """Read all files of the cluster once, as far as memory goes: nobody's pages come from the disk then."""
-    for path in Path(await owner.fetchval("SHOW data_directory"), "base").rglob("*"):
+    for path in Path(data, "base").rglob("*"):
         if path.is_file():
             with path.open("rb", buffering=0) as file:
                 while file.read(1 << 20):

@@ -9,9 +9,11 @@ from pathlib import Path
 SERVERS = (
     "servers.postgres",
     "servers.tenants",
+    "servers.dovecot",
+    "servers.bearing",
+    "servers.emulate",
     "servers.api",
     "servers.copies",
-    "servers.dovecot",
     "servers.redis",
 )
 

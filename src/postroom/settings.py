@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0, le=24 * 60 * 60)]
@@ -20,6 +20,16 @@ def default_data() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/postroom/data")
     return Path.home() / ".local" / "share" / "postroom"
+
+
+class OauthClientSettings(BaseModel, extra="forbid"):
+    """A client of this installation at a token server."""
+
+    token_url: str
+    client_id: str
+    client_secret: SecretStr | None = None
+    client_auth: str = "post"
+    revocation_url: str | None = None
 
 
 class Settings(BaseSettings):
@@ -69,6 +79,9 @@ class Settings(BaseSettings):
 
     celery_broker_url: str = "redis://127.0.0.1:6379/0"
     """Where Celery's workers, and nobody else, find their Redis."""
+
+    oauth_clients: dict[str, OauthClientSettings] = {}
+    """Clients at token servers that grants may name instead of having their own."""
 
     cors_origins: list[str] = []
     """Origins whose pages may call the API from a browser."""

@@ -26,7 +26,7 @@ ADDED = {"folder": "f" * 36, "flags": []}
 
 def example(language: str) -> str:
     """The first in this language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[0]
+    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[0])
 
 
 def mails(*names: str) -> list[Event]:

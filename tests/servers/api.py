@@ -19,6 +19,7 @@ from postroom.providers.registry import Registry
 from postroom.settings import Settings
 from postroom.vault.seal import Key, Vault
 
+from .bearing import OAUTH
 from .tenants import ONE
 
 ORIGIN = "https://page.example"
@@ -34,7 +35,7 @@ def vault() -> Vault:
 async def app(db: Database, vault: Vault) -> AsyncIterator[FastAPI]:
     providers = Registry(Egress(private_allowed=True))
     async with open_hints(db) as hints, live(db, hints) as news:
-        yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news)
+        yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news, OAUTH)
 
 
 @pytest.fixture

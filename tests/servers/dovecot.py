@@ -137,8 +137,11 @@ class Dovecot:
 
 
 @contextmanager
-def running(*, password: str = "right") -> Iterator[Dovecot]:
-    """A Dovecot for the length of a `with` block. Raises CannotFetch or CannotStart."""
+def running(*, password: str = "right", bearing: str = "") -> Iterator[Dovecot]:
+    """A Dovecot for the length of a `with` block. Raises CannotFetch or CannotStart.
+
+    `bearing` are settings of how to ask about access tokens; with any, it takes these beside the password.
+    """
     prefix, owner = fetch_dovecot(), _owner()
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -147,18 +150,19 @@ def running(*, password: str = "right") -> Iterator[Dovecot]:
             # An ordinary user cannot execute below /root.
             prefix = Prefix(Path(shutil.copytree(prefix.root, home / "programs", symlinks=True)))
         ca_file = make_certificate(home).certificate
-        server = Dovecot("127.0.0.1", _free_port(), _free_port(), ca_file, password, home, prefix, owner)
-        _furnish(server)
+        server = Dovecot("127.0.0.1", free_port(), free_port(), ca_file, password, home, prefix, owner)
+        _furnish(server, bearing)
         with _process(server):
             yield server
 
 
-def _furnish(server: Dovecot) -> None:
+def _furnish(server: Dovecot, bearing: str) -> None:
     """Make the folders and files that the server starts with, and give them to its user."""
     home, prefix, owner = server.home, server.prefix, server.owner
     for name in ("run", "state", "mail"):
         (home / name).mkdir()
     (home / "log").touch()
+    (home / "oauth2.conf").write_text(bearing)
     unpacked = None if prefix.root == Path("/") else str(prefix.root)
     if unpacked:
         (home / "run" / "modules").symlink_to(prefix.root / "usr/lib/dovecot/modules")
@@ -173,6 +177,7 @@ def _furnish(server: Dovecot) -> None:
         "certificate": server.ca_file,
         "key": home / "key.pem",
         "libraries": prefix.libraries(),
+        "bearing": bearing,
     }
     number = version(prefix.program("dovecot"), prefix.environment())
     (home / "dovecot.conf").write_text(settings(number, values, unpacked))
@@ -247,19 +252,27 @@ def _hand_over(path: Path, owner: Owner) -> None:
         os.chown(path, owner.uid, owner.gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running_or_skip(*, bearing: str = "") -> Iterator[Dovecot]:
+    """The same for tests: they skip where there is none, and with CI=true they fail."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running(bearing=bearing))
+        except (CannotFetch, CannotStart) as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"No Dovecot, and with CI=true a skip is a failure: {error}")
+            pytest.skip(f"no Dovecot here: {error}")
+        yield server
 
 
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """One Dovecot for the whole run: keep apart by taking a fresh `dovecot.user()`."""
-    with ExitStack() as stack:
-        try:
-            server = stack.enter_context(running())
-        except (CannotFetch, CannotStart) as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"No Dovecot, and with CI=true a skip is a failure: {error}")
-            pytest.skip(f"no Dovecot here: {error}")
+    with running_or_skip() as server:
         yield server

@@ -135,6 +135,22 @@ namespace inbox {
 }
 """
 
+BEARING_2_3 = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {home}/oauth2.conf
+}}
+"""
+
+BEARING_2_4 = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+oauth2 {{
+{bearing}
+}}
+"""
+
 UNPACKED = """
 libexec_dir = {root}/usr/lib/dovecot
 mail_plugin_dir = {root}/usr/lib/dovecot/modules
@@ -143,9 +159,14 @@ login_plugin_dir = {root}/usr/lib/dovecot/modules/login
 
 
 def settings(version: tuple[int, ...], values: Mapping[str, object], root: str | None) -> str:
-    """The whole configuration file. `root` is where Dovecot was unpacked, None for an installed one."""
+    """The whole configuration file. `root` is where Dovecot was unpacked, None for an installed one.
+
+    With a value `bearing` it takes access tokens, and asks about them as these settings of `oauth2` say.
+    """
     programs = UNPACKED.format(root=root) if root else ""
     common = COMMON.format(**values, folders_of_programs=programs) + FOLDERS
+    if values.get("bearing"):
+        common += (BEARING_2_3 if version < (2, 4) else BEARING_2_4).format(**values)
     if version < (2, 4):
         return common + FOR_2_3.format(**values)
     # 2.4 wants its version first.

@@ -1,9 +1,9 @@
-"""Make other people's programs (Dovecot, Redis; mbsync and notmuch to measure) available, installing nothing.
+"""Make other people's programs (Dovecot, Redis, emulate; mbsync to measure) available, installing nothing.
 
 Run as `python -m servers.fetch` before the tests. A server on the PATH is used as it is. Otherwise Debian's
 packages are downloaded and unpacked below `.servers/` of the project: no root, no conflict with what is
-installed (Debian's IMAP servers exclude each other as packages). Where that cannot be done, one line says why
-and the tests that need it skip.
+installed (Debian's IMAP servers exclude each other as packages). So are npm's. Where that cannot be done, one
+line says why and the tests that need it skip.
 """
 
 import os
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 SERVERS = Path(__file__).parents[2] / ".servers"
 OLDEST_DOVECOT = (2, 3)
+EMULATE = "0.12.2"
 
 
 class CannotFetch(Exception):
@@ -66,6 +67,25 @@ def redis(servers: Path = SERVERS) -> Prefix:
     return fetch(["redis-server", "redis-tools"], servers / "redis")
 
 
+def emulate(servers: Path = SERVERS) -> Path:
+    """The main module of npm's `emulate`, which plays the sign-in of large providers. Raises CannotFetch."""
+    into = servers / f"emulate-{EMULATE}"
+    if not (into / ".complete").exists():
+        for tool in ("node", "npm"):
+            if shutil.which(tool) is None:
+                raise CannotFetch(f"this system has no {tool}")
+        unfinished = into.with_name(f"{into.name}.{os.getpid()}")
+        unfinished.mkdir(parents=True)
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(unfinished)]
+        try:
+            _run(["npm", "install", *options, f"emulate@{EMULATE}"], cwd=unfinished)
+            (unfinished / ".complete").touch()
+            _settle(unfinished, into)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return into / "node_modules" / "emulate" / "dist" / "api.js"
+
+
 def _find_modules_beside_base_dir(root: Path) -> None:
     """Let the unpacked Dovecot load its TLS module.
 
@@ -109,12 +129,16 @@ def fetch(packages: Iterable[str], into: Path, finish: Callable[[Path], None] | 
         if finish:
             finish(unfinished)
         (unfinished / ".complete").touch()
-        if not (into / ".complete").exists():  # a second run beside us may have been quicker
-            shutil.rmtree(into, ignore_errors=True)
-            unfinished.rename(into)
+        _settle(unfinished, into)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Prefix(into)
+
+
+def _settle(unfinished: Path, into: Path) -> None:
+    if not (into / ".complete").exists():  # a second run beside us may have been quicker
+        shutil.rmtree(into, ignore_errors=True)
+        unfinished.rename(into)
 
 
 class _Apt:
@@ -184,7 +208,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    for name, get in (("Dovecot", dovecot), ("Redis", redis)):
+    for name, get in (("Dovecot", dovecot), ("Redis", redis), ("emulate", emulate)):
         try:
             get()
         except (CannotFetch, OSError) as error:

@@ -39,10 +39,11 @@ def normal_address(written: str) -> str:
     return f"{local}@{domain.lower()}" if at else address
 
 
-def guess(address: str) -> Guess:
+def guess(address: str, *, by_grant: bool = False) -> Guess:
     """By the table of large providers, else by the names that servers usually have.
 
-    Raises `BadAddress`, `NoImap`, and `AppPassword` where no password at all is accepted: none is sent.
+    Raises `BadAddress`, `NoImap`, and `AppPassword` where no password at all is accepted: none is sent, and
+    none is needed `by_grant`.
     """
     local, _, domain = address.rpartition("@")
     if not local or not DOMAIN.match(domain):
@@ -56,7 +57,7 @@ def guess(address: str) -> Guess:
         return Guess([{"host": h, "port": p, "security": s} for h, p, s in likely], known=False)
     if known.rule is LoginRule.NO_IMAP:
         raise NoImap(known.advice)
-    if known.rule is LoginRule.OAUTH:
+    if known.rule is LoginRule.OAUTH and not by_grant:
         raise AppPassword(known.advice, host=known.host)
     settings = {"host": known.host, "port": known.port, "security": known.security}
     return Guess([settings | ({"username": local} if known.local_part else {})], known=True)

@@ -1,19 +1,22 @@
 """/v1/accounts: connect mailboxes, see how they are doing, pause and remove them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from postroom.accounts import change, store
 from postroom.accounts.change import Then
-from postroom.accounts.connect import Wish, connect
+from postroom.accounts.connect import Wish, connect, renew
+from postroom.accounts.grant import given, is_grant
 from postroom.accounts.model import Account, AccountState, Scope
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.status import SyncStatus, status
 from postroom.db.pool import Connection, Database
 from postroom.errors import TryLater
@@ -48,6 +51,7 @@ class Desk:
     begin_anew: Then  # with other credentials
     remove: Callable[[Database, Account], Awaitable[Job | None]]
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
+    oauth: Oauth
 
 
 async def _desk(request: Request) -> Desk:
@@ -86,6 +90,7 @@ class AccountOut(SyncStateOut):
     id: UUID
     address: str
     provider: str
+    auth: Literal["password", "oauth2"] = Field(description="What it is connected with.")
     state: AccountState
     reason: str | None = Field(description="Why it is in this state, and what to do.")
     scope: ScopeOut
@@ -110,9 +115,35 @@ class ConnectedOut(BaseModel):
     estimate: EstimateOut = Field(description="What the first sync copies.")
 
 
+class OauthIn(BaseModel, extra="forbid"):
+    """A grant: what a token server gave for somebody's consent."""
+
+    refresh_token: SecretStr = Field(min_length=1, max_length=16384)
+    scope: Text | None = None
+    client: Text | None = Field(
+        None, description="The name of a client of this installation; else the four below."
+    )
+    token_url: Text | None = None
+    client_id: Text | None = None
+    client_secret: SecretStr | None = Field(None, min_length=1, max_length=16384)
+    client_auth: Literal["post", "basic"] | None = Field(None, description="`post` by default.")
+    revocation_url: Text | None = Field(
+        None, description="Where it is revoked when the account is removed (RFC 7009)."
+    )
+    access_token: SecretStr | None = Field(None, min_length=1, max_length=16384)
+    expires_in: Annotated[int, Field(ge=1, lt=1 << 31)] | None = Field(
+        None, description="Seconds, of the access token."
+    )
+
+    def revealed(self) -> dict[str, Any]:
+        values = self.model_dump(exclude_none=True)
+        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
+
+
 class ConnectIn(BaseModel, extra="forbid"):
     address: Annotated[str, Field(min_length=1, max_length=254)]
-    password: SecretStr = Field(min_length=1, max_length=1000)
+    password: SecretStr | None = Field(None, min_length=1, max_length=1000)
+    oauth: OauthIn | None = Field(None, description="Instead of a password.")
     server: Text | None = Field(
         None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is guessed."
     )
@@ -129,10 +160,24 @@ class ConnectIn(BaseModel, extra="forbid"):
         None, ge=1, le=100, description="To its server at a time; null: as its provider allows."
     )
 
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.password is None) == (self.oauth is None):
+            raise ValueError("give either a password or oauth")
+        return self
+
 
 class ChangeIn(BaseModel, extra="forbid"):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
+    password: SecretStr | None = Field(None, min_length=1, max_length=1000)
+    oauth: OauthIn | None = Field(None, description="Instead of a password, or of another grant.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.password is not None and self.oauth is not None:
+            raise ValueError("give either a password or oauth")
+        return self
 
 
 @router.get("")
@@ -161,7 +206,6 @@ async def connect_account(
     """Connect a mailbox: its server is tried first, and nothing is stored unless that works."""
     wish = Wish(
         address=wanted.address,
-        secret=wanted.password.get_secret_value(),
         settings=from_url(wanted.server, starttls=wanted.starttls) if wanted.server else None,
         username=wanted.username,
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
@@ -169,13 +213,11 @@ async def connect_account(
         compress=wanted.compress,
         connections=wanted.connections,
     )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            connected = await connect(
-                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew
-            )
-    except TimeoutError as error:
-        raise TooSlow("The mail server takes too long to answer.") from error
+    wish = _with_credentials(wish, wanted.password, wanted.oauth)
+    async with _patience():
+        connected = await connect(
+            door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.oauth
+        )
     account = connected.account
     response.headers["Location"] = f"{router.prefix}/{account.public_id}"
     async with door.database.transaction(caller.tenant) as conn:
@@ -191,16 +233,25 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 
 
 @router.patch("/{id}")
-async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
-    """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
-    found = await store.get(conn, caller.tenant, id)
-    if wanted.paused:
-        await change.pause(conn, found, desk.stop)
-    elif wanted.paused is not None:
-        await change.resume(conn, found)
-    if "poll_every_minutes" in wanted.model_fields_set:
-        await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
-    return await _out(conn, desk, await store.get(conn, caller.tenant, id))
+async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
+    """Pause or resume a mailbox, change how often it is polled, or what one logs in with.
+
+    What is left out stays as it is. A password or grant is tried at the server first.
+    """
+    async with door.database.transaction(caller.tenant) as conn:
+        found = await store.get(conn, caller.tenant, id)
+    if wanted.password is not None or wanted.oauth is not None:
+        wish = _with_credentials(Wish(found.address), wanted.password, wanted.oauth)
+        async with _patience():
+            await renew(door.database, desk.vault, desk.providers, found, wish, desk.begin_anew, desk.oauth)
+    async with door.database.transaction(caller.tenant) as conn:
+        if wanted.paused:
+            await change.pause(conn, found, desk.stop)
+        elif wanted.paused is not None:
+            await change.resume(conn, found)
+        if "poll_every_minutes" in wanted.model_fields_set:
+            await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
+        return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
 @router.delete(
@@ -220,6 +271,21 @@ async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) ->
     return Response(told, 202, place, "application/json")
 
 
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield
+    except TimeoutError as error:
+        raise TooSlow("The mail server takes too long to answer.") from error
+
+
+def _with_credentials(wish: Wish, password: SecretStr | None, oauth: OauthIn | None) -> Wish:
+    grant, granted = given(oauth.revealed()) if oauth else (None, None)
+    secret = password.get_secret_value() if password else ""
+    return replace(wish, secret=secret, grant=grant, granted=granted)
+
+
 def _every(minutes: float | None) -> timedelta | None:
     return None if minutes is None else timedelta(minutes=minutes)
 
@@ -232,6 +298,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         id=account.public_id,
         address=account.address,
         provider=account.provider,
+        auth="oauth2" if is_grant(account.settings) else "password",
         state=now.state,
         reason=now.reason,
         scope=ScopeOut.model_validate(account.scope),

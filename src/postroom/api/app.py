@@ -11,8 +11,10 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from postroom import __version__
 from postroom.accounts import store as account_store
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
+from postroom.accounts.tokens import Tokens
 from postroom.api import docs, health
 from postroom.api.live import Live
 from postroom.db import leases
@@ -56,8 +58,10 @@ def create_app(
     vault: Vault,
     providers: Mapping[str, Provider],
     live: Live,
+    oauth: Oauth | None = None,
 ) -> FastAPI:
     """The HTTP API, on a pool, and with live news, that the caller opens and closes."""
+    oauth = oauth or Oauth()
     app = docs.Documented(
         title="Postroom",
         version=__version__,
@@ -73,7 +77,14 @@ def create_app(
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()
     app.state.desk = Desk(
-        vault, providers, settings.sync_interval, halt.stop, halt.begin_anew, halt.remove, _is_syncing
+        vault,
+        providers,
+        settings.sync_interval,
+        halt.stop,
+        halt.begin_anew,
+        partial(halt.remove, farewell=Tokens(database, vault, oauth).revoke),
+        _is_syncing,
+        oauth,
     )
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.

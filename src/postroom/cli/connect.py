@@ -3,16 +3,19 @@
 import os
 import sys
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from postroom.accounts.connect import Connected, Wish
 from postroom.accounts.connect import connect as connect_account
+from postroom.accounts.grant import BadGrant, Grant, Granted, given
 from postroom.accounts.guess import guess, normal_address
 from postroom.accounts.model import Scope
 from postroom.cli import screen
@@ -65,6 +68,10 @@ def main(
             metavar="FILE|-", help=f"Its first line is the password.  Else {PASSWORD}, else you are asked."
         ),
     ] = None,
+    oauth: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="A grant in JSON to log in by, instead of a password."),
+    ] = None,
     ca_file: Annotated[
         Path | None,
         typer.Option(
@@ -91,10 +98,11 @@ def main(
     trusted = str(ca_file.absolute()) if ca_file else None
 
     def begin(settings: Settings) -> Coroutine[Any, Any, Connected]:
-        at = _server(address, server, starttls)
-        secret = _password(address, password_file, is_asking=not as_json)
+        at = _server(address, server, starttls, by_grant=oauth is not None)
+        grant, granted = _grant(oauth) if oauth is not None else (None, None)
+        secret = "" if grant else _password(address, password_file, is_asking=not as_json)
         wish = Wish(address, secret, "imap", at, username, trusted, scope, compress=compress)
-        return _connect(settings, wish)
+        return _connect(settings, replace(wish, grant=grant, granted=granted))
 
     made = carry_out(begin, data, database_url, as_json=as_json)
     if as_json:
@@ -106,15 +114,17 @@ def main(
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with unlocked(settings) as house:
         return await connect_account(
-            house.database, house.vault, house.providers, house.tenant, wish, begin_anew
+            house.database, house.vault, house.providers, house.tenant, wish, begin_anew, house.oauth
         )
 
 
-def _server(address: str, server: str | None, starttls: Starttls) -> Mapping[str, Any] | None:
+def _server(
+    address: str, server: str | None, starttls: Starttls, *, by_grant: bool
+) -> Mapping[str, Any] | None:
     """None: to be guessed; what can be said against that is said before a password is asked for."""
     if server is not None:
         return from_url(server, starttls=starttls)
-    guess(normal_address(address))
+    guess(normal_address(address), by_grant=by_grant)
     return None
 
 
@@ -132,6 +142,24 @@ def _password(address: str, file: str | None, *, is_asking: bool) -> str:
     if known and known.rule is LoginRule.APP_PASSWORD:
         screen.warn(known.advice)
     return getpass(f"Password of {screen.line(address)}: ")
+
+
+def _grant(file: str) -> tuple[Grant, Granted | None]:
+    """As `POST /v1/accounts` takes it under `oauth`. Raises `BadGrant`."""
+    try:
+        if file == "-":
+            raw = sys.stdin.buffer.read(LONGEST)
+        else:
+            with open(file, "rb") as opened_file:
+                raw = opened_file.read(LONGEST)
+        values = orjson.loads(raw)
+    except OSError as error:
+        raise BadGrant(f"The file {file} cannot be read: {error.strerror}.") from error
+    except orjson.JSONDecodeError:  # which holds it all
+        raise BadGrant(f"{'Standard input' if file == '-' else file} is not JSON.") from None
+    if not isinstance(values, dict):
+        raise BadGrant("A grant is a JSON object with a refresh_token, a token_url and a client_id.")
+    return given(values)
 
 
 def _first_line(file: str) -> str:

@@ -23,6 +23,7 @@ from postroom import telemetry
 from postroom.accounts import store as accounts
 from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, NoSuchAccount
+from postroom.accounts.oauth import Oauth, clients_of
 from postroom.db.embedded import running
 from postroom.db.embedded.folder import MARKER, claim
 from postroom.db.listen import Hints, open_hints
@@ -32,6 +33,7 @@ from postroom.errors import Invalid
 from postroom.events import feed
 from postroom.executor.handlers import Work
 from postroom.ids import AccountId, TenantId
+from postroom.net.client import Client
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.pool import Pool
@@ -70,11 +72,17 @@ class Installation:
     key: keys.FirstKey
     slots: Slots | None = None  # none: nothing is synced here
 
+    @property
+    def oauth(self) -> Oauth:
+        """Token servers may be in our own network, as mail servers may."""
+        return Oauth(Client(Egress(private_allowed=True)), clients_of(self.settings.oauth_clients))
+
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
         manner = Manner(grace=self.settings.sync_grace, pause=self.settings.login_pause)
         pool = Pool(tell=self.hints.tell, slots=self.slots)  # keeps none; an executor has its own
-        return Means(self.database, self.vault, self.providers, shop or Workshop(), manner, pool)
+        shop = shop or Workshop()
+        return Means(self.database, self.vault, self.providers, shop, manner, pool, self.oauth)
 
     def work(self, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
         """What it takes to run jobs; `told` hears of each sync that ended in this process."""

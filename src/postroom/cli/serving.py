@@ -70,7 +70,7 @@ def address(host: str, listener: socket.socket) -> str:
 async def answering(house: Installation, listener: socket.socket) -> AsyncIterator[None]:
     """The API of an installation, while the block runs."""
     async with live(house.database, house.hints) as news:
-        app = create_app(house.database, house.settings, house.vault, house.providers, news)
+        app = create_app(house.database, house.settings, house.vault, house.providers, news, house.oauth)
         with settled():
             async with serving(app, listener):
                 yield

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from postroom import telemetry
+from postroom.accounts.oauth import Oauth, clients_of
 from postroom.db.embedded import running
 from postroom.db.listen import open_hints
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database, open_pool
+from postroom.net.client import Client
 from postroom.net.egress import Egress
 from postroom.providers.pool import Pool
 from postroom.providers.registry import Registry
@@ -63,10 +65,12 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     async with unlocked(settings) as (db, vault), open_hints(db) as hints:
         manner = Manner(grace=settings.sync_grace, pause=settings.login_pause)
         # One tenant, who owns this machine, as for the command line; mail is read in the process that syncs.
+        own = Egress(private_allowed=True)
+        oauth = Oauth(Client(own), clients_of(settings.oauth_clients))
         limits = {"ceiling": settings.account_connections, "of_host": settings.host_connections}
         async with open_slots(db, hints, **limits) as slots:
             pool = Pool(tell=hints.tell, slots=slots)
-            means = Means(db, vault, Registry(Egress(private_allowed=True)), Workshop(), manner, pool)
+            means = Means(db, vault, Registry(own), Workshop(), manner, pool, oauth)
             work = Work(means, settings.sync_interval)
             due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
             yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)

@@ -1,1 +1,1 @@
-"""The only way out: egress guard, TLS."""
+"""The only way out: egress guard, TLS, HTTP client."""

@@ -3,10 +3,15 @@
 TryLater
 ├── UnknownHost            no such name, or the name server does not answer
 ├── PortClosed             the host is there and refuses the connection, or no route leads to it
-└── ConnectTimeout         nobody answered in time
+├── ConnectTimeout         nobody answered in time
+├── Dropped                the connection broke before the answer was complete; the server may have done it
+├── TooSlow                the whole answer did not come in time; the same
+└── BadAnswer              what came is no answer that we accept: too long, compressed, not HTTP; the same
 NeedsOwner
 ├── CertificateNotTrusted  with the reason why
 └── TlsFailed              whatever answered does not speak TLS that we accept
+Invalid
+└── BadUrl                 not a URL that we would ask
 Forbidden
 └── EgressRefused          the policy of this installation does not let us go there
 """
@@ -37,6 +42,22 @@ class PortClosed(errors.TryLater):
 
 class ConnectTimeout(errors.TryLater):
     code = "net.connect_timeout"
+
+
+class Dropped(errors.TryLater):
+    code = "net.dropped"
+
+
+class TooSlow(errors.TryLater):
+    code = "net.too_slow"
+
+
+class BadAnswer(errors.TryLater):
+    code = "net.bad_answer"
+
+
+class BadUrl(errors.Invalid):
+    code = "net.bad_url"
 
 
 class EgressRefused(errors.Forbidden):

@@ -24,7 +24,7 @@ from postroom.providers.slots import SESSIONS
 
 from .jobs import ACCOUNT, request
 from .model import IsPaused, Outdated, key
-from .remove import CUT_OFF, REMOVE, in_case, removal, remove_account
+from .remove import CUT_OFF, REMOVE, Farewell, in_case, nothing, removal, remove_account
 
 PATIENCE = timedelta(seconds=2)  # in which what runs should have stopped
 AGAIN = timedelta(seconds=0.05)
@@ -44,8 +44,8 @@ async def begin_anew(conn: Connection, account: Account) -> None:
     await request(conn, account)
 
 
-async def remove(db: Database, account: Account) -> Job | None:
-    """Remove an account and everything of it; None: that is done.
+async def remove(db: Database, account: Account, farewell: Farewell = nothing) -> Job | None:
+    """Remove an account and everything of it; None: that is done. For `farewell` see `remove_account`.
 
     What copies it is asked to stop. Where that takes its time, or something else is at work on it, this job
     removes it as soon as may be. Raises `NoSuchAccount`.
@@ -61,7 +61,7 @@ async def remove(db: Database, account: Account) -> Job | None:
     until = loop.time() + PATIENCE.total_seconds()
     while loop.time() < until:
         try:
-            await remove_account(db, account)
+            await remove_account(db, account, farewell)
         except NoSuchAccount:  # somebody else has done it
             return None
         except (LeaseHeld, LeaseLost):

@@ -144,7 +144,7 @@ async def _remove(means: Means, attempt: Attempt) -> None:
     try:
         account = await _account(means, attempt)
         if account.reason == CUT_OFF:
-            await remove_account(means.db, account)
+            await remove_account(means.db, account, means.tokens.revoke)
     except NoSuchAccount:
         return
     except LeaseHeld as other:

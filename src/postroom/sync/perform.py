@@ -25,8 +25,11 @@ import structlog
 
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
+from postroom.accounts.grant import is_grant
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import wants
+from postroom.accounts.tokens import Tokens
 from postroom.db import leases
 from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
@@ -55,7 +58,9 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What it takes to sync: database, key to secrets, providers, where mail is read, open mailboxes."""
+    """What it takes to sync: database, key to secrets, providers, where mail is read, open mailboxes, and
+    who gives tokens for grants.
+    """
 
     db: Database
     vault: Vault
@@ -63,6 +68,11 @@ class Means:
     workshop: Workshop = field(default_factory=Workshop)
     manner: Manner = field(default_factory=Manner)
     pool: Pool = field(default_factory=Pool)  # which keeps none, unless there is another
+    oauth: Oauth = field(default_factory=Oauth)
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.db, self.vault, self.oauth)
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -80,15 +90,17 @@ class Means:
         purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
-        opening = self.connection(account, sealed)
-        chosen = partial(wants, account.scope)
+        opening, chosen = self._connection(account, sealed), partial(wants, account.scope)
         return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
 
-    def connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
-        """What opens one, for `Pool.lend` and `Pool.watch`. Raises `WrongKey`."""
-        tenant = account.tenant_id
+    def _connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
+        tenant, provider = account.tenant_id, self.providers[account.provider]
+        if is_grant(account.settings):
+            return self.tokens.opening(
+                provider, account, credentials.unseal_grant(self.vault, account, sealed)
+            )
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        return self.providers[account.provider].open(Login(account.address, account.settings, secret))
+        return provider.open(Login(account.address, account.settings, secret))
 
 
 @dataclass(frozen=True, slots=True)

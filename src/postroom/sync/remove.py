@@ -1,7 +1,9 @@
 """Forget an account: its mail, its content, its secret. The tenant's log remembers that it was."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeAlias
 
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
@@ -18,6 +20,8 @@ from postroom.mail.store import write
 from . import store
 from .model import ASKED, key
 
+Farewell: TypeAlias = Callable[[Account], Awaitable[None]]
+"""Tells others that an account is gone, such as whoever gave its grant. Does not raise for their trouble."""
 STEP = 1000  # messages in one transaction
 REMOVE = "sync.remove"
 SOON = timedelta(minutes=1)  # until then whoever began it is at it
@@ -25,8 +29,13 @@ LIMIT = timedelta(hours=6)
 CUT_OFF = "It is being removed; resume it to copy its mail anew."
 
 
-async def remove_account(db: Database, account: Account) -> None:
+async def nothing(_account: Account) -> None: ...
+
+
+async def remove_account(db: Database, account: Account, farewell: Farewell = nothing) -> None:
     """Delete everything of an account. Interrupted, it is finished by the next call.
+
+    `farewell` is said while its secret is still known, last of all, and again where that was interrupted.
 
     Raises `LeaseHeld` while somebody is at work on the account, and `NoSuchAccount`.
     """
@@ -41,6 +50,7 @@ async def remove_account(db: Database, account: Account) -> None:
                 await leases.fence(conn, lease)
                 digests = await write.forget(conn, tenant, account.id, STEP)
                 await blobs.release(conn, tenant, digests)
+        await farewell(account)
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await blobs.release(conn, tenant, await store.forget(conn, tenant, account.id))

@@ -112,6 +112,7 @@ async def secret(conn: Connection, tenant: TenantId, account: AccountId) -> str 
 
 
 SET_CREDENTIALS = """
+    WITH gone AS (DELETE FROM accounts_token WHERE tenant_id = $1 AND account_id = $2)
     UPDATE accounts_account
        SET settings = $3, secret = $4, credentials_version = credentials_version + 1, state = 'active',
            reason = NULL, failures = 0, failing_since = NULL,

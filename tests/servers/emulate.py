@@ -1,0 +1,121 @@
+"""The sign-in of Google and Microsoft, as npm's `emulate` plays it, and a Dovecot that believes it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+
+from .dovecot import Dovecot, free_port, running_or_skip
+from .fetch import CannotFetch
+from .fetch import emulate as fetch_emulate
+
+USER = "grace@example.org"
+CLIENT = {"client_id": "postroom-tests", "client_secret": "not a secret", "name": "tests"}
+BACK = "http://127.0.0.1/back"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Paths of a provider."""
+
+    sign_in: str
+    token: str
+    userinfo: str
+    revoke: str
+
+
+PLACES = {
+    "google": Place("/o/oauth2/v2/auth/callback", "/oauth2/token", "/oauth2/v2/userinfo", "/oauth2/revoke"),
+    "microsoft": Place(
+        "/oauth2/v2.0/authorize/callback", "/oauth2/v2.0/token", "/oidc/userinfo", "/oauth2/v2.0/revoke"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """A provider that runs, and its mail server."""
+
+    service: str
+    port: int
+    dovecot: Dovecot
+
+    @property
+    def place(self) -> Place:
+        return PLACES[self.service]
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def sign_in(self) -> dict[str, Any]:
+        """What a person does in a browser, and an application after that: a token response."""
+        asked = {"email": USER, "client_id": CLIENT["client_id"], "redirect_uri": BACK, "scope": "email"}
+        async with httpx2.AsyncClient(trust_env=False) as browser:
+            sent_back = await browser.post(self.url(self.place.sign_in), data=asked)
+            code = parse_qs(urlsplit(sent_back.headers["Location"]).query)["code"][0]
+            form = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, **CLIENT}
+            answer = await browser.post(self.url(self.place.token), data=form)
+        said: dict[str, Any] = answer.json()
+        return said
+
+    async def revoke(self, token: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as browser:
+            await browser.post(self.url(self.place.revoke), data={"token": token})
+
+    def oauth(self, said: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """A grant from a token response."""
+        who = {key: CLIENT[key] for key in ("client_id", "client_secret")}
+        return {"token_url": self.url(self.place.token), **who, "refresh_token": said["refresh_token"]} | more
+
+
+@contextmanager
+def playing(service: str) -> Iterator[int]:
+    """A provider on loopback for the length of a `with` block; its port. Raises CannotFetch."""
+    module, port = fetch_emulate(), free_port()
+    seed = {
+        "users": [{"email": USER, "name": "Grace"}],
+        "oauth_clients": [CLIENT | {"redirect_uris": [BACK]}],
+    }
+    script = Path(__file__).with_suffix(".mjs")
+    process = subprocess.Popen(
+        ["node", script, str(module), service, str(port), json.dumps(seed)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        if process.stdout.readline() != b"ready\n":
+            raise CannotFetch(f"node cannot run emulate for {service}")
+        yield port
+        process.stdin.close()
+
+
+@contextmanager
+def emulated(service: str) -> Iterator[Emulated]:
+    """A provider and a mail server that asks it whose a token is; tests skip where there is none."""
+    with ExitStack() as stack:
+        try:
+            port = stack.enter_context(playing(service))
+        except CannotFetch as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"No emulate, and with CI=true a skip is a failure: {error}")
+            pytest.skip(f"no emulate here: {error}")
+        url = f"http://127.0.0.1:{port}{PLACES[service].userinfo}"
+        asking = f"introspection_mode = auth\nintrospection_url = {url}\nusername_attribute = email\n"
+        yield Emulated(service, port, stack.enter_context(running_or_skip(bearing=asking)))
+
+
+@pytest.fixture(scope="session", params=list(PLACES))
+def provider(request: pytest.FixtureRequest) -> Iterator[Emulated]:
+    """Google, then Microsoft."""
+    with emulated(request.param) as running:
+        yield running
