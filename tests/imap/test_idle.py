@@ -15,7 +15,7 @@ from postroom.imap import aio, commands
 from postroom.imap.aio import Session
 from postroom.imap.commands import Events
 from postroom.imap.connection import Completed, Connection, Event, State
-from postroom.imap.errors import CommandFailed, Desynchronised, Disconnected, LocalError
+from postroom.imap.errors import CommandFailed, Desynchronised, Disconnected, LimitExceeded, LocalError
 from postroom.imap.responses import Exists, Expunge, FolderStatus, Status
 
 OPEN = """
@@ -206,6 +206,49 @@ async def test_after_notify_everything_is_told_without_a_command() -> None:
 
         folders = [(one.name, one.items["MESSAGES"]) for one in heard if isinstance(one, FolderStatus)]
         assert folders == [(b"INBOX", 3), (b"Archive", 8), (b"INBOX", 4)]
+
+
+async def test_much_that_waits_does_not_keep_idle_from_beginning() -> None:
+    """A megabyte that nobody takes pauses reading; who listens takes it."""
+    flood = f"S: * OK {'x' * 100_000}\n" * 25
+    script = f"C: TAG NOOP\nS: TAG OK\n{flood}C: TAG IDLE\nS: + idling\nC: DONE\nS: TAG OK" + GOODBYE
+    async with serving(OPEN + script) as server, aio.connect("127.0.0.1", server.port) as session:
+        ear = await opened(session)
+        done = await session.run(commands.noop())
+        while not session._wire._waiting > 1 << 20:
+            await session._wire.news()
+        async with asyncio.timeout(LIMIT):
+            await session.idle(ear)
+            await session.done()
+
+        assert len(done.responses) + len(ear.heard) == 25
+
+
+@pytest.mark.parametrize("said", ["* OK " + "x" * 300_000, "* 1 FETCH (BODY[] {300000}"])
+async def test_what_nobody_has_asked_for_may_only_be_small(said: str) -> None:
+    script = f"C: TAG IDLE\nS: + idling\n<wait>\nS: {said}"
+    async with serving(OPEN + script) as server, aio.connect("127.0.0.1", server.port) as session:
+        ear = await opened(session)
+        await session.idle(ear)
+        server.go.set()
+        (end,) = await ear.until(1)
+
+    assert isinstance(end, LimitExceeded)
+
+
+async def test_what_is_asked_for_after_idle_may_be_large() -> None:
+    large = "x" * 300_000
+    script = (
+        f"C: TAG IDLE\nS: + idling\nC: DONE\nS: TAG OK\nC: TAG NOOP\nS: * OK {large}\nS: TAG OK" + GOODBYE
+    )
+    async with serving(OPEN + script) as server, aio.connect("127.0.0.1", server.port) as session:
+        ear = await opened(session)
+        await session.idle(ear)
+        await session.done()
+        (said,) = (await session.run(commands.noop())).responses
+
+        assert isinstance(said, Status)
+        assert said.text == large
 
 
 async def test_a_session_that_listens_holds_no_task() -> None:

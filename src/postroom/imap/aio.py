@@ -179,8 +179,8 @@ class Session:
         """
         self._check_usable()
         completed: list[Completed] = []
-        self._wire.listen(_responses_to(told, completed))
         self._connection.send(commands.idle())
+        self._wire.listen(_responses_to(told, completed))
         async with self._spoilt_unless_finished():
             self._wire.flush()
             while not (self._connection.idling or completed):

@@ -140,6 +140,10 @@ class Connection:
             self._answer(self._underway[-1])
             self.idling = False
 
+    def restrict(self, limits: Limits | None) -> None:
+        """Accept no more than this of a response, from here on; None: as in the beginning."""
+        self._framer.restrict(limits)
+
     def outgoing(self) -> bytes:
         """What is to be written now; asking takes it."""
         out = b"".join(self._out)

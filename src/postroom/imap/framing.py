@@ -21,6 +21,7 @@ from .errors import LimitExceeded
 LITERAL = re.compile(rb"\{(\d+)\+?\}\r\n\Z")
 # The text for people at the end of a status may end in `{5}`; that announces nothing.
 STATUS_LINE = re.compile(rb"\+|\S+ (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
+UNASKED = 1 << 18  # bytes of a response that nobody has asked for
 WINDOW = 1 << 16  # bytes searched at once for literals
 MAX_DIGITS = 19  # more would not be a size on any machine
 
@@ -33,6 +34,10 @@ class Limits:
     response: int = 32 << 20  # held in memory: lines and the literals that are not spooled
     literal: int = 1 << 30  # any one literal, and all spooled ones of a response together
     spool_over: int = 1 << 20  # larger literals go to a spool
+
+
+# While nothing is asked for: what little a server then has to say is kept in memory by thousands of sessions.
+SMALL = Limits(line=UNASKED, response=UNASKED, literal=UNASKED, spool_over=UNASKED)
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ class Framer:
     """Collects bytes and hands out whole responses. After it has raised, it is of no more use."""
 
     def __init__(self, limits: Limits | None = None, open_spool: OpenSpool = _in_memory) -> None:
-        self._limits = limits or Limits()
+        self._limits = self._usual = limits or Limits()
         self._open_spool = open_spool
         self._line: list[bytes] = []  # pieces of a line whose end has not come
         self._line_size = 0
@@ -84,6 +89,10 @@ class Framer:
         self._spool: Spool | None = None  # where it goes instead, if it is large
         self._missing = 0  # bytes of it that have not come
         self._held = self._spooled = 0  # bytes of this response in memory and in spools
+
+    def restrict(self, limits: Limits | None) -> None:
+        """From here on these limits hold; None: those of the beginning."""
+        self._limits = limits or self._usual
 
     @property
     def empty(self) -> bool:

@@ -13,6 +13,7 @@ from typing import cast
 from .connection import Connection, Event, State
 from .deflate import Deflate
 from .errors import Disconnected, RemoteError
+from .framing import SMALL
 from .meter import Meter
 from .responses import Continuation
 from .tls import Tls
@@ -134,13 +135,17 @@ class Wire(asyncio.Protocol):
     def listen(self, told: Told | None) -> None:
         """From here on `told` hears each event at once, first those that wait, and last why it ended, once.
 
-        An invitation to go on says nothing, and is not told. None: events wait to be asked for again.
+        An invitation to go on says nothing, and is not told. Meanwhile responses may only be small. None:
+        events wait to be asked for again.
         """
         self._told = told
+        self._connection.restrict(SMALL if told is not None else None)
         while self._told is not None and self._batches:
             events, size = self._batches.pop(0)
             self._waiting -= size
             self._tell(events)
+        if not self._reading and self._waiting < RESUME_BELOW:
+            self._go_on()
 
     @property
     def on_this_machine(self) -> bool:
