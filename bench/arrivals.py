@@ -2,8 +2,8 @@
 
 `postroom up` runs on a new data folder with one mailbox; a client follows `GET /v1/events/stream`. Beside it
 a raw socket idles in the inbox. Another program puts a mail there (APPEND), at random moments; the clock
-starts with the OK to that, and stops at the client's `mail.added`, and at the raw socket's EXISTS. Dovecot gathers
-changes for half a second before it tells anybody, so both times are mostly its own.
+starts with the OK to that, and stops at the client's `mail.added`, and at the raw socket's EXISTS.
+Dovecot gathers changes for half a second before it tells anybody, so both times are mostly its own.
 
 The inbox holds `messages` mails at first.
 """

@@ -45,6 +45,7 @@ class House:
 
     def __init__(self, cli: Cli) -> None:
         self.dsn = cli.options["POSTROOM_DATABASE_URL"]
+        self._delivered = 0
 
     def connect(self, address: str) -> AccountId:
         async def run() -> AccountId:
@@ -68,9 +69,9 @@ class House:
 
         async def run() -> list[str]:
             async with open_pool(self.dsn) as db, open_hints(db):
-                copy = Copy(db, ONE, account)
+                copy = Copy(db, ONE, account, uid=self._delivered)
                 folder = await copy.folder("INBOX")
-                copy.uid = 1000 * len(mails)
+                self._delivered += len(mails)
                 ids = [str(one.public_id) for one in await copy.deliver(*mails)]
                 async with db.transaction(ONE) as conn:
                     told = {"folder": str(folder.public_id), "flags": [], **data}
@@ -110,13 +111,15 @@ def test_mail_is_shown_as_it_arrives_and_ctrl_c_ends_it_quietly(cli: Cli, house:
     with cli.running("watch") as process:
         first = begun(process)
         house.deliver(account, mail("old"), backfill=True)
-        house.deliver(account, mail("Lunch?\x1b[31m"))
+        house.deliver(account, mail("Lunch? \x1b[31m"))
         shown = line(process)
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
 
     assert ADDRESS in first
-    assert shown.startswith("new mail  Bob: Lunch?\\x1b[31m  (INBOX of ann@example.org, ")
+    assert shown.startswith("new mail  Bob: Lunch? ")
+    assert "(INBOX of ann@example.org, " in shown
+    assert "\x1b" not in shown
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
@@ -137,12 +140,10 @@ def test_one_account_can_be_watched_and_programs_get_lines_of_json(cli: Cli, hou
     with cli.running("watch", "--account", "eve@example.org") as other:
         begun(other)
         with cli.running("watch", "--account", ADDRESS, "--json") as process:
-            # It says nothing of its beginning: what is not seen yet is repeated.
-            found: dict[str, Any] = {}
+            begun(process)
             house.deliver(theirs, mail("not mine"))
-            while not found:
-                house.deliver(ours, mail("mine"))
-                found = json.loads(line(process))
+            house.deliver(ours, mail("mine"))
+            found = json.loads(line(process))
         shown = line(other)
 
     assert "not mine" in shown

@@ -26,7 +26,8 @@ ADDED = {"folder": "f" * 36, "flags": []}
 
 def example(language: str) -> str:
     """The first in this language."""
-    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[0])
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return found[0]
 
 
 def mails(*names: str) -> list[Event]:
@@ -73,7 +74,9 @@ async def test_javascript_follows(app: FastAPI, db: Database) -> None:
                 if (seen.length === 2) {{ console.log(seen.join()); process.exit(0); }}
             }}, "start");
         """
-        process = await asyncio.create_subprocess_exec("node", "-e", program, stdout=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            "node", "--experimental-websocket", "-e", program, stdout=asyncio.subprocess.PIPE
+        )
         out, _ = await process.communicate()
 
     assert out.decode().strip() == "a,b"

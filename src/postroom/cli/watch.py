@@ -50,9 +50,7 @@ def main(
     ] = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write one line of JSON for each, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one line of JSON for each.")] = False,
 ) -> None:
     """Show mail as it arrives, until Ctrl-C. It is fetched by `postroom up`."""
     carry_out(
@@ -70,8 +68,7 @@ async def _watch(settings: Settings, address: str | None, *, everything: bool, a
             place = await feed.end(conn, house.tenant)
         shown = Shown(house)
         await shown.learn_accounts()
-        if not as_json:
-            _begin(list(shown.accounts.values()))
+        _begin(list(shown.accounts.values()))
         await _follow(shown, place, stream, WORDS.keys() if everything else {ARRIVED}, as_json=as_json)
 
 
@@ -99,7 +96,7 @@ async def _follow(
                         screen.say(shown.document(entry) if as_json else shown.text(entry))
                     place, is_away = feed.place_of(page[-1]), False
         except (Unreachable, Busy) as error:
-            if not is_away and not as_json:
+            if not is_away:
                 screen.warn(f"{error.message} Waiting for it.")
             is_away = True
         await asyncio.sleep(AGAIN_SECONDS)
