@@ -135,27 +135,20 @@ async def perform(
     began = monotonic()
     error: PostroomError | None = None
     outdated: PostroomError | None = None
-    grace = means.manner.grace if grace is None else grace
+    has_begun = False
     try:
         means.pool.check(target(account))
-    except NoConnection as none:
-        return Outcome(account, "busy", counts, monotonic() - began, none)
-    try:
         turn = await _begun(means, account, every, full=full)
-        account, pause = turn.account, means.manner.pause
+        account, has_begun = turn.account, True
         live.tell(means.db, account, What.BEGAN, counts)
+        grace = means.manner.grace if grace is None else grace
         manner = replace(means.manner, full=turn.is_full, grace=grace)
-        async with leases.hold(means.db, turn.lease) as hold:
-            async with logins.minded(means.db, account, pause), turn.opening as mailbox:
-                shop = means.workshop
-                await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
-            soon = grace + A_MOMENT if counts.unplaced else None
-            wait = means.pool.interval(target(account).key, account.poll_every or every)
-            outdated = await _succeeded(hold, account, wait, soon)
+        outdated = await _synced(means, turn, manner, every, counts, tally)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except NoConnection as none:
-        await _stopped(means.db, account)
+        if has_begun:
+            await _stopped(means.db, account)
         return Outcome(account, "busy", counts, monotonic() - began, none)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
         live.tell(means.db, account, What.STOPPED, counts)
@@ -206,6 +199,19 @@ async def _begun(means: Means, account: Account, every: timedelta, *, full: bool
         # What a server has believed for long is no proof.
         is_full, often = full or is_due, (now.poll_every or every) < IDLE
         return _Turn(now, is_full, lease, means.opening(now, sealed, often=often, anew=is_full))
+
+
+async def _synced(
+    means: Means, turn: _Turn, manner: Manner, every: timedelta, counts: Counts, tally: Tally
+) -> PostroomError | None:
+    """What the turn is for, under its lease. An answer as that of `_failed`."""
+    account, shop = turn.account, means.workshop
+    async with leases.hold(means.db, turn.lease) as hold:
+        async with logins.minded(means.db, account, manner.pause), turn.opening as mailbox:
+            await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
+        soon = manner.grace + A_MOMENT if counts.unplaced else None
+        wait = means.pool.interval(target(account).key, account.poll_every or every)
+        return await _succeeded(hold, account, wait, soon)
 
 
 async def _succeeded(
