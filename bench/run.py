@@ -28,6 +28,7 @@ from bench import (
     slow_link,
     startup,
     warm,
+    watched,
 )
 from bench.mailbox import fill
 from bench.report import Table, machine
@@ -40,7 +41,7 @@ ON_DOVECOT = {"arrivals", "protocol", "first_sync", "log_cost", "newest", "slow_
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "arrivals, large_folder, log, log_cost, million, rounds, schedule, slow_link"
+    others = "arrivals, large_folder, log, log_cost, million, rounds, schedule, slow_link, watched"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -57,6 +58,8 @@ def main() -> None:
         print(log.run(chosen.messages), flush=True)
     if "million" in only:
         print(million.run(chosen.messages, chosen.runs), flush=True)
+    if "watched" in only:
+        print(watched.run(chosen.messages), flush=True)
     if "schedule" in only:
         print(schedule.run(chosen.messages), flush=True)
     if "rounds" in only:
