@@ -23,7 +23,9 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
-from postroom.providers.imap.provider import ImapMailbox
+from postroom.net.egress import Egress
+from postroom.providers.imap.provider import ImapMailbox, ImapProvider
+from postroom.providers.model import Changed, Login, Notice
 from postroom.sync import halt, sessions
 from postroom.sync.perform import perform
 from postroom.sync.sessions import Sessions
@@ -301,3 +303,24 @@ async def test_everything_is_compared_in_a_session_of_its_own(
         assert (await sync(db, account, full=True, kept=kept)).status == "success"
         await synced(db, account, server, kept)
         assert len(logins) == 2
+
+
+async def test_a_mailbox_that_is_lent_can_be_watched(db: Database, kept: Sessions) -> None:
+    told: list[Notice] = []
+    news = asyncio.Event()
+
+    def hear(notice: Notice) -> None:
+        told.append(notice)
+        news.set()
+
+    async with serve(messages=2, folder_count=1) as server:
+        account = await connected(db, server)
+        provider = ImapProvider(Egress(private_allowed=True))
+        opening = provider.open(Login(server.address, account.settings, server.password))
+        async with kept.lend(account, opening, often=True) as mailbox:
+            watching = await mailbox.watch(await mailbox.folders(), hear)
+            assert watching is not None
+            server.arrive()
+            await asyncio.wait_for(news.wait(), 10)
+
+        assert told == [Changed(b"INBOX", 3)]
