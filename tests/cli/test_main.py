@@ -52,6 +52,8 @@ def test_the_version_is_told(bare: Cli) -> None:
             ["show", "x", "--raw", "--html"],
             ["lab", "imap", "--fault", "nonsense"],
             ["lab", "imap", "--arrive-every", "soon"],
+            ["lab", "imap", "--arrivals", "5"],
+            ["lab", "imap", "--accounts", "0"],
         ),
     ],
 )

@@ -322,6 +322,15 @@ def test_idle_that_ends_before_it_began_is_out_of_step() -> None:
     assert isinstance(connection.failure, Desynchronised)
 
 
+def test_done_that_crosses_the_end_of_idle_does_no_harm() -> None:
+    connection = idling()
+    connection.done()
+    connection.receive(b"P2 OK you have idled long enough\r\nDONE BAD what\r\n")
+
+    assert connection.idle
+    assert connection.state is State.SELECTED
+
+
 def test_nothing_is_sent_while_idling() -> None:
     connection = idling()
     connection.send(commands.noop())

@@ -23,12 +23,15 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.lab.session import House
+from postroom.net.egress import Egress
 from postroom.providers import kept as sessions
 from postroom.providers import pool
-from postroom.providers.imap.provider import ImapMailbox
+from postroom.providers.imap.provider import ImapMailbox, ImapProvider
+from postroom.providers.model import Changed, Login, Notice
 from postroom.providers.pool import Pool, open_pool
 from postroom.providers.slots import SESSIONS
 from postroom.sync import halt
+from postroom.sync.model import target
 from postroom.sync.perform import perform
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -300,3 +303,24 @@ async def test_everything_is_compared_in_a_session_of_its_own(
         assert (await sync(db, account, full=True, kept=kept)).status == "success"
         await synced(db, account, server, kept)
         assert len(logins) == 2
+
+
+async def test_a_mailbox_that_is_lent_can_be_watched(db: Database, kept: Pool) -> None:
+    told: list[Notice] = []
+    news = asyncio.Event()
+
+    def hear(notice: Notice) -> None:
+        told.append(notice)
+        news.set()
+
+    async with serve(messages=2, folder_count=1) as server:
+        account = await connected(db, server)
+        provider = ImapProvider(Egress(private_allowed=True))
+        opening = provider.open(Login(server.address, account.settings, server.password))
+        async with kept.lend(target(account), opening, often=True) as mailbox:
+            watching = await mailbox.watch(await mailbox.folders(), hear)
+            assert watching is not None
+            server.arrive()
+            await asyncio.wait_for(news.wait(), 10)
+
+        assert told == [Changed(b"INBOX", 3)]

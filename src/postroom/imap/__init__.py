@@ -2,6 +2,7 @@
 
     async with aio.connect(host, port, tls=context) as session:   # or also starttls=aio.StartTls.REQUIRE
         await session.log_in(user, password)                      # AuthRefused, ServerBusy, NoMechanism
+        await session.log_in_with_token(user, access_token)       # or so
         done = await session.run(commands.list_folders())         # Completed; done.responses hold Listed
         await session.run(commands.select(b"INBOX", read_only=True))
         session.selected                                          # exists, validity, uid_next, highest_modseq
@@ -14,9 +15,9 @@
         await session.done()                                      # ... until here; or `listen`, for NOTIFY
 
 - `aio`: `connect` gives a `Session`: `run`, `stream`, `pipeline`, `idle`, `listen`, `done`, `log_in`,
-  `log_out`, `usable`, `listening`, `capabilities`, `enabled`, `selected`, `greeting`, `state`,
-  `encrypted`. Durations are the caller's: put `asyncio.timeout` around; a session that is interrupted
-  closes itself.
+  `log_in_with_token`, `log_out`, `usable`, `listening`, `capabilities`, `enabled`, `selected`, `greeting`,
+  `state`, `encrypted`. Durations are the caller's: put `asyncio.timeout` around; a session that is
+  interrupted closes itself.
 - `commands`: one function for each command, arguments typed, folder names as raw bytes.
 - `responses`: what comes back. `Fetch.body` is bytes, or a `framing.Spool` above `Limits.spool_over`.
 - `uids.UidSet`, `names.decode` and `encode` (modified UTF-7), `dates`, `auth.choose`, `quirks.of`.

@@ -225,7 +225,8 @@ class Watching(Protocol):
     async def renew(self) -> None:
         """Prove that the server is still there, and have it go on. What comes meanwhile is told.
 
-        Raises `TryLater` where it is not, or will not; the watch is over then, and no `Ended` tells so.
+        Raises `TryLater` where it is not, or will not; the watch is over then, and no `Ended` tells so. It is
+        over as well when this is interrupted, and the mailbox with it.
         """
         ...
 

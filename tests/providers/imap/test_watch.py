@@ -326,6 +326,32 @@ async def test_a_server_that_is_silently_gone_is_noticed_by_the_renewal(
         assert ear.heard == []
 
 
+async def test_a_watch_whose_renewal_was_cut_off_is_over() -> None:
+    async with at_lab("done-unanswered") as (_, mailbox, ear):
+        watching = await watched(mailbox, ear)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await watching.renew()
+        with pytest.raises(Unreachable):
+            await watching.renew()
+
+        assert ear.heard == []
+
+
+async def test_a_watch_that_another_call_has_ended_cannot_be_renewed() -> None:
+    async with at_lab() as (server, mailbox, ear):
+        old = await watched(mailbox, ear)
+        await mailbox.ping()
+        with pytest.raises(Unreachable):
+            await old.renew()
+        new = await watched(mailbox, ear)
+        with pytest.raises(Unreachable):
+            await old.renew()
+        await new.renew()
+        server.arrive()
+        await ear.changed(b"INBOX")
+
+
 async def test_a_server_that_says_goodbye_instead_of_idling_is_come_back_to_later() -> None:
     async with at_lab("bye-in-idle") as (_, mailbox, ear):
         with pytest.raises(SentAway):

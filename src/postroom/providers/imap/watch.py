@@ -33,6 +33,7 @@ from postroom.providers.model import (
     Notice,
     RemoteFolder,
     ServerRefused,
+    Unreachable,
 )
 
 RENEW = timedelta(minutes=24)  # a server may forget us after 30 (RFC 9051, 5.4)
@@ -88,7 +89,7 @@ class ImapWatching:
         statuses = dict(self.statuses)
 
         def take(answer: said.Response) -> None:
-            if isinstance(answer, said.FolderStatus):
+            if isinstance(answer, said.FolderStatus) and answer.items.get("MESSAGES") is not None:
                 statuses[identity(answer.name)] = status_of(answer.items)
             else:
                 self.hear(answer)
@@ -129,11 +130,13 @@ class ImapWatching:
 
     async def renew(self) -> None:
         """DONE and IDLE; NOOP where there is only NOTIFY. Raises `TryLater`."""
+        conversation = self._conversation
+        host = conversation.settings.host
+        if self._error is None and not conversation.session.listening:  # a renewal was cut off
+            self._error = _over(host)
         if self._error is not None:
             raise self._error
         self.statuses = {}
-        conversation = self._conversation
-        host = conversation.settings.host
         try:
             with translated(conversation.settings):
                 await self._quiet()
@@ -150,6 +153,7 @@ class ImapWatching:
             await self._quiet()
             if self.means is Means.NOTIFY:
                 await conversation.each([commands.notify()], self.hear)
+        self._error = self._error or _over(conversation.settings.host)
 
     async def _quiet(self) -> None:
         async with self._conversation.patience.waiting():
@@ -194,3 +198,7 @@ class ImapWatching:
         if self._error is None:
             self._error = error.with_traceback(None)
             self._told(Ended(error))
+
+
+def _over(host: str) -> PostroomError:
+    return Unreachable(f"{host} is not watched any more.", host=host)
