@@ -36,11 +36,11 @@ from bench.multiply import TENANTS, Mailbox, Spent
 from bench.report import Table, spread
 from postroom import telemetry
 from postroom.api.app import create_app
+from postroom.api.live import live
 from postroom.db.embedded import running
 from postroom.db.listen import open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
-from postroom.jobs.follow import following
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
@@ -203,7 +203,7 @@ async def _fill(dsn: str, count: int) -> None:
 async def _read(filled: Filled, count: int) -> list[Table]:
     db, mailboxes = filled.db, filled.mailboxes
     vault = Vault([Key.derived(secrets.token_bytes(32))])
-    async with open_hints(db) as hints, following(db, hints) as news:
+    async with open_hints(db) as hints, live(db, hints) as news:
         app = create_app(db, Settings(), vault, Registry(Egress(private_allowed=True)), news)
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://bench") as client:
