@@ -306,6 +306,8 @@ async def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(InvalidStatus) as refused:
             await house.connect(None)
         assert refused.value.response.status_code == 503
+        async with house.connect():  # strangers take no room from those who are known
+            pass
         await resumed(stranger, key=GOOD)
         while not house.asked:  # noqa: ASYNC110
             await asyncio.sleep(0.001)

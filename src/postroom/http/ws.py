@@ -70,13 +70,16 @@ async def converse(socket: WebSocket, door: Door, begin: Begin, first: timedelta
     try:
         key = _shown(socket, door)
         caller = None if key is None else await door.caller_of(key)
-        door.streams.make_room(None if caller is None else caller.tenant)
+        tenant = None if caller is None else caller.tenant
+        door.streams.make_room(tenant)
     except PostroomError as error:
         await socket.send_denial_response(problems.of(error, None))
         return
     try:
         await socket.accept()
-        await _talk(socket, door, begin, key, first)
+        with door.streams.entered(tenant) as waits:
+            wanted = await _first(socket, waits, first)
+        await _talk(socket, door, begin, key, wanted)
     except PostroomError as error:
         await _part(socket, LATER if isinstance(error, TryLater | Broken) else POLICY, error)
     except Stopping:
@@ -85,15 +88,13 @@ async def converse(socket: WebSocket, door: Door, begin: Begin, first: timedelta
         log.debug("http.socket_left", why=type(error).__name__)
 
 
-async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, first: timedelta) -> None:
-    with door.streams.entered(None) as waits:
-        wanted = await _first(socket, waits, first)
-        named = wanted.pop("key", None)
-        key = named if key is None else key
-        if not isinstance(key, str):
-            raise NoKey("Send an API key as `key` of the first message, or in the header Authorization.")
-        caller = await door.caller_of(key)
-        caller.require(Scope.READ)
+async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, wanted: dict[str, Any]) -> None:
+    named = wanted.pop("key", None)
+    key = named if key is None else key
+    if not isinstance(key, str):
+        raise NoKey("Send an API key as `key` of the first message, or in the header Authorization.")
+    caller = await door.caller_of(key)
+    caller.require(Scope.READ)
     with door.streams.entered(caller.tenant) as waits:
         source, beat = await begin(caller.tenant, wanted)
         try:
