@@ -353,7 +353,7 @@ NOW = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
     ],
 )
 def test_how_long_a_server_wants_to_be_left_alone(said: str, seconds: int | None) -> None:
-    wait = Answer(503, {"Retry-After": said} if said else {}, b"").retry_after(NOW)
+    wait = Answer(503, {"Retry-After": said} if said else {}, b"", NOW).retry_after
 
     assert wait == (None if seconds is None else timedelta(seconds=seconds))
 

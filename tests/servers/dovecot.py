@@ -137,10 +137,11 @@ class Dovecot:
 
 
 @contextmanager
-def running(*, password: str = "right", bearing: str = "") -> Iterator[Dovecot]:
+def running(*, password: str = "right", bearing: str = "", proving: bool = False) -> Iterator[Dovecot]:
     """A Dovecot for the length of a `with` block. Raises CannotFetch or CannotStart.
 
     `bearing` are settings of how to ask about access tokens; with any, it takes these beside the password.
+    `proving`: passwords may be proven (SCRAM-SHA-256), which takes both sides some milliseconds.
     """
     prefix, owner = fetch_dovecot(), _owner()
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as folder:
@@ -151,12 +152,12 @@ def running(*, password: str = "right", bearing: str = "") -> Iterator[Dovecot]:
             prefix = Prefix(Path(shutil.copytree(prefix.root, home / "programs", symlinks=True)))
         ca_file = make_certificate(home).certificate
         server = Dovecot("127.0.0.1", free_port(), free_port(), ca_file, password, home, prefix, owner)
-        _furnish(server, bearing)
+        _furnish(server, bearing, proving=proving)
         with _process(server):
             yield server
 
 
-def _furnish(server: Dovecot, bearing: str) -> None:
+def _furnish(server: Dovecot, bearing: str, *, proving: bool) -> None:
     """Make the folders and files that the server starts with, and give them to its user."""
     home, prefix, owner = server.home, server.prefix, server.owner
     for name in ("run", "state", "mail"):
@@ -178,6 +179,7 @@ def _furnish(server: Dovecot, bearing: str) -> None:
         "key": home / "key.pem",
         "libraries": prefix.libraries(),
         "bearing": bearing,
+        "mechanisms": "plain login scram-sha-256" if proving else "plain login",
     }
     number = version(prefix.program("dovecot"), prefix.environment())
     (home / "dovecot.conf").write_text(settings(number, values, unpacked))
@@ -263,7 +265,7 @@ def running_or_skip(*, bearing: str = "") -> Iterator[Dovecot]:
     """The same for tests: they skip where there is none, and with CI=true they fail."""
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(running(bearing=bearing))
+            server = stack.enter_context(running(bearing=bearing, proving=True))
         except (CannotFetch, CannotStart) as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"No Dovecot, and with CI=true a skip is a failure: {error}")

@@ -22,7 +22,7 @@ default_login_user = {owner}
 mail_fsync = never
 mail_max_userip_connections = 10000
 auth_failure_delay = 0 secs
-auth_mechanisms = plain login scram-sha-256
+auth_mechanisms = {mechanisms}
 {folders_of_programs}
 service auth {{
   client_limit = 5000

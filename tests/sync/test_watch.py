@@ -132,7 +132,7 @@ async def test_a_session_that_died_in_silence_is_noticed(
             await watched(db, account, Means.NOTIFY)
             line.hold_all()
             await asyncio.to_thread(put, dovecot, user, 1)
-            monkeypatch.setattr(watch_module, "PROBE", timedelta(0))
+            monkeypatch.setattr(pace, "PROBE", (timedelta(0), timedelta(0)))
             monkeypatch.setattr(kept, "ANSWER", 0.2)
             await holds(db, account, 1)
 

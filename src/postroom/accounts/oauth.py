@@ -13,7 +13,7 @@ the grant is gone. What it writes is shown cleaned, and not at all where it repe
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeGuard
 from urllib.parse import quote_plus, urlencode
 
@@ -77,11 +77,11 @@ class Oauth:
         if grant.scope:
             values["scope"] = grant.scope
         try:
-            return granted(await self._asked(who, who.token_url, values), who, token, datetime.now(UTC))
+            return granted(await self._asked(who, who.token_url, values), who, token)
         except Dropped:
             again = await self._asked(who, who.token_url, values, is_last=True)
         try:
-            return granted(again, who, token, datetime.now(UTC))
+            return granted(again, who, token)
         except GrantGone as error:
             raise lost(error) from error
 
@@ -96,7 +96,7 @@ class Oauth:
         values = {"token": token.reveal(), "token_type_hint": "refresh_token"}
         answer = await self._asked(who, who.revocation_url, values, is_last=True)
         if answer.status != 200:
-            raise _away(answer, who, token, datetime.now(UTC))
+            raise _away(answer, who, token)
         return True
 
     def _client(self, grant: Grant) -> OauthClient:
@@ -136,7 +136,7 @@ class Oauth:
             ) from error
 
 
-def granted(answer: Answer, who: OauthClient, asked: Secret, now: datetime) -> Granted:
+def granted(answer: Answer, who: OauthClient, asked: Secret) -> Granted:
     """What a token server said to the refresh token `asked`. Raises as `Oauth.refresh` does."""
     said = _document(answer)
     access, renewed = said.get("access_token"), said.get("refresh_token")
@@ -158,7 +158,7 @@ def granted(answer: Answer, who: OauthClient, asked: Secret, now: datetime) -> G
             wait=LONG_WAIT,
             host=host,
         )
-    raise _away(answer, who, asked, now)
+    raise _away(answer, who, asked)
 
 
 def lost(error: GrantGone) -> GrantGone:
@@ -173,8 +173,8 @@ def lost(error: GrantGone) -> GrantGone:
     )
 
 
-def _away(answer: Answer, who: OauthClient, asked: Secret, now: datetime) -> TokensAway:
-    host, wait = checked(who.token_url).host, answer.retry_after(now)
+def _away(answer: Answer, who: OauthClient, asked: Secret) -> TokensAway:
+    host, wait = checked(who.token_url).host, answer.retry_after
     return TokensAway(
         f"{host} gives no tokens for now: it answers {answer.status}{_words(_document(answer), who, asked)}.",
         is_unsure=answer.status == 200 or answer.status >= 500,

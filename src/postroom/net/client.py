@@ -48,8 +48,10 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)  # names in any case
     body: bytes = field(repr=False)
+    at: datetime = field(repr=False, default_factory=lambda: datetime.now(UTC))  # by our clock
 
-    def retry_after(self, now: datetime) -> timedelta | None:
+    @property
+    def retry_after(self) -> timedelta | None:
         """How long the server asks to be left alone (RFC 9110, 10.2.3); None where it does not say."""
         said = self.headers.get("Retry-After", "").strip()
         if said.isascii() and said.isdigit():
@@ -59,7 +61,7 @@ class Answer:
         except ValueError:
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
-        return min(max(until - now, timedelta()), LONGEST_WAIT)
+        return min(max(until - self.at, timedelta()), LONGEST_WAIT)
 
 
 @dataclass(frozen=True, slots=True)

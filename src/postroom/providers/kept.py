@@ -28,7 +28,7 @@ IDLE = timedelta(minutes=5)
 LIFE = timedelta(hours=1)
 TRUSTED = timedelta(seconds=10)  # after its last use: nobody asks whether it still stands
 PATIENCE = 10.0  # seconds for an answer that costs a server nothing
-ANSWER = 20.0  # seconds for a session that listens to say that it still does
+ANSWER = 10.0  # seconds for a session that listens to say that it still does
 
 Opening: TypeAlias = AbstractAsyncContextManager[Mailbox]
 Opened: TypeAlias = Callable[["Session", Opening], Opening]

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 SWEEP = timedelta(seconds=60)  # of the folders that IDLE does not tell of
 SWEEPS = 5.0  # a second in one process, at most
+PROBE = timedelta(seconds=40), timedelta(seconds=100)  # of silence; with its patience at most two minutes
+PROBES = 50.0  # a second in one process, from which on they are made more seldom
 BRIEF = timedelta(minutes=1)  # a session that told for less ended soon
 LONGEST = timedelta(minutes=30)  # without a session, where they keep on ending soon
 SLACK = 1.1  # times its share that a process may have before it lets go of some
@@ -20,6 +22,12 @@ def sweep(every: timedelta, idling: int) -> timedelta:
     never more seldom than they would be without being watched.
     """
     return min(every, max(SWEEP, timedelta(seconds=idling / SWEEPS)))
+
+
+def probe(listening: int) -> timedelta:
+    """After how much silence one of so many sessions is asked whether it still listens."""
+    soonest, latest = PROBE
+    return min(latest, max(soonest, timedelta(seconds=listening / PROBES)))
 
 
 def back_after(brief: int, roll: float) -> timedelta:

@@ -39,12 +39,14 @@ from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Connection, Database, hint
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.model import JobId
+from postroom.jobs.store import running as jobs
 from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
 
 from . import live, pace
 from .jobs import poll
+from .model import key as sync_key
 from .store import watch as store
 
 KIND = "watcher"  # what such a process is registered as
@@ -54,7 +56,6 @@ COMPARE_EVERY = 30.0  # seconds, of what is ours with what the database says
 TELL_EVERY = 0.5  # seconds
 STEP = 500  # accounts claimed at once
 LANES = 16  # polls at once, beside those that executors take
-PROBE = timedelta(seconds=100)  # of silence, after which a session is asked: with its patience two minutes
 PROBES = 50  # at once
 TICK = 0.5  # seconds
 GAPS = 3  # polls in a row because a folder was not as it had been seen; then its server contradicts itself
@@ -117,7 +118,6 @@ class Watchers:
         if watching is None:
             ours.cannot = True
             return
-        ours.tries = 0
         if ours.watching is None:
             ours.began = monotonic()
         self._set(key, ours, watching)
@@ -227,17 +227,20 @@ class Watchers:
 
     async def _poll(self, key: Key) -> None:
         tenant, number = key
-        is_well = True
+        is_ready = True
 
         async def want(conn: Connection) -> JobId | None:
-            nonlocal is_well
+            nonlocal is_ready
             with suppress(NoSuchAccount):
                 account = await accounts.get_by_id(conn, tenant, number)
-                is_well = account.state is AccountState.ACTIVE
-                made = await poll(conn, account) if is_well else None
-                return made if account.compared_at else None  # a first sync is work for an executor
+                # A first sync is work for an executor, and trouble has a pace of its own.
+                is_ready = account.state is AccountState.ACTIVE and account.compared_at is not None
+                if is_ready and not await jobs.is_running(conn, tenant, sync_key(number)):
+                    return await poll(conn, account)
             return None
 
+        if (before := self._ours.get(key)) is not None and before.watching is not None:
+            before.watching.looked()  # what is told from now on is news
         self._polled.add(key)
         try:
             is_done = await self._run(tenant, want)
@@ -247,10 +250,13 @@ class Watchers:
         finally:
             self._polled.discard(key)
         ours = self._ours.get(key)
-        if is_well and not is_done and ours is not None and ours.watching is None:
-            # Whoever was at it does not listen for us.
+        if (
+            is_ready and not is_done and ours is not None
+        ):  # somebody else is at it, who may have passed the news
             ours.tries += 1
             self._poll_later(key, pace.again_after(ours.tries, random.random()))
+        elif ours is not None:
+            ours.tries = 0
 
     async def _ticking(self) -> None:
         """Poll what has waited, or is due in its turn; ask sessions that were silent for long."""
@@ -271,9 +277,9 @@ class Watchers:
             await self._probe(now)
 
     async def _probe(self, now: float) -> None:
-        silent: list[Key] = []
+        silent, after = list[Key](), pace.probe(len(self._silent)).total_seconds()
         for key, since in self._silent.items():
-            if now - since < PROBE.total_seconds() or len(silent) == PROBES:
+            if now - since < after or len(silent) == PROBES:
                 break
             silent.append(key)
         for key in silent:

@@ -26,6 +26,14 @@ async def stop(conn: Connection, tenant: TenantId, key: str, kind: str) -> None:
         hint(conn, CHANGED, str(row["id"]))
 
 
+IS_RUNNING = "SELECT EXISTS (SELECT FROM jobs_job WHERE tenant_id = $1 AND key = $2 AND state = 'running')"
+
+
+async def is_running(conn: Connection, tenant: TenantId, key: str) -> bool:
+    """Whether a job with this key runs at this moment."""
+    return bool(await conn.fetchval(IS_RUNNING, tenant, key))
+
+
 # What leaves no row where it finds nothing leaves none here.
 CALL_OFF = """
     WITH waiting AS (
