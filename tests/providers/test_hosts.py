@@ -102,19 +102,6 @@ def test_those_that_were_open_together_and_break_together_count_once() -> None:
     assert is_let_in(hosts, NOW + 2)
 
 
-def test_watchers_are_not_counted_but_rest_as_all_others() -> None:
-    hosts = Hosts(share=1)
-    used(hosts, took=2 * SLOW)
-    hosts.begin("a")
-    assert not is_let_in(hosts, NOW)
-    hosts.check("a", NOW, watches=True)
-
-    for _ in range(TOLERATED):
-        used(hosts, went=False)
-    with pytest.raises(NoConnection):
-        hosts.check("a", NOW, watches=True)
-
-
 def test_the_more_are_turned_away_the_later_they_come_back() -> None:
     hosts = Hosts(share=1)
 

@@ -45,14 +45,14 @@ class Hosts:
         self._hosts: OrderedDict[str, Host] = OrderedDict()
         self._last = 0
 
-    def check(self, name: str, now: float, *, watches: bool = False) -> None:
+    def check(self, name: str, now: float) -> None:
         """Raises `NoConnection` where it may have no other one now."""
         host = self._hosts.get(name)
         if host is None or not self._share:
             return
         if now < host.rests_until:
             raise self.turned_away(name, "Conversations with it come to nothing.")
-        if not watches and host.using >= self._share and self._is_troubled(host, now):
+        if host.using >= self._share and self._is_troubled(host, now):
             raise self.turned_away(name, "It is slow, or conversations with it come to nothing.")
 
     def turned_away(self, name: str, why: str) -> NoConnection:

@@ -172,12 +172,12 @@ class Pool:
             self._hosts.end(session.host)
 
     @contextmanager
-    def _learning(self, host: str, *, watches: bool = False) -> Iterator[None]:
-        """Of the host, from how the use of a connection ends. That of a watcher is never completed."""
+    def _learning(self, host: str) -> Iterator[None]:
+        """Of the host, from how the use of a connection ends."""
         began, went = monotonic(), list[bool]()
         try:
             yield
-            went += [] if watches else [True]
+            went.append(True)
         except (Unreachable, ServerRefused, Incomplete):
             went.append(False)
             raise

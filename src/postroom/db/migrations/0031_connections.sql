@@ -48,10 +48,10 @@ CREATE FUNCTION postroom.providers_lock_host(host text) RETURNS bigint
 --          gone     there is no such account
 --
 -- `dead` are processes that are known to be gone before their time is over; `insists`: give way even though a
--- connection may come free that is no watcher's; `waits`: who gets none stands in line for it.
+-- connection may come free that is no watcher's.
 CREATE FUNCTION postroom.providers_ask(
     tenants bigint[], accounts bigint[], ids bigint[], hosts text[], ceilings int[],
-    asking text, what_for text, of_host int, dead text[], insists boolean, waits boolean
+    asking text, what_for text, of_host int, dead text[], insists boolean
 ) RETURNS TABLE (nr int, verdict text, processes text[], wanted bigint[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -119,7 +119,7 @@ BEGIN
         IF verdict = 'granted' THEN
             UPDATE providers_connection c SET granted_at = clock_timestamp()
              WHERE c.tenant_id = e.tenant AND c.account_id = e.account AND c.id = e.id AND c.granted_at IS NULL;
-        ELSIF verdict = 'full' OR NOT waits THEN
+        ELSIF verdict = 'full' THEN
             DELETE FROM providers_connection c
              WHERE c.tenant_id = e.tenant AND c.account_id = e.account AND c.id = e.id;
         END IF;
@@ -184,7 +184,7 @@ LANGUAGE sql AS $$
 $$;
 
 CALL postroom.across_tenants(
-    'providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean, boolean)',
+    'providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean)',
     'accounts_account', 'providers_connection', 'providers_limit');
 CALL postroom.across_tenants('providers_give_back(bigint[], bigint[], bigint[])', 'providers_connection');
 CALL postroom.across_tenants('providers_learn(bigint, bigint, interval)', 'providers_connection', 'providers_limit');
@@ -193,9 +193,9 @@ GRANT INSERT, UPDATE, DELETE ON postroom.providers_connection TO postroom_system
 GRANT INSERT, UPDATE ON postroom.providers_limit TO postroom_system;
 
 -- As the other functions: planned once, and for what the tables are when it matters.
-ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean, boolean)
+ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean)
     SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean, boolean)
+ALTER FUNCTION postroom.providers_ask(bigint[], bigint[], bigint[], text[], int[], text, text, int, text[], boolean)
     SET enable_seqscan = off;
 ALTER FUNCTION postroom.providers_give_back(bigint[], bigint[], bigint[]) SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION postroom.providers_give_back(bigint[], bigint[], bigint[]) SET enable_seqscan = off;

@@ -48,7 +48,6 @@ OURS = 2 / 3  # of what a provider is known to allow; the rest is for its owner'
 LEARNT = timedelta(days=1)
 MOMENT = 1.0  # seconds before a watcher has to give way, and between two looks at first
 LOOK_EVERY = 4.0  # seconds between two looks later; a process counts as alive for 10 after its end
-STEP = 100  # connections that are asked for in one transaction
 RETRY = 1.0  # seconds before the database is asked again
 GOODBYE = 2.0  # seconds to give one back; then that is done later
 STRAYS_EVERY = 5.0  # seconds
@@ -108,33 +107,6 @@ class Slots:
             raise self._refusal(target, verdict)
         return slot
 
-    async def take_all(self, targets: Sequence[Target]) -> list[Slot | None]:
-        """For watchers, many in one transaction: a slot for each, or None where there is none now, for which
-        nobody waits then.
-        """
-        found: list[Slot | None] = []
-        try:
-            while len(found) < len(targets):
-                found += await self._take_some(targets[len(found) : len(found) + STEP])
-        finally:
-            if len(found) < len(targets):
-                await self.give_back([slot for slot in found if slot is not None])
-        return found
-
-    async def _take_some(self, targets: Sequence[Target]) -> list[Slot | None]:
-        asked = [Slot(target, Purpose.WATCH) for target in targets]
-        answers: Sequence[Answer] = ()
-        try:
-            answers = await self._ask(asked, Purpose.WATCH, waits=False)
-        finally:
-            if not answers:
-                self._stray(asked)
-        found = [
-            slot if answer.verdict == "granted" else None for slot, answer in zip(asked, answers, strict=True)
-        ]
-        self._held |= {slot.id: slot for slot in found if slot is not None}
-        return found
-
     async def give_back(self, slots: Collection[Slot]) -> None:
         """Their connections are closed. What cannot be told now is told later."""
         for slot in slots:
@@ -193,12 +165,11 @@ class Slots:
         *,
         dead: Sequence[str] = (),
         insists: bool = False,
-        waits: bool = True,
     ) -> list[Answer]:
         self._needed.set()
         me = (await asyncio.shield(self._process)).identity
         wishes = [(slot.target, slot.id, self.most(slot.target)) for slot in slots]
-        question = Question(me, purpose, self._of_host, dead, insists, waits)
+        question = Question(me, purpose, self._of_host, dead, insists)
         async with self._db.single() as conn:
             return await store.ask(conn, wishes, question)
 

@@ -23,7 +23,7 @@ class Answer:
 
 ASK = """
     SELECT verdict, coalesce(processes, '{}') AS processes, coalesce(wanted, '{}') AS wanted
-      FROM providers_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ORDER BY nr
+      FROM providers_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ORDER BY nr
 """
 
 
@@ -36,7 +36,6 @@ class Question:
     of_host: int
     dead: Sequence[str] = ()
     insists: bool = False
-    waits: bool = True
 
 
 async def ask(
@@ -55,7 +54,6 @@ async def ask(
         question.of_host,
         question.dead,
         question.insists,
-        question.waits,
     )
     return [Answer(*row) for row in found]
 
