@@ -56,7 +56,7 @@ COMPARE_EVERY = 30.0  # seconds, of what is ours with what the database says
 TELL_EVERY = 0.5  # seconds
 STEP = 500  # accounts claimed at once
 LANES = 16  # polls at once, beside those that executors take
-PROBES = 50  # at once
+PROBES = 200  # at once
 TICK = 0.5  # seconds
 GAPS = 3  # polls in a row because a folder was not as it had been seen; then its server contradicts itself
 SPARE = 256  # files for everything else
@@ -126,8 +126,7 @@ class Watchers:
             self._poll_soon(key)
 
     def heard(self, key: Key) -> None:
-        self._silent[key] = monotonic()
-        self._silent.move_to_end(key)
+        self._heard_of(key)
         self._poll_soon(key)
 
     def lost(self, key: Key) -> None:
@@ -150,7 +149,7 @@ class Watchers:
 
     def work(self) -> Sequence[Coroutine[None, None, None]]:
         always = [self._claiming(), self._comparing(), self._polling(), self._ticking(), self._telling()]
-        return [*always, self._hearing()]
+        return [*always, self._hearing(), self._probing()]
 
     async def _claiming(self) -> None:
         """Take what is nobody's, as far as it is our share; let go of more than that."""
@@ -259,7 +258,7 @@ class Watchers:
             ours.tries = 0
 
     async def _ticking(self) -> None:
-        """Poll what has waited, or is due in its turn; ask sessions that were silent for long."""
+        """Poll what has waited, or is due in its turn."""
         while True:
             await asyncio.sleep(TICK)
             now = monotonic()
@@ -274,18 +273,22 @@ class Watchers:
                         due = await store.due(conn, self._me.identity, self._every, STEP)
                     for key in due:
                         self._poll_soon(key)
-            await self._probe(now)
 
-    async def _probe(self, now: float) -> None:
-        silent, after = list[Key](), pace.probe(len(self._silent)).total_seconds()
-        for key, since in self._silent.items():
-            if now - since < after or len(silent) == PROBES:
-                break
-            silent.append(key)
-        for key in silent:
-            self._silent[key] = now
-            self._silent.move_to_end(key)
-        await asyncio.gather(*map(self._pool.listening.renew, silent))
+    async def _probing(self) -> None:
+        """Ask sessions that were silent for long, `PROBES` at once: one that is dead takes its time."""
+        places = asyncio.Semaphore(PROBES)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(TICK)
+                while (key := self._silent_for(pace.probe(len(self._silent)))) is not None:
+                    self._heard_of(key)  # it is asked once
+                    await places.acquire()
+                    asking = group.create_task(self._pool.listening.renew(key))
+                    asking.add_done_callback(lambda _: places.release())
+
+    def _silent_for(self, long: timedelta) -> Key | None:
+        key, since = next(iter(self._silent.items()), (None, 0.0))
+        return key if since <= monotonic() - long.total_seconds() else None
 
     async def _telling(self) -> None:
         """Write how servers tell, for people."""
@@ -317,6 +320,11 @@ class Watchers:
             ours.waits = True
             heapq.heappush(self._later, (monotonic() + wait.total_seconds(), key))
 
+    def _heard_of(self, key: Key) -> None:
+        if key in self._silent:
+            self._silent[key] = monotonic()
+            self._silent.move_to_end(key)
+
     def _forget(self, key: Key) -> None:
         ours = self._ours.pop(key)
         self._set(key, ours, None)
@@ -333,8 +341,8 @@ class Watchers:
         if watching is None:
             self._silent.pop(key, None)
         else:
-            self._silent[key] = monotonic()
-            self._silent.move_to_end(key)
+            self._silent[key] = 0.0
+            self._heard_of(key)
         if (before and before.means) != (watching and watching.means):
             self._untold[key[1]] = watching.means if watching else None
 
