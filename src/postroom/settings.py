@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     login_pause_seconds: Seconds = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
+    autoconfig_ispdb: bool = False
+    """Whether to look for an address's server in Mozilla's collection, too, which so learns its domain."""
+
     celery_broker_url: str = "redis://127.0.0.1:6379/0"
     """Where Celery's workers, and nobody else, find their Redis."""
 

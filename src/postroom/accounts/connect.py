@@ -1,26 +1,37 @@
 """Connect a mailbox: find its server, log in, see what is there; only then is anything stored.
 
-address ─> settings (given, or guessed) ─> log in ─> folders ─> estimate
-                                                                   │
-                            account + sealed secret + event <──────┘   one transaction
+address ─> settings (given, or found) ─> log in ─> folders ─> estimate
+                                                                 │
+                          account + sealed secret + event <──────┘   one transaction
+
+Of what was found the first that says yes or no counts: a password that one server refuses is shown to no
+other.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from postroom.accounts import credentials, store
+from postroom.accounts.autodiscover import Candidate, FoundBy
 from postroom.accounts.change import Then, tell
-from postroom.accounts.guess import guess, normal_address
+from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.scope import wants
+from postroom.accounts.seek import Seek, guessed
 from postroom.db.pool import Connection, Database
-from postroom.errors import Invalid, NeedsOwner
+from postroom.errors import Invalid, NeedsOwner, PostroomError
 from postroom.ids import TenantId, new_public_id
+from postroom.net.model import EgressRefused
 from postroom.providers.model import (
     Estimate,
+    Incomplete,
     Login,
+    Mailbox,
     NotTrusted,
     Provider,
     TlsRefused,
@@ -29,6 +40,8 @@ from postroom.providers.model import (
 from postroom.vault.seal import Vault
 
 MENDABLE = {AccountState.REAUTH_REQUIRED, AccountState.ERROR}
+TRY = 15  # seconds that one candidate has, from its name to the login
+NOBODY_THERE = (Unreachable, NotTrusted, TlsRefused, Incomplete, EgressRefused)  # another may do
 
 
 class NoServerFound(NeedsOwner):
@@ -41,7 +54,7 @@ class NothingToCopy(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants connected. Without `settings` they are guessed from the address."""
+    """What somebody wants connected. Without `settings` they are found by the address."""
 
     address: str
     secret: str = field(repr=False)
@@ -60,12 +73,14 @@ class Found:
 
     settings: Mapping[str, Any]
     estimate: Estimate
+    found_by: FoundBy | None = None  # None: the settings were given
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
     account: Account
     estimate: Estimate
+    found_by: FoundBy | None = None
 
 
 async def connect(
@@ -75,9 +90,10 @@ async def connect(
     tenant: TenantId,
     wish: Wish,
     begin_anew: Then,
+    seek: Seek = guessed,
 ) -> Connected:
     """Connect a mailbox, or one whose last sync failed once more: then its password and settings change, and
-    `begin_anew` sees to it that it is synced with these and not with those before.
+    `begin_anew` sees to it that it is synced with these and not with those before. `seek` finds its server.
 
     Raises `AlreadyConnected`, `BadAddress`, `NoServerFound`, and what the provider raises; nothing is stored.
     """
@@ -86,7 +102,7 @@ async def connect(
         known = await store.find(conn, tenant, address)
     if known is not None and known.state not in MENDABLE:
         raise _connected_already(address)
-    found = await examine(providers, wish)
+    found = await examine(providers, wish, seek)
     async with db.transaction(tenant) as conn:
         if known is None:
             account = await _add(conn, vault, tenant, address, wish, found)
@@ -95,42 +111,75 @@ async def connect(
         await tell(conn, account, "accounts.connected" if known is None else "accounts.changed")
         if known is not None and known.needs_owner:
             await tell(conn, account, "accounts.recovered")
-    return Connected(account, found.estimate)
+    return Connected(account, found.estimate, found.found_by)
 
 
-async def examine(providers: Mapping[str, Provider], wish: Wish) -> Found:
+async def examine(providers: Mapping[str, Provider], wish: Wish, seek: Seek = guessed) -> Found:
     """Log in and count, storing nothing. Raises as `connect` does."""
     provider = providers[wish.provider]
     address = normal_address(wish.address)
     if wish.settings is not None:
-        return await _examined(provider, address, wish, wish.settings)
-    guessed = guess(address)
-    told: list[NeedsOwner] = []
-    for settings in guessed.settings:
+        async with provider.open(_login(address, wish, wish.settings)) as mailbox:
+            return await _examined(provider, mailbox, address, wish, Candidate(wish.settings, None))
+    candidates = await seek(address, Path(wish.ca_file) if wish.ca_file else None)
+    met: list[tuple[Candidate, PostroomError]] = []
+    for candidate in candidates:
+        if candidate.refusal is not None:
+            met.append((candidate, candidate.refusal))
+            continue
         try:
-            return await _examined(provider, address, wish, settings)
-        except (Unreachable, NotTrusted, TlsRefused) as error:
-            if guessed.known:
+            return await _tried(provider, address, wish, candidate)
+        except NOBODY_THERE as error:
+            if candidate.found_by is FoundBy.TABLE:
                 raise
-            if isinstance(error, NeedsOwner):
-                told.append(error)
-    if told:
-        raise told[0]  # somebody is there: that says more than that others are not
-    hosts = ", ".join(dict.fromkeys(settings["host"] for settings in guessed.settings))
-    raise NoServerFound(
+            met.append((candidate, error))
+    raise _none_of(address, met)
+
+
+async def _tried(provider: Provider, address: str, wish: Wish, candidate: Candidate) -> Found:
+    async with AsyncExitStack() as stack:
+        opening = provider.open(_login(address, wish, candidate.settings))
+        try:
+            async with asyncio.timeout(TRY):
+                mailbox = await stack.enter_async_context(opening)
+        except TimeoutError as error:
+            host = candidate.settings["host"]
+            raise Unreachable(f"{host} does not answer within {TRY} seconds.", host=host) from error
+        return await _examined(provider, mailbox, address, wish, candidate)
+
+
+def _login(address: str, wish: Wish, settings: Mapping[str, Any]) -> Login:
+    return Login(address, _with_wishes(wish, settings), wish.secret)
+
+
+def _with_wishes(wish: Wish, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = {"username": wish.username, "ca_file": wish.ca_file, "compress": wish.compress}
+    return {**settings, **{key: value for key, value in given.items() if value}}
+
+
+async def _examined(provider: Provider, mailbox: Mailbox, address: str, wish: Wish, at: Candidate) -> Found:
+    folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]
+    if not folders:
+        raise NothingToCopy(f"No folder of {address} matches {wish.scope.folders}.", address=address)
+    estimate = await provider.estimate(mailbox, folders)
+    return Found(_with_wishes(wish, at.settings), estimate, at.found_by)
+
+
+def _none_of(address: str, met: Sequence[tuple[Candidate, PostroomError]]) -> PostroomError:
+    """What to say when nobody has let us in: of somebody who is there, or whom we may not ask, if any."""
+    for kind in (NeedsOwner, EgressRefused):
+        for candidate, error in met:
+            if isinstance(error, kind) and candidate.found_by is not FoundBy.GUESS:
+                return error
+    for _, error in met:
+        if isinstance(error, NeedsOwner | EgressRefused):
+            return error
+    hosts = ", ".join(dict.fromkeys(candidate.settings["host"] for candidate, _ in met))
+    return NoServerFound(
         f"No mail server answers for {address} (tried {hosts}); name it with --server imaps://HOST:PORT.",
         address=address,
+        tried=[{"host": one.settings["host"], "found_by": one.found_by, "code": e.code} for one, e in met],
     )
-
-
-async def _examined(provider: Provider, address: str, wish: Wish, settings: Mapping[str, Any]) -> Found:
-    given = {"username": wish.username, "ca_file": wish.ca_file, "compress": wish.compress}
-    settings = {**settings, **{key: value for key, value in given.items() if value}}
-    async with provider.open(Login(address, settings, wish.secret)) as mailbox:
-        folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]
-        if not folders:
-            raise NothingToCopy(f"No folder of {address} matches {wish.scope.folders}.", address=address)
-        return Found(settings, await provider.estimate(mailbox, folders))
 
 
 async def _add(

@@ -11,9 +11,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
 from postroom.accounts import change, store
+from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.change import Then
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account, AccountState, Scope
+from postroom.accounts.seek import Seek
 from postroom.accounts.status import SyncStatus, status
 from postroom.db.pool import Connection, Database
 from postroom.errors import TryLater
@@ -22,7 +24,7 @@ from postroom.http.deps import Admin, AtDoor, Reader, Tx
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.answers import JobOut, job_out
 from postroom.jobs.model import Job
-from postroom.providers.imap.settings import from_url
+from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.model import Provider
 from postroom.vault.seal import Vault
 
@@ -48,6 +50,7 @@ class Desk:
     begin_anew: Then  # with other credentials
     remove: Callable[[Database, Account], Awaitable[Job | None]]
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
+    seek: Seek  # the server of an address
 
 
 async def _desk(request: Request) -> Desk:
@@ -108,13 +111,19 @@ class EstimateOut(BaseModel, from_attributes=True):
 class ConnectedOut(BaseModel):
     account: AccountOut
     estimate: EstimateOut = Field(description="What the first sync copies.")
+    server: str = Field(description="Where its mail is: `imaps://HOST:PORT`, or `imap://` with STARTTLS.")
+    found_by: FoundBy | None = Field(
+        description="What said that this is its server: the `table` of large providers by the address, or by "
+        "the domain's `mx`; its `srv` records; its `autoconfig` document; Mozilla's collection of those "
+        "(`ispdb`); or a `guess`. Null: the request."
+    )
 
 
 class ConnectIn(BaseModel, extra="forbid"):
     address: Annotated[str, Field(min_length=1, max_length=254)]
     password: SecretStr = Field(min_length=1, max_length=1000)
     server: Text | None = Field(
-        None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is guessed."
+        None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is found."
     )
     starttls: Literal["require", "auto", "off"] = Field("require", description="For `imap://`.")
     username: Text | None = Field(None, description="Where it is not the address.")
@@ -168,7 +177,7 @@ async def connect_account(
     try:
         async with asyncio.timeout(PATIENCE):
             connected = await connect(
-                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew
+                door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.seek
             )
     except TimeoutError as error:
         raise TooSlow("The mail server takes too long to answer.") from error
@@ -176,7 +185,10 @@ async def connect_account(
     response.headers["Location"] = f"{router.prefix}/{account.public_id}"
     async with door.database.transaction(caller.tenant) as conn:
         return ConnectedOut(
-            account=await _out(conn, desk, account), estimate=EstimateOut.model_validate(connected.estimate)
+            account=await _out(conn, desk, account),
+            estimate=EstimateOut.model_validate(connected.estimate),
+            server=to_url(account.settings),
+            found_by=connected.found_by,
         )
 
 

@@ -1,6 +1,5 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
-from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from postroom import __version__
 from postroom.accounts import store as account_store
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
+from postroom.accounts.seek import Seeker
 from postroom.api import docs, health
 from postroom.db import leases
 from postroom.db.pool import Connection, Database
@@ -30,7 +30,7 @@ from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
-from postroom.providers.model import Provider
+from postroom.providers.registry import Registry
 from postroom.search.routes import router as search
 from postroom.settings import Settings
 from postroom.sync import halt
@@ -52,7 +52,7 @@ def create_app(
     database: Database,
     settings: Settings,
     vault: Vault,
-    providers: Mapping[str, Provider],
+    providers: Registry,
     following: Following,
 ) -> FastAPI:
     """The HTTP API, on a pool, and with news of jobs, that the caller opens and closes."""
@@ -69,7 +69,14 @@ def create_app(
     app.state.jobs = jobs.Desk(following, _account, account_store.public_ids)
     app.state.gauges = Gauges()
     app.state.desk = Desk(
-        vault, providers, settings.sync_interval, halt.stop, halt.begin_anew, halt.remove, _is_syncing
+        vault,
+        providers,
+        settings.sync_interval,
+        halt.stop,
+        halt.begin_anew,
+        halt.remove,
+        _is_syncing,
+        Seeker(providers.allowed, ispdb=settings.autoconfig_ispdb),
     )
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.

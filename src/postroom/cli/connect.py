@@ -11,17 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
+from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.connect import Connected, Wish
 from postroom.accounts.connect import connect as connect_account
-from postroom.accounts.guess import guess, normal_address
+from postroom.accounts.guess import by_table, normal_address
 from postroom.accounts.model import Scope
+from postroom.accounts.seek import Seeker
 from postroom.cli import screen
 from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
 from postroom.providers.imap.compression import Compress
-from postroom.providers.imap.settings import from_url
+from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.known import LoginRule, by_address
 from postroom.providers.model import Estimate
 from postroom.settings import Settings
@@ -33,6 +35,14 @@ PASSWORD = "POSTROOM_PASSWORD"
 LONGEST = 1 << 16
 BYTES_PER_SECOND = 10_000_000
 MESSAGES_PER_SECOND = 500
+FOUND = {
+    FoundBy.TABLE: "its provider is well known",
+    FoundBy.MX: "the mail of its domain goes to that provider",
+    FoundBy.SRV: "its domain's DNS says so (SRV)",
+    FoundBy.AUTOCONFIG: "its domain says so (autoconfig)",
+    FoundBy.ISPDB: "Mozilla's collection of mail servers says so",
+    FoundBy.GUESS: "that was guessed",
+}
 
 
 class Starttls(StrEnum):
@@ -51,7 +61,7 @@ def main(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="imaps://HOST:PORT or imap://HOST:PORT; guessed from the address without it."
+            metavar="URL", help="imaps://HOST:PORT or imap://HOST:PORT; found by the address without it."
         ),
     ] = None,
     starttls: Annotated[
@@ -105,16 +115,17 @@ def main(
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with unlocked(settings) as house:
+        seek = Seeker(house.providers.allowed, ispdb=settings.autoconfig_ispdb)
         return await connect_account(
-            house.database, house.vault, house.providers, house.tenant, wish, begin_anew
+            house.database, house.vault, house.providers, house.tenant, wish, begin_anew, seek
         )
 
 
 def _server(address: str, server: str | None, starttls: Starttls) -> Mapping[str, Any] | None:
-    """None: to be guessed; what can be said against that is said before a password is asked for."""
+    """None: to be found; what can be said against that is said before a password is asked for."""
     if server is not None:
         return from_url(server, starttls=starttls)
-    guess(normal_address(address))
+    by_table(normal_address(address))
     return None
 
 
@@ -164,6 +175,8 @@ def _show(made: Connected) -> None:
         f"{address} is connected: {estimate.messages:,} messages in {estimate.folders} folders{size}; "
         f"the first sync takes about {screen.duration(_seconds(estimate))}."
     )
+    if made.found_by is not None:
+        screen.say(f"Its server is {screen.line(to_url(account.settings))}: {FOUND[made.found_by]}.")
     screen.say(f"Copy it now: postroom sync {address}   (`postroom up` keeps it up to date)")
 
 
@@ -174,6 +187,7 @@ def _document(made: Connected) -> dict[str, Any]:
         "address": account.address,
         "provider": account.provider,
         "server": {key: account.settings[key] for key in ("host", "port", "security")},
+        "found_by": made.found_by,
         "estimate": {
             "folders": estimate.folders,
             "messages": estimate.messages,

@@ -3,7 +3,8 @@
 TryLater
 ├── UnknownHost            no such name, or the name server does not answer
 ├── PortClosed             the host is there and refuses the connection, or no route leads to it
-└── ConnectTimeout         nobody answered in time
+├── ConnectTimeout         nobody answered in time
+└── NotFetched             what was asked for over HTTP did not come, or not as it should
 NeedsOwner
 ├── CertificateNotTrusted  with the reason why
 └── TlsFailed              whatever answered does not speak TLS that we accept
@@ -37,6 +38,10 @@ class PortClosed(errors.TryLater):
 
 class ConnectTimeout(errors.TryLater):
     code = "net.connect_timeout"
+
+
+class NotFetched(errors.TryLater):
+    code = "net.not_fetched"
 
 
 class EgressRefused(errors.Forbidden):

@@ -1,9 +1,10 @@
 """The large providers: where their IMAP server is, and how one logs in there.
 
-Used twice: to guess settings for an address, and to tell an owner whose password was refused what to do
-instead. Sources are the providers' own help pages.
+Used to find the settings for an address, to tell an owner whose password was refused what to do instead, and
+to keep within what a provider allows. Sources are the providers' own help pages.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,16 +18,22 @@ class LoginRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A provider. `advice` is what the owner must do before a login can work, as one or two sentences."""
+    """A provider. `advice` is what the owner must do before a login can work, as one or two sentences.
+
+    `mx`: the hosts, and all below them, to which domains of its customers have their mail delivered.
+    """
 
     name: str
     host: str
     domains: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    customers: str = ""  # where the mail of its customers' domains is, if that is another host
     port: int = 993
     security: str = "tls"
     rule: LoginRule = LoginRule.PASSWORD
     advice: str = ""
     local_part: bool = False  # the user name is what stands before the @
+    daily_bytes: int | None = None  # that it lets one account download by IMAP
 
 
 APP = LoginRule.APP_PASSWORD
@@ -36,7 +43,9 @@ PROVIDERS = (
         "Gmail",
         "imap.gmail.com",
         ("gmail.com", "googlemail.com"),
+        ("google.com", "googlemail.com"),
         rule=APP,
+        daily_bytes=2_500_000_000,  # Google Workspace Admin Help, "Gmail bandwidth limits"
         advice=(
             "Gmail does not accept your Google password here: turn on 2-Step Verification, make an "
             "app password at https://myaccount.google.com/apppasswords and use its 16 letters as the "
@@ -60,6 +69,7 @@ PROVIDERS = (
             "live.nl",
             "msn.com",
         ),
+        ("mail.protection.outlook.com", "olc.protection.outlook.com", "mx.microsoft"),
         rule=LoginRule.OAUTH,
         advice=(
             "Microsoft has switched off passwords for IMAP (Outlook.com, Hotmail, Live, Microsoft "
@@ -71,6 +81,7 @@ PROVIDERS = (
         "iCloud",
         "imap.mail.me.com",
         ("icloud.com", "me.com", "mac.com"),
+        ("mail.icloud.com",),
         rule=APP,
         local_part=True,
         advice=(
@@ -94,6 +105,7 @@ PROVIDERS = (
             "ymail.com",
             "rocketmail.com",
         ),
+        ("yahoodns.net",),
         rule=APP,
         advice=(
             "Yahoo wants an app password: make one under Account security, Generate app password, at "
@@ -157,6 +169,7 @@ PROVIDERS = (
         "Fastmail",
         "imap.fastmail.com",
         ("fastmail.com", "fastmail.fm", "sent.com", "messagingengine.com"),
+        ("messagingengine.com",),
         rule=APP,
         advice=(
             "Fastmail wants an app password: make one under Settings, Privacy & Security, Manage app "
@@ -167,6 +180,7 @@ PROVIDERS = (
         "Proton",
         "127.0.0.1",
         ("proton.me", "protonmail.com", "protonmail.ch", "pm.me"),
+        ("protonmail.ch",),
         port=1143,
         security="starttls",
         rule=APP,
@@ -179,6 +193,7 @@ PROVIDERS = (
         "Tuta",
         "",
         ("tuta.com", "tuta.io", "tutanota.com", "tutanota.de", "tutamail.com", "keemail.me"),
+        ("tutanota.de",),
         rule=LoginRule.NO_IMAP,
         advice="Tuta offers no IMAP, so this mailbox cannot be connected.",
     ),
@@ -186,6 +201,8 @@ PROVIDERS = (
         "Zoho",
         "imap.zoho.com",
         ("zoho.com", "zohomail.com"),
+        ("zoho.com",),
+        "imappro.zoho.com",
         rule=APP,
         advice=(
             "Check that IMAP is on in Zoho Mail's settings; with two-factor login make an app "
@@ -196,6 +213,8 @@ PROVIDERS = (
         "Zoho",
         "imap.zoho.eu",
         ("zoho.eu", "zohomail.eu"),
+        ("zoho.eu",),
+        "imappro.zoho.eu",
         rule=APP,
         advice=(
             "Check that IMAP is on in Zoho Mail's settings; with two-factor login make an app "
@@ -206,6 +225,7 @@ PROVIDERS = (
         "Mail.ru",
         "imap.mail.ru",
         ("mail.ru", "inbox.ru", "list.ru", "bk.ru", "internet.ru"),
+        ("emx.mail.ru",),
         rule=APP,
         advice=(
             "Mail.ru wants a password for external applications: make one under Security at "
@@ -216,6 +236,7 @@ PROVIDERS = (
         "Yandex",
         "imap.yandex.com",
         ("yandex.ru", "yandex.com", "ya.ru", "yandex.by", "yandex.kz"),
+        ("mx.yandex.net", "mx.yandex.ru"),
         rule=APP,
         advice=(
             "Yandex wants an app password: allow IMAP in the mailbox's settings under Mail clients, "
@@ -292,7 +313,9 @@ PROVIDERS = (
 )
 
 BY_DOMAIN = {domain: known for known in PROVIDERS for domain in known.domains}
+BY_MX = {host: known for known in PROVIDERS for host in known.mx}
 BY_HOST = {known.host: known for known in PROVIDERS if known.host != "127.0.0.1"} | {
+    **{known.customers: known for known in PROVIDERS if known.customers},
     "imap.googlemail.com": BY_DOMAIN["gmail.com"],
     "imap-mail.outlook.com": BY_DOMAIN["outlook.com"],
     "imap.yandex.ru": BY_DOMAIN["yandex.ru"],
@@ -302,6 +325,16 @@ BY_HOST = {known.host: known for known in PROVIDERS if known.host != "127.0.0.1"
 def by_address(address: str) -> Known | None:
     """The provider of an address, as far as its domain tells."""
     return BY_DOMAIN.get(address.rpartition("@")[2].lower())
+
+
+def by_mx(hosts: Sequence[str]) -> Known | None:
+    """The provider that takes the mail of a domain: of its MX hosts the first one says which.
+
+    Who takes the mail need not be where it is read: some only filter it. Those are not in the table.
+    """
+    labels = hosts[0].lower().rstrip(".").split(".") if hosts else []
+    names = (".".join(labels[place:]) for place in range(len(labels)))
+    return next((BY_MX[name] for name in names if name in BY_MX), None)
 
 
 def by_host(host: str) -> Known | None:
