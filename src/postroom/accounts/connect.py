@@ -65,6 +65,7 @@ class Wish:
     scope: Scope = field(default_factory=Scope)
     poll_every: timedelta | None = None
     compress: str | None = None  # whether an IMAP server is to: auto, always, never
+    daily_bytes: int | None = None  # to download in a day; None: as its provider has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,12 @@ def _login(address: str, wish: Wish, settings: Mapping[str, Any]) -> Login:
 
 
 def _with_wishes(wish: Wish, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = {"username": wish.username, "ca_file": wish.ca_file, "compress": wish.compress}
+    given = {
+        "username": wish.username,
+        "ca_file": wish.ca_file,
+        "compress": wish.compress,
+        "daily_bytes": wish.daily_bytes,
+    }
     return {**settings, **{key: value for key, value in given.items() if value}}
 
 
@@ -205,11 +211,13 @@ async def _add(
 async def _mend(
     conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found, begin_anew: Then
 ) -> Account:
-    """What is copied, and how often, stays as it was chosen."""
+    """What is copied, how often and how much of it in a day, stays as it was chosen."""
     if (await store.lock(conn, known.tenant_id, known.id)).state is AccountState.PAUSED:
         raise _connected_already(known.address)  # paused or being removed, while we asked the server
     sealed = credentials.seal(vault, known.tenant_id, known.public_id, wish.secret) if wish.secret else None
-    await store.set_credentials(conn, known.tenant_id, known.id, found.settings, sealed)
+    chosen = {key: value for key, value in known.settings.items() if key == "daily_bytes"}
+    settings = {**chosen, **found.settings}
+    await store.set_credentials(conn, known.tenant_id, known.id, settings, sealed)
     account = await store.get_by_id(conn, known.tenant_id, known.id)
     await begin_anew(conn, account)
     return account

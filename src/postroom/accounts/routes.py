@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -33,6 +33,7 @@ router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 PATIENCE = 60
 """Seconds that a server may take to be connected."""
 LIST = "accounts"
+DAILY_BYTES = "To download in a day; null: as its provider has it."
 
 
 class TooSlow(TryLater):
@@ -59,6 +60,7 @@ async def _desk(request: Request) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
+DailyBytes = Annotated[int, Field(ge=1 << 20, lt=1 << 50)]
 Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between polls.")]
 
 
@@ -83,6 +85,8 @@ class SyncStateOut(BaseModel, from_attributes=True):
     sync_count: int
     verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
     next_sync_at: datetime | None
+    throttled_until: datetime | None = Field(description="Until then some mail waits; null: none does.")
+    throttled_by: str | None = Field(description="Why.")
 
 
 class AccountOut(SyncStateOut):
@@ -93,6 +97,7 @@ class AccountOut(SyncStateOut):
     reason: str | None = Field(description="Why it is in this state, and what to do.")
     scope: ScopeOut
     poll_every_minutes: float | None = Field(description="Null: the installation's default.")
+    daily_bytes: int | None = Field(description=DAILY_BYTES)
     created_at: datetime
 
 
@@ -131,6 +136,7 @@ class ConnectIn(BaseModel, extra="forbid"):
     since: date | None = Field(None, description="Older mail stays on the server.")
     largest: int | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
     poll_every_minutes: Minutes | None = None
+    daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
@@ -139,6 +145,7 @@ class ConnectIn(BaseModel, extra="forbid"):
 class ChangeIn(BaseModel, extra="forbid"):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
+    daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
 
 
 @router.get("")
@@ -173,6 +180,7 @@ async def connect_account(
         scope=Scope(wanted.folders, wanted.since, wanted.largest),
         poll_every=_every(wanted.poll_every_minutes),
         compress=wanted.compress,
+        daily_bytes=wanted.daily_bytes,
     )
     try:
         async with asyncio.timeout(PATIENCE):
@@ -200,7 +208,10 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 
 @router.patch("/{id}")
 async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
-    """Pause or resume a mailbox, or change how often it is polled. What is left out stays as it is."""
+    """Pause or resume a mailbox, or change how often it is polled and how much is downloaded in a day.
+
+    What is left out stays as it is.
+    """
     found = await store.get(conn, caller.tenant, id)
     if wanted.paused:
         await change.pause(conn, found, desk.stop)
@@ -208,6 +219,8 @@ async def change_account(caller: Admin, conn: Tx, desk: AtDesk, id: UUID, wanted
         await change.resume(conn, found)
     if "poll_every_minutes" in wanted.model_fields_set:
         await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
+    if "daily_bytes" in wanted.model_fields_set:
+        await change.allow(conn, found, wanted.daily_bytes)
     return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
@@ -235,7 +248,7 @@ def _every(minutes: float | None) -> timedelta | None:
 async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
     marked = account.sync_started_at is not None
     leased = marked and await desk.is_syncing(conn, account.tenant_id, account.id)
-    now = status(account, leased=leased)
+    now = status(account, leased=leased, now=datetime.now(UTC))
     return AccountOut(
         id=account.public_id,
         address=account.address,
@@ -244,6 +257,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         reason=now.reason,
         scope=ScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
+        daily_bytes=account.settings.get("daily_bytes"),
         created_at=account.created_at,
         **SyncStateOut.model_validate(now).model_dump(),
     )

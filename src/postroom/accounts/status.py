@@ -21,13 +21,17 @@ class AccountStatus:
     sync_count: int
     verified_fresh_at: datetime | None  # when the copy was last proven equal to the server
     next_sync_at: datetime | None  # None: not by itself
+    throttled_until: datetime | None  # less is downloaded than there is; None: all is
+    throttled_by: str | None
 
 
-def status(account: Account, *, leased: bool = True) -> AccountStatus:
+def status(account: Account, *, leased: bool = True, now: datetime | None = None) -> AccountStatus:
     """`leased`: whether somebody holds the account's lease. A process that was killed leaves its mark that
-    a sync runs, but not its lease.
+    a sync runs, but not its lease. `now`: what is over at that time is not told.
     """
     syncing = account.sync_started_at is not None and leased
+    until = account.throttled_until
+    throttled = until is not None and (now is None or until > now)
     polled = account.state in {AccountState.ACTIVE, AccountState.ERROR}
     return AccountStatus(
         state=account.state,
@@ -38,5 +42,7 @@ def status(account: Account, *, leased: bool = True) -> AccountStatus:
         last_sync_error=account.last_sync_error,
         sync_count=account.sync_count,
         verified_fresh_at=account.verified_fresh_at,
-        next_sync_at=account.next_sync_at if polled else None,
+        next_sync_at=account.next_sync_at if polled else account.retry_at,
+        throttled_until=until if throttled else None,
+        throttled_by=account.throttled_by if throttled else None,
     )

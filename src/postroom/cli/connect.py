@@ -51,6 +51,15 @@ class Starttls(StrEnum):
     OFF = "off"
 
 
+WhetherToCompress = Annotated[
+    Compress, typer.Option(help="Whether to compress what comes from the server: auto does on a slow link.")
+]
+DailyBytes = Annotated[
+    int | None,
+    typer.Option(min=1 << 20, help="To download in a day; as its provider has it without it."),
+]
+
+
 class NoPassword(Invalid):
     code = "cli.no_password"
 
@@ -88,10 +97,8 @@ def main(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
     ] = None,
-    compress: Annotated[
-        Compress,
-        typer.Option(help="Whether to compress what comes from the server: auto does on a slow link."),
-    ] = Compress.AUTO,
+    compress: WhetherToCompress = Compress.AUTO,
+    daily_bytes: DailyBytes = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -103,7 +110,7 @@ def main(
     def begin(settings: Settings) -> Coroutine[Any, Any, Connected]:
         at = _server(address, server, starttls)
         secret = _password(address, password_file, is_asking=not as_json)
-        wish = Wish(address, secret, "imap", at, username, trusted, scope, compress=compress)
+        wish = Wish(address, secret, "imap", at, username, trusted, scope, None, compress, daily_bytes)
         return _connect(settings, wish)
 
     made = carry_out(begin, data, database_url, as_json=as_json)

@@ -17,6 +17,7 @@ from .commands import Command
 from .connection import Completed, Connection, Event, State
 from .errors import CommandFailed, ImapError, Insecure, LimitExceeded, LocalError
 from .framing import Limits, OpenSpool, Spool
+from .heeded import Heeded
 from .responses import Fetch, Response, Status
 from .selected import Selected
 from .wire import Wire
@@ -84,6 +85,16 @@ class Session:
     @property
     def compressed(self) -> bool:
         return self._connection.compressed
+
+    @property
+    def received(self) -> int:
+        """Bytes that the server has sent so far, in clear: of what came compressed, what it says."""
+        return self._wire.received
+
+    @property
+    def heeded(self) -> Heeded:
+        """Alerts, and whether answers are slow on purpose."""
+        return self._connection.heeded
 
     @property
     def speed(self) -> float | None:

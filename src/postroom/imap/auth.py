@@ -14,10 +14,17 @@ from .errors import AuthRefused, CommandFailed, LocalError, NoMechanism, ServerB
 from .responses import Status
 
 BUSY_CODES = {"THROTTLED", "OVERQUOTA", "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"}
+REFUSING_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN"}
 ADDING_COMMANDS = {"APPEND", "UID COPY", "UID MOVE", "CREATE"}
 BUSY_TEXTS = re.compile(
     r"too many (?:simultaneous )?connections|command or bandwidth limits|request is throttled"
     r"|server (?:is )?(?:busy|unavailable)|try again later|temporar(?:y|ily)",
+    re.IGNORECASE,
+)
+# Said to a login by a server that could not look, and not by one that has looked.
+LOGIN_TEXTS = re.compile(
+    r"system error|internal (?:server )?(?:error|failure)|service (?:is )?unavailable|overloaded"
+    r"|time(?:d )?[- ]?out|(?:lookup|backend|database) (?:error|failed|failure)",
     re.IGNORECASE,
 )
 BACKOFF = re.compile(r"Suggested Backoff Time: (\d{1,9}) milliseconds", re.IGNORECASE)
@@ -87,5 +94,7 @@ def failure(command: Command, status: Status) -> CommandFailed:
     if not full and (code in BUSY_CODES or wait is not None or BUSY_TEXTS.search(text)):
         return ServerBusy(command.name, status.kind, code, text, wait)
     if command.name in LOGIN_COMMANDS and status.kind == "NO":
+        if code not in REFUSING_CODES and LOGIN_TEXTS.search(text):
+            return ServerBusy(command.name, status.kind, code, text)
         return AuthRefused(command.name, status.kind, code, text)
     return CommandFailed(command.name, status.kind, code, text)

@@ -22,6 +22,7 @@ from . import auth, commands
 from .commands import Command
 from .errors import CommandFailed, Desynchronised, Disconnected, Insecure, LocalError, RemoteError
 from .framing import Framer, Limits, OpenSpool
+from .heeded import Heeded
 from .parser import parse
 from .responses import Capability, Code, Continuation, Enabled, Fetch, Response, Status, Unreadable
 from .selected import Selected
@@ -87,6 +88,7 @@ class Connection:
         self.tls = tls
         self.failure: Exception | None = None  # why the connection ended, unless we said goodbye
         self.compressed = False  # COMPRESS was granted
+        self.heeded = Heeded()
         self.strays = 0  # replies to unknown tags, invitations that nobody waited for, unreadable lines
         self._require_tls = require_tls
         self._framer = Framer(limits, open_spool) if open_spool else Framer(limits)
@@ -240,6 +242,8 @@ class Connection:
     def _take(self, response: Response, events: list[Event]) -> None:
         if self._login is not None and type(response) is Status and response.kind != "OK":
             response = auth.redacted(self._login, response)
+        if type(response) is Status:
+            self.heeded.take(response)
         match response:
             case _ if self.state is State.GREETING:
                 self._greet(response)

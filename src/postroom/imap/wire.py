@@ -28,6 +28,7 @@ class Wire(asyncio.Protocol):
         self._cut = False  # the server has ended, and what it said before is not inflated yet
         self._continuing: asyncio.Handle | None = None
         self._batches: deque[tuple[list[Event], int]] = deque()
+        self.received = 0  # bytes, in clear
         self._arrived = 0  # bytes of a response that is not complete
         self._waiting = 0  # bytes behind those batches
         self.taken = 0  # bytes behind the batches that were taken
@@ -156,6 +157,7 @@ class Wire(asyncio.Protocol):
             self._deflate = Deflate()
             self._deflate.put(self._connection.rest())
         self.flush()
+        self.received += len(clear)
         self._arrived += len(clear)
         if not events:
             return

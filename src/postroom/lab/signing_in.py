@@ -10,6 +10,17 @@ from postroom.lab.wire import Command, Misread, text, texts
 
 PROMPTS = (b"VXNlciBOYW1lAA==", b"UGFzc3dvcmQA")  # as QQ asks, and not as the draft has it
 OURS = "postroom lab"
+BUSY = (
+    "[UNAVAILABLE] Temporary authentication failure.",
+    "[INUSE] the mailbox is locked",
+    "[LIMIT] too many at once",
+    "[SERVERBUG] something went wrong",
+    "System Error (Failure)",
+    "Server Busy",
+    "Service unavailable",
+    "Internal error occurred. Refer to server log for more information.",
+)
+ALERT = b"* OK [ALERT] Your \x1b[31mmailbox\x1b[0m moves tonight. " + b"x" * 10_000
 GMAIL = "GImap"
 POSING = {  # faults of servers that are known by name
     "newest-only": "YMail",
@@ -95,6 +106,9 @@ async def starttls(session: Session, command: Command) -> str:
         answer += b"* CAPABILITY IMAP4rev1 AUTH=PLAIN INJECTED\r\n"
     session.writer.write(answer)
     await session.writer.drain()
+    if session.faults.active("starttls-breaks-off"):
+        await session.reader.readexactly(1)  # the client has begun
+        raise Hangup
     await session.encrypt(session.house.tls)
     return ""
 
@@ -153,13 +167,22 @@ def _admit(session: Session, user: str, password: str) -> str:
     known = user in session.house.accounts and compare_digest(
         password.encode("utf-8", "surrogateescape"), session.house.password.encode()
     )
-    if not known or session.faults.active("login-no"):
+    once = session.faults.first("login-refused-once")
+    if not known or once or session.faults.active("login-no"):
         raise No("[AUTHENTICATIONFAILED] wrong name or password")
+    if session.faults.active("login-expired"):
+        raise No("[EXPIRED] this password was for last year")
+    if session.faults.active("login-blocked"):
+        raise No("[CONTACTADMIN] this mailbox is under review")
     if session.faults.active("too-many-connections") and session.house.users[user]:
         raise No("[ALERT] Too many simultaneous connections. (Failure)")
     if session.faults.active("login-unavailable") and session.house.users[user]:
         raise No("[UNAVAILABLE] Maximum number of connections from user+IP exceeded")
+    if (turn := session.faults.turn("login-busy")) > 0:
+        raise No(BUSY[(turn - 1) % len(BUSY)])
     session.sign_in(user)
+    if session.faults.active("alert"):
+        session.line(ALERT)
     if session.faults.active("capability-differs"):
         return "OK signed in"
     return f"OK [CAPABILITY {_named(session)}] signed in"

@@ -4,6 +4,7 @@ TryLater
 ├── UnknownHost            no such name, or the name server does not answer
 ├── PortClosed             the host is there and refuses the connection, or no route leads to it
 ├── ConnectTimeout         nobody answered in time
+├── TlsBrokenOff           the handshake did not come to its end, which says nothing of the server
 └── NotFetched             what was asked for over HTTP did not come, or not as it should
 NeedsOwner
 ├── CertificateNotTrusted  with the reason why
@@ -38,6 +39,10 @@ class PortClosed(errors.TryLater):
 
 class ConnectTimeout(errors.TryLater):
     code = "net.connect_timeout"
+
+
+class TlsBrokenOff(errors.TryLater):
+    code = "net.tls_broken_off"
 
 
 class NotFetched(errors.TryLater):

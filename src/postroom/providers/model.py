@@ -19,11 +19,16 @@ TryLater
 ├── Unreachable      connection lost, time-out
 │   ├── UnknownHost  no such name
 │   └── PortClosed   nobody listens there
-├── ServerRefused    the server said NO or BYE for now; `wait` is what it asked for, if it did
+├── ServerRefused    the server said NO or BYE for now
+│   └── SentAway     and wants less of all of us
+│       └── Throttled  and said for how long: `wait` is its own number
 └── Incomplete       an answer contradicts itself; nothing may be inferred from it
 NeedsOwner
 ├── WrongPassword    the credentials were refused; the message says exactly what the owner must do
+│   └── Expired      and the server knows it for one that has run out
 ├── AppPassword      the provider wants an app password or OAuth instead
+├── Blocked          the provider knows the owner and lets nobody in: locked, IMAP switched off, no permission
+├── NoMailbox        the login is accepted, and then no mailbox opens
 ├── NotTrusted       the certificate is not trusted, or names another host
 └── TlsRefused       TLS was required and the server does not offer it
 Broken
@@ -42,6 +47,7 @@ from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
 from postroom import errors
+from postroom.providers.spent import Spent
 
 
 class FolderRole(StrEnum):
@@ -191,6 +197,7 @@ class Login:
     address: str
     settings: Mapping[str, Any]
     secret: str = field(repr=False, default="")
+    spent: Spent = field(repr=False, compare=False, default_factory=Spent)  # where its cost is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +241,28 @@ class SentAway(ServerRefused):
     """It wants less of all of us: another folder would be refused as well, and asking makes it worse."""
 
 
+class Throttled(SentAway):
+    """It said itself how long to stay away. `wait` is that number, to be obeyed exactly."""
+
+
 class Incomplete(errors.TryLater):
     code = "providers.incomplete"
 
 
 class WrongPassword(errors.NeedsOwner):
     code = "providers.wrong_password"
+
+
+class Expired(WrongPassword):
+    code = "providers.password_expired"
+
+
+class Blocked(errors.NeedsOwner):
+    code = "providers.blocked"
+
+
+class NoMailbox(errors.NeedsOwner):
+    code = "providers.no_mailbox"
 
 
 class AppPassword(errors.NeedsOwner):

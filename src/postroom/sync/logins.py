@@ -2,7 +2,9 @@
 
 login ──> sync completed          as often as anybody likes
   ├─────> was stopped by us       the same: that says nothing of the server
-  └─────> came to nothing         the next one after a pause
+  ├─────> came to nothing         the next one after a pause
+  ├─────> was told how long       after exactly so long, whoever asks, in every process
+  │       to stay away
   └─────> never heard of again    (our process died) twice more, then after a pause
 """
 
@@ -15,7 +17,14 @@ from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.db.pool import Database
 from postroom.errors import NeedsOwner, PostroomError, TryLater
-from postroom.providers.model import Incomplete, PortClosed, ServerRefused, UnknownHost, Unreachable
+from postroom.providers.model import (
+    Incomplete,
+    PortClosed,
+    ServerRefused,
+    Throttled,
+    UnknownHost,
+    Unreachable,
+)
 
 WORD = 1.0  # seconds that somebody who is stopped may take to say so
 
@@ -53,9 +62,10 @@ async def minded(db: Database, account: Account, pause: timedelta) -> AsyncItera
         yield
     except (UnknownHost, PortClosed):
         raise  # nobody was logged in to
-    except (Unreachable, ServerRefused, Incomplete, NeedsOwner):
+    except (Unreachable, ServerRefused, Incomplete, NeedsOwner) as error:
+        told = error.wait if isinstance(error, Throttled) else timedelta()
         async with db.transaction(tenant) as conn:
-            await accounts.end_login(conn, account, pause)
+            await accounts.end_login(conn, account, max(pause, told))
         raise
     except asyncio.CancelledError:
         with suppress(PostroomError, TimeoutError):

@@ -1,8 +1,7 @@
 """Sync one account from its row to its row: credentials in, outcome out. Errors become states here.
 
 success                  active
-TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
-NeedsOwner               reauth_required: no polls until its owner has acted
+a failure                what `verdict` says
 LeaseHeld, LeaseLost     untouched: another process is at it
 WrongKey                 untouched: this process cannot open its secret, others may
 the database is away     untouched, unless its disk is full: that lasts, and its owner sees it
@@ -15,7 +14,7 @@ import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Literal
 
@@ -23,13 +22,16 @@ import structlog
 
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Throttle
 from postroom.db import leases
 from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreachable
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
-from postroom.providers.model import Login, Mailbox, Provider
+from postroom.providers import store as budgets
+from postroom.providers.budget import is_worth_writing
+from postroom.providers.model import Login, Mailbox, Provider, SentAway
+from postroom.providers.spent import Ledger, Spent
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
@@ -38,6 +40,7 @@ from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key
 from .run import Manner, sync_account
 from .sessions import IDLE, Sessions
+from .verdict import verdict
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -58,6 +61,10 @@ class Means:
     workshop: Workshop = field(default_factory=Workshop)
     manner: Manner = field(default_factory=Manner)
     sessions: Sessions = field(default_factory=Sessions)  # which keep none, unless there are others
+    ledger: Ledger = field(default_factory=Ledger)  # what accounts cost, until it is written down
+
+    def spent(self, account: Account) -> Spent:
+        return self.ledger.of((account.tenant_id, account.id))
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -71,7 +78,7 @@ class Means:
         """The same, of a secret that was read; for the rest see `Sessions.lend`. Raises `WrongKey`."""
         tenant = account.tenant_id
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        login = Login(account.address, account.settings, secret)
+        login = Login(account.address, account.settings, secret, self.spent(account))
         opening = self.providers[account.provider].open(login)
         return self.sessions.lend(account, opening, often=often, anew=anew)
 
@@ -116,16 +123,17 @@ async def perform(
         async with leases.hold(means.db, turn.lease) as hold:
             async with logins.minded(means.db, account, pause), turn.opening as mailbox:
                 shop = means.workshop
-                await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
+                spent, lease = means.spent(account), turn.lease
+                await sync_account(means.db, account, lease, mailbox, counts, shop, manner, tally, spent)
             soon = grace + A_MOMENT if counts.unplaced else None
-            outdated = await _succeeded(hold, account, account.poll_every or every, soon)
+            outdated = await _succeeded(hold, account, account.poll_every or every, soon, counts, spent)
     except (LeaseHeld, LeaseLost, JobLost) as other:
         return Outcome(account, "busy", counts, monotonic() - began, other)
     except (WrongKey, Unreachable, Refused, Busy) as ours:
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
-        outdated = await _failed(means.db, account, account.poll_every or every, error)
+        outdated = await _failed(means.db, account, account.poll_every or every, error, means.spent(account))
     seconds = monotonic() - began
     if outdated is not None:
         return Outcome(account, "busy", counts, seconds, outdated)
@@ -170,28 +178,45 @@ async def _begun(means: Means, account: Account, every: timedelta, *, full: bool
 
 
 async def _succeeded(
-    hold: leases.Hold, account: Account, every: timedelta, soon: timedelta | None
+    hold: leases.Hold,
+    account: Account,
+    every: timedelta,
+    soon: timedelta | None,
+    counts: Counts,
+    spent: Spent,
 ) -> PostroomError | None:
     """Write that it did, and give the lease back, in one transaction. An answer as that of `_failed`.
 
-    `soon`: when there is more to be said of mail that lies nowhere, whatever the interval.
+    `soon`: when there is more to be said of mail that lies nowhere, whatever the interval. What a poll costs
+    that finds nothing waits to be written with more of it.
     """
     tenant, number, version = account.tenant_id, account.id, account.credentials_version
     wait = due.after_success(min(every, soon or every), random.random())
+    if (until := counts.throttle.until) is not None:
+        wait = min(wait, until - datetime.now(UTC) + A_MOMENT)
+    cost = spent.pending()
+    is_written = bool(counts.done or counts.removed or counts.flags_changed) or is_worth_writing(cost)
     with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
         async with hold.last() as conn:
-            if not await accounts.mark_sync_succeeded(conn, tenant, number, wait=wait, version=version):
+            if is_written:
+                await budgets.spend(conn, tenant, number, cost)
+            if not await accounts.mark_sync_succeeded(
+                conn, tenant, number, wait=wait, version=version, throttled=counts.throttle
+            ):
                 await accounts.mark_sync_stopped(conn, tenant, number)
                 return Outdated(OTHER_CREDENTIALS, wait=timedelta())
             if account.needs_owner or account.stale_at is not None:
                 await change.tell(conn, account, "accounts.recovered")
+        if is_written:
+            spent.take(cost)
     return None
 
 
 async def _failed(
-    db: Database, account: Account, every: timedelta, error: PostroomError
+    db: Database, account: Account, every: timedelta, error: PostroomError, spent: Spent
 ) -> PostroomError | None:
     """Write what came of it, unless that says nothing of the account any more: then why."""
+    outdated, cost = None, spent.pending()
     with suppress(NoSuchAccount):
         async with db.transaction(account.tenant_id) as conn:
             today = await accounts.lock(conn, account.tenant_id, account.id)
@@ -200,8 +225,10 @@ async def _failed(
                 await _tell(conn, account, every, error)
             else:
                 await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
-            return outdated
-    return None
+            if cost:
+                await budgets.spend(conn, account.tenant_id, account.id, cost)
+        spent.take(cost)
+    return outdated
 
 
 def _outdated(began: Account, today: Account) -> PostroomError | None:
@@ -217,20 +244,29 @@ async def _tell(conn: Connection, account: Account, every: timedelta, error: Pos
     if isinstance(error, TooSoon):
         await accounts.put_off_sync(conn, account.tenant_id, account.id, error.wait)
         return
-    needs_owner = isinstance(error, NeedsOwner)
-    state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
-    wait = error.wait if isinstance(error, TryLater) else None
+    said = verdict(account, error, every, random.random())
+    is_waiting = said.state is AccountState.REAUTH_REQUIRED
     await accounts.mark_sync_failed(
         conn,
         account.tenant_id,
         account.id,
-        wait=due.after_failure(every, account.failures + 1, wait, random.random()),
+        wait=said.wait or every,
         error=described(error),
-        state=state,
-        needs_owner=needs_owner or account.needs_owner,
+        state=said.state,
+        needs_owner=is_waiting or account.needs_owner,
+        refusals=said.refusals,
+        retry=said.wait if is_waiting else None,
+        throttled=_throttle(error),
     )
-    if needs_owner and not account.needs_owner:
+    if said.is_news:
         await change.tell(conn, account, "accounts.reauth_required", code=error.code)
+
+
+def _throttle(error: PostroomError) -> Throttle:
+    """A server that wants less of us says until when; how sure it is of that is in `error`."""
+    if not isinstance(error, SentAway):
+        return NOT_THROTTLED
+    return Throttle(datetime.now(UTC) + error.wait, error.message)
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """/v1/sync: what is parked; and how an account's syncs go, under /v1/accounts."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from postroom.http.pieces import streamed
 from postroom.jobs import store as job_store
 from postroom.jobs.answers import JobOut, job_out
 from postroom.mail import download
+from postroom.providers import budget
+from postroom.providers import store as budgets
 
 from . import jobs, parked
 from .model import key
@@ -55,6 +57,31 @@ class ParkedPage(BaseModel):
 
 class SyncStatusOut(SyncStateOut):
     parked: int = Field(description="Messages and folders of it that wait.")
+
+
+class AlertOut(BaseModel):
+    at: datetime
+    text: str
+
+
+class BudgetOut(BaseModel):
+    """What an account costs its provider, and what the provider says to that."""
+
+    bytes_today: int = Field(description="Downloaded, as far as it is written down.")
+    limit: int | None = Field(
+        description="Bytes a day: the account's own, or most of what its provider allows."
+    )
+    backfill_limit: int | None = Field(description="From here on older mail waits for another day.")
+    resets_at: datetime = Field(description="When the day is over.")
+    connections_today: int
+    connections_ceiling: int | None = Field(
+        default=None, description="How many its server allows at once, as far as that was learnt."
+    )
+    logins_today: int
+    throttled_until: datetime | None = Field(description="Until then some mail waits; null: none does.")
+    throttled_by: str | None = Field(description="Why.")
+    slowed_at: datetime | None = Field(description="When the server last made its answers slow on purpose.")
+    alerts: list[AlertOut] = Field(description="What the server wants its user to read, the latest first.")
 
 
 @router.get("/sync/parked")
@@ -132,9 +159,30 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
     leased = await leases.is_held(conn, caller.tenant, key(account.id))
-    now = SyncStateOut.model_validate(status(account, leased=leased))
+    now = SyncStateOut.model_validate(status(account, leased=leased, now=datetime.now(UTC)))
     waiting = await quarantine.count(conn, caller.tenant, account.id)
     return SyncStatusOut(**now.model_dump(), parked=waiting)
+
+
+@router.get("/accounts/{id}/budget")
+async def budget_of(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
+    """What an account has downloaded today and how much it may, and what its server says to that."""
+    account = await accounts.get(conn, caller.tenant, id)
+    today, now = await budgets.today(conn, caller.tenant, account.id), datetime.now(UTC)
+    limit, state = budget.limit(account.settings, account.address), status(account, now=now)
+    return BudgetOut(
+        bytes_today=today.bytes,
+        limit=limit,
+        backfill_limit=None if limit is None else budget.for_backfill(limit),
+        resets_at=budget.resets_at(now),
+        connections_today=today.connections,
+        connections_ceiling=None,  # nobody has learnt any yet
+        logins_today=today.logins,
+        throttled_until=state.throttled_until,
+        throttled_by=state.throttled_by,
+        slowed_at=today.slowed_at,
+        alerts=[AlertOut.model_validate(alert) for alert in today.alerts],
+    )
 
 
 def _out(entry: Entry) -> ParkedOut:

@@ -1,17 +1,22 @@
 """Every failure is one sentence that says what to do, with a code of its own and no secret in it."""
 
 import errno
+import ssl
 from datetime import timedelta
 
 import pytest
 
 from postroom.errors import PostroomError
 from postroom.imap import errors as imap
-from postroom.providers.imap.failures import folder_refused, shown, translated, translation
+from postroom.net.tls import handshake_with
+from postroom.providers.imap.failures import folder_refused, translated, translation
 from postroom.providers.imap.settings import BadServer, ImapSettings, Security, from_url
+from postroom.providers.imap.shown import shown
 from postroom.providers.known import BY_DOMAIN, PROVIDERS, LoginRule, by_address, by_host
 from postroom.providers.model import (
     AppPassword,
+    Blocked,
+    Expired,
     FolderGone,
     Incomplete,
     NoRoom,
@@ -58,6 +63,44 @@ def test_a_refused_login_says_exactly_what_the_owner_must_do(
 def test_a_server_that_asks_for_an_app_password_in_words_is_understood() -> None:
     assert type(refused("Application-specific password required: see help")) is AppPassword
     assert type(refused("LOGIN failed: Basic authentication is disabled")) is AppPassword
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("EXPIRED", Expired),
+        ("PRIVACYREQUIRED", TlsRefused),
+        ("AUTHORIZATIONFAILED", Blocked),
+        ("CONTACTADMIN", Blocked),
+        ("AUTHENTICATIONFAILED", WrongPassword),
+        (None, WrongPassword),
+    ],
+)
+def test_a_code_says_what_the_owner_must_do(code: str | None, kind: type[PostroomError]) -> None:
+    assert type(refused("no", code=code)) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754",
+        "Web login required",
+        "Your account is not enabled for IMAP use.",
+        "IMAP access is disabled for your domain",
+        "User account is locked",
+    ],
+)
+def test_an_owner_whom_the_provider_keeps_out_is_told_so(text: str) -> None:
+    error = refused(text, host="imap.gmail.com", code="ALERT")
+
+    assert type(error) is Blocked
+    assert text[:30] in str(error)
+
+
+def test_a_handshake_that_broke_off_says_nothing_of_the_server() -> None:
+    error = ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] unexpected eof while reading")
+    with pytest.raises(Unreachable, match="broke off"), translated(at()), handshake_with("imap.example.org"):
+        raise error
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from postroom.imap.quirks import Quirk
 from postroom.imap.responses import Response
 from postroom.providers.imap.compression import Compress, in_vain, pays
 from postroom.providers.imap.settings import ImapSettings
+from postroom.providers.imap.shown import shown
 
 RECENT = frozenset({"\\Recent"})
 NO_FLAG = re.compile(r"[\x00-\x20\x7f]")
@@ -129,6 +130,21 @@ class Conversation:
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
         return not self.session.capabilities.isdisjoint(capabilities)
+
+    @property
+    def received(self) -> int:
+        """Bytes that the server has said so far."""
+        return self.session.received
+
+    def take_alerts(self) -> list[str]:
+        """What the server wants its user to read, since the last time."""
+        alerts = self.session.heeded.alerts
+        return [text for _ in range(len(alerts)) if (text := shown(alerts.popleft()))]
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether the server answers slowly on purpose: it wants less at a time."""
+        return self.session.heeded.throttled > 0
 
     @property
     def regrets_compression(self) -> bool:
