@@ -18,10 +18,14 @@ class Talk:
     """A conversation that has said so much."""
 
     def __init__(self) -> None:
-        self.received, self.alerts, self.is_slowed = 0, list[str](), False
+        self.received, self.alerts, self.is_slow = 0, list[str](), False
 
     def take_alerts(self) -> list[str]:
         told, self.alerts = self.alerts, []
+        return told
+
+    def take_slowed(self) -> bool:
+        told, self.is_slow = self.is_slow, False
         return told
 
 
@@ -66,8 +70,9 @@ def test_a_day_ends_within_a_day(now: datetime) -> None:
         (Cost(bytes=1 << 20), True),
         (Cost(connections=20), True),
         (Cost(logins=20), True),
-        (Cost(alerts=("read me",)), True),
-        (Cost(is_slowed=True), True),
+        (Cost(alerts=("read me",), is_news=True), True),
+        (Cost(alerts=("again",)), False),
+        (Cost(is_slowed=True), False),
     ],
 )
 def test_little_is_not_worth_a_statement_of_its_own(cost: Cost, *, is_worth: bool) -> None:
@@ -103,11 +108,15 @@ def test_what_comes_while_it_is_written_down_is_not_lost() -> None:
     with one.counting(talk):
         talk.received, talk.alerts = 10, ["first"]
         cost = one.pending()
-        talk.received, talk.alerts, talk.is_slowed = 15, ["second"], True
+        talk.received, talk.alerts, talk.is_slow = 15, ["second"], True
         one.connections += 1
         one.take(cost)
 
-        assert one.pending() == Cost(5, 1, 0, ("second",), is_slowed=True)
+        assert one.pending() == Cost(5, 1, 0, ("second",), is_news=True, is_slowed=True)
+        one.take(one.pending())
+        talk.alerts = ["second"]
+
+        assert one.pending() == Cost(alerts=("second",))  # told before, and slow no more
 
 
 def test_a_process_remembers_so_many_accounts_and_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,6 +240,20 @@ async def test_an_alert_is_shown_cleaned_and_once(db: Database, api: Client) -> 
     assert (told["connections_today"], told["logins_today"]) == (3, 3)
 
 
+async def test_what_a_server_says_at_each_login_is_written_down_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(messages=2, folder_count=1, faults=["alert"]) as server:
+        account, use = await connected(db, server), means(db)
+        await perform(use, account, every=EVERY)
+        seen = watched(monkeypatch)
+        for _ in range(5):
+            await perform(use, account, every=EVERY)
+
+    assert SPEND not in seen
+    assert len((await today(db, account)).alerts) == 1
+
+
 async def test_an_alert_in_a_refusal_is_shown_and_a_server_that_wants_less_says_until_when(
     db: Database, api: Client
 ) -> None:

@@ -58,9 +58,8 @@ class Names:
     async def _ask(self, name: str, kind: str) -> Sequence[dns.rdata.Rdata]:
         """`name` is in ASCII. No answer, a wrong one and a late one are the same: nobody tells."""
         try:
-            if self._resolver is None:
-                self._resolver = dns.asyncresolver.Resolver()
-            answer = await self._resolver.resolve(
+            resolver = self._resolver or dns.asyncresolver.Resolver()  # which may be others than yesterday
+            answer = await resolver.resolve(
                 f"{name}.", kind, lifetime=LIMIT, search=False, raise_on_no_answer=False
             )
         except (dns.exception.DNSException, OSError):

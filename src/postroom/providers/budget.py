@@ -47,4 +47,4 @@ def resets_at(now: datetime) -> datetime:
 def is_worth_writing(cost: Cost) -> bool:
     """Whether to write it down by itself, and not with the next mail that is stored."""
     many = cost.bytes >= WORTH.bytes or cost.connections >= WORTH.connections or cost.logins >= WORTH.logins
-    return many or bool(cost.alerts) or cost.is_slowed
+    return many or cost.is_news

@@ -26,8 +26,9 @@ class Counted(Protocol):
         """Those since the last time, cleaned."""
         ...
 
-    @property
-    def is_slowed(self) -> bool: ...
+    def take_slowed(self) -> bool:
+        """Whether an answer was slow on purpose since the last time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Cost:
     connections: int = 0
     logins: int = 0
     alerts: tuple[str, ...] = ()  # what the server wants its user to read
+    is_news: bool = False  # something of that was not written down before
     is_slowed: bool = False  # it answers slowly on purpose
 
     def __bool__(self) -> bool:
@@ -53,6 +55,7 @@ class Spent:
         self._ended = 0  # bytes of conversations that are over
         self._live: list[Counted] = []
         self._alerts: deque[str] = deque(maxlen=MOST_ALERTS)
+        self._told: deque[str] = deque(maxlen=MOST_ALERTS)  # some servers say the same at each login
         self._is_slowed = False
         self._taken = NOTHING
 
@@ -85,6 +88,7 @@ class Spent:
             self.connections - self._taken.connections,
             self.logins - self._taken.logins,
             tuple(self._alerts),
+            any(text not in self._told for text in self._alerts),
             self._is_slowed,
         )
 
@@ -97,11 +101,13 @@ class Spent:
         for text in cost.alerts:
             if text in self._alerts:
                 self._alerts.remove(text)
+            if text not in self._told:
+                self._told.append(text)
         self._is_slowed = self._is_slowed and not cost.is_slowed
 
     def _hear(self, conversation: Counted) -> None:
         self._alerts.extend(conversation.take_alerts())
-        self._is_slowed = self._is_slowed or conversation.is_slowed
+        self._is_slowed = conversation.take_slowed() or self._is_slowed
 
 
 class Ledger:

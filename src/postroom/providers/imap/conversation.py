@@ -126,6 +126,7 @@ class Conversation:
         self.patience = patience
         self.in_clear = settings.compress is Compress.NEVER  # from here on, whatever the server offers
         self._speed_in_clear: float | None = None
+        self._slowed = 0  # slow answers that were taken note of
 
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
@@ -141,9 +142,14 @@ class Conversation:
         alerts = self.session.heeded.alerts
         return [text for _ in range(len(alerts)) if (text := shown(alerts.popleft()))]
 
+    def take_slowed(self) -> bool:
+        """Whether the server has answered slowly on purpose since the last time."""
+        before, self._slowed = self._slowed, self.session.heeded.throttled
+        return self._slowed > before
+
     @property
     def is_slowed(self) -> bool:
-        """Whether the server answers slowly on purpose: it wants less at a time."""
+        """Whether it ever has: it wants less at a time."""
         return self.session.heeded.throttled > 0
 
     @property
