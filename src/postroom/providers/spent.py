@@ -6,7 +6,7 @@ Bytes are those that the server says in clear. Whether a provider counts them be
 nobody tells, and to have counted too much costs a day, not the account.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,14 +48,16 @@ NOTHING = Cost()
 
 
 class Spent:
-    """What one account costs in this process. All of it only grows."""
+    """What one account costs in this process; all of it only grows. Small, as there may be thousands."""
+
+    __slots__ = ("_alerts", "_ended", "_is_slowed", "_live", "_taken", "_told", "connections", "logins")
 
     def __init__(self) -> None:
         self.connections = self.logins = 0
         self._ended = 0  # bytes of conversations that are over
         self._live: list[Counted] = []
-        self._alerts: deque[str] = deque(maxlen=MOST_ALERTS)
-        self._told: deque[str] = deque(maxlen=MOST_ALERTS)  # some servers say the same at each login
+        self._alerts: tuple[str, ...] = ()
+        self._told: tuple[str, ...] = ()  # some servers say the same at each login
         self._is_slowed = False
         self._taken = NOTHING
 
@@ -87,7 +89,7 @@ class Spent:
             self.bytes - self._taken.bytes,
             self.connections - self._taken.connections,
             self.logins - self._taken.logins,
-            tuple(self._alerts),
+            self._alerts,
             any(text not in self._told for text in self._alerts),
             self._is_slowed,
         )
@@ -98,15 +100,13 @@ class Spent:
         self._taken = Cost(
             before.bytes + cost.bytes, before.connections + cost.connections, before.logins + cost.logins
         )
-        for text in cost.alerts:
-            if text in self._alerts:
-                self._alerts.remove(text)
-            if text not in self._told:
-                self._told.append(text)
+        self._alerts = tuple(text for text in self._alerts if text not in cost.alerts)
+        self._told = tuple(dict.fromkeys((*self._told, *cost.alerts)))[-MOST_ALERTS:]
         self._is_slowed = self._is_slowed and not cost.is_slowed
 
     def _hear(self, conversation: Counted) -> None:
-        self._alerts.extend(conversation.take_alerts())
+        if told := conversation.take_alerts():
+            self._alerts = (*self._alerts, *told)[-MOST_ALERTS:]
         self._is_slowed = conversation.take_slowed() or self._is_slowed
 
 

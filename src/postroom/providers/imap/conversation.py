@@ -139,8 +139,9 @@ class Conversation:
 
     def take_alerts(self) -> list[str]:
         """What the server wants its user to read, since the last time."""
-        alerts = self.session.heeded.alerts
-        return [text for _ in range(len(alerts)) if (text := shown(alerts.popleft()))]
+        heeded = self.session.heeded
+        told, heeded.alerts = heeded.alerts, []
+        return [text for one in told if (text := shown(one))]
 
     def take_slowed(self) -> bool:
         """Whether the server has answered slowly on purpose since the last time."""
