@@ -74,7 +74,9 @@ async def test_backfill_waits_for_the_next_day_while_new_mail_comes(db: Database
         assert (await today(db, account)).bytes <= LIMIT
         assert (after_first.state, after_first.last_sync_error) == (AccountState.ACTIVE, None)
         assert after_first.throttled_until is not None
-        assert abs(after_first.throttled_until - budget.resets_at(datetime.now(UTC))) < timedelta(minutes=1)
+        assert abs(after_first.throttled_until - spent.ends_at) < timedelta(minutes=1)
+        assert spent.ends_in <= timedelta(days=1)
+        assert (spent.ends_at.hour, spent.ends_at.minute, spent.ends_at.tzinfo) == (0, 0, UTC)
         assert f"{LIMIT:,}" in (after_first.throttled_by or "")
         assert "sync.completed_first" not in {entry.kind for entry in await told(db, account)}
         for _ in range(3):

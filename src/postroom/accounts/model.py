@@ -55,16 +55,16 @@ class Account:
     credentials_version: int = 1  # grows with each change of them
     needs_owner: bool = False  # it did, and no sync has succeeded since
     refusals: int = 0  # of its credentials, in a row
-    throttled_until: datetime | None = None  # less is downloaded than there is; in the past: no more
+    throttled_until: datetime | None = None  # less is downloaded than there is; None: all is
     throttled_by: str | None = None  # why
     retry_at: datetime | None = None  # when it is tried again that waits for its owner; None: not by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """Until when less is downloaded than there is, and why, as one sentence."""
+    """For how long less is downloaded than there is, and why, as one sentence."""
 
-    until: datetime | None
+    wait: timedelta | None
     why: str | None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -248,7 +248,7 @@ def _every(minutes: float | None) -> timedelta | None:
 async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
     marked = account.sync_started_at is not None
     leased = marked and await desk.is_syncing(conn, account.tenant_id, account.id)
-    now = status(account, leased=leased, now=datetime.now(UTC))
+    now = status(account, leased=leased)
     return AccountOut(
         id=account.public_id,
         address=account.address,

@@ -25,13 +25,11 @@ class AccountStatus:
     throttled_by: str | None
 
 
-def status(account: Account, *, leased: bool = True, now: datetime | None = None) -> AccountStatus:
+def status(account: Account, *, leased: bool = True) -> AccountStatus:
     """`leased`: whether somebody holds the account's lease. A process that was killed leaves its mark that
-    a sync runs, but not its lease. `now`: what is over at that time is not told.
+    a sync runs, but not its lease.
     """
     syncing = account.sync_started_at is not None and leased
-    until = account.throttled_until
-    throttled = until is not None and (now is None or until > now)
     polled = account.state in {AccountState.ACTIVE, AccountState.ERROR}
     return AccountStatus(
         state=account.state,
@@ -43,6 +41,6 @@ def status(account: Account, *, leased: bool = True, now: datetime | None = None
         sync_count=account.sync_count,
         verified_fresh_at=account.verified_fresh_at,
         next_sync_at=account.next_sync_at if polled else account.retry_at,
-        throttled_until=until if throttled else None,
-        throttled_by=account.throttled_by if throttled else None,
+        throttled_until=account.throttled_until,
+        throttled_by=account.throttled_by,
     )

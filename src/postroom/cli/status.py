@@ -58,7 +58,7 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
         leased = await leases.is_held(conn, house.tenant, key(account.id))
         parked = await quarantine.count(conn, house.tenant, account.id)
         today = await budgets.today(conn, house.tenant, account.id)
-    state = status(account, leased=leased, now=datetime.now(UTC))
+    state = status(account, leased=leased)
     return {
         "id": account.public_id,
         "address": account.address,

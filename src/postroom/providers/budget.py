@@ -3,11 +3,11 @@
     0 ───────────────────── backfill ─────────────────────┤ reserve ├ limit ─── what the provider allows
                       older mail comes, too                 new mail           (then it locks the account)
 
-A provider's own limit is used up to `SHARE` only: other programs read the same mailbox.
+A provider's own limit is used up to `SHARE` only: other programs read the same mailbox. No provider tells
+when its day ends, so all days end at midnight UTC.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from postroom.providers.known import by_address, by_host
@@ -37,11 +37,6 @@ def fits(size: int, spent: int, cap: int) -> bool:
     day: it would never come otherwise.
     """
     return spent + size <= cap or (size > cap and spent <= cap // 2)
-
-
-def resets_at(now: datetime) -> datetime:
-    """The end of the day. No provider tells when its day ends, so all end at midnight UTC."""
-    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
 
 
 def is_worth_writing(cost: Cost) -> bool:

@@ -1,8 +1,8 @@
-"""All SQL over what accounts have spent. Days are those of `budget`: they end at midnight UTC."""
+"""All SQL over what accounts have spent. Days end at midnight UTC, by the database's clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from asyncpg import Connection
@@ -42,23 +42,27 @@ async def spend(conn: Connection, tenant: TenantId, account: AccountId, cost: Co
 class Today:
     """What an account has spent today, as far as it is written down."""
 
-    bytes: int = 0
-    connections: int = 0
-    logins: int = 0
-    slowed_at: datetime | None = None  # when the server last made its answers slow on purpose
-    alerts: tuple[Mapping[str, Any], ...] = ()  # {"at": ..., "text": ...}, the latest first
+    bytes: int
+    connections: int
+    logins: int
+    slowed_at: datetime | None  # when the server last made its answers slow on purpose
+    alerts: tuple[Mapping[str, Any], ...]  # {"at": ..., "text": ...}, the latest first
+    ends_at: datetime  # the day
+    ends_in: timedelta
 
 
 TODAY = """
-    SELECT CASE WHEN t.is_today THEN b.bytes ELSE 0 END AS bytes,
-           CASE WHEN t.is_today THEN b.connections ELSE 0 END AS connections,
-           CASE WHEN t.is_today THEN b.logins ELSE 0 END AS logins, b.slowed_at, b.alerts
-      FROM providers_budget b
-     CROSS JOIN LATERAL (SELECT b.day = (now() AT TIME ZONE 'UTC')::date) AS t (is_today)
-     WHERE b.tenant_id = $1 AND b.account_id = $2
+    SELECT coalesce(b.bytes, 0) AS bytes, coalesce(b.connections, 0) AS connections,
+           coalesce(b.logins, 0) AS logins, e.slowed_at, coalesce(e.alerts, '[]') AS alerts,
+           d.ends_at, d.ends_at - now() AS ends_in
+      FROM (SELECT t.day, (t.day + 1)::timestamp AT TIME ZONE 'UTC' AS ends_at
+              FROM (SELECT (now() AT TIME ZONE 'UTC')::date) AS t (day)) AS d
+      LEFT JOIN providers_budget e ON e.tenant_id = $1 AND e.account_id = $2
+      LEFT JOIN providers_budget b ON b.tenant_id = $1 AND b.account_id = $2 AND b.day = d.day
 """
 
 
 async def today(conn: Connection, tenant: TenantId, account: AccountId) -> Today:
     row = await conn.fetchrow(TODAY, tenant, account)
-    return Today(**{**row, "alerts": tuple(row["alerts"])}) if row else Today()
+    assert row is not None  # there is always a day
+    return Today(**{**row, "alerts": tuple(row["alerts"])})

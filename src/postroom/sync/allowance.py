@@ -5,7 +5,8 @@ New mail comes until its reserve is used up as well.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import timedelta
+from time import monotonic
 
 from postroom.accounts.model import Account
 from postroom.db.pool import Database
@@ -13,6 +14,7 @@ from postroom.errors import TryLater
 from postroom.providers import budget, store
 from postroom.providers.model import RemoteItem
 from postroom.providers.spent import Spent
+from postroom.providers.store import Today
 
 from .model import HELD_BACK
 
@@ -32,7 +34,8 @@ class Allowance:
     def __init__(self, db: Database, account: Account, spent: Spent) -> None:
         self._db, self._account, self._spent = db, account, spent
         self._limit = budget.limit(account.settings, account.address)
-        self._day: date | None = None
+        self._today: Today | None = None
+        self._asked = 0.0  # when, in seconds
         self._others = 0  # bytes of today that this process does not know of
 
     async def parted(
@@ -55,15 +58,20 @@ class Allowance:
         return [item for item in items if item.uid in allowed], self._held_back()
 
     async def _learn(self) -> None:
-        now = datetime.now(UTC).date()
-        if self._day != now:
+        if self._today is None or self._left() <= timedelta():
             tenant, account = self._account.tenant_id, self._account.id
             async with self._db.transaction(tenant) as conn:
-                written = (await store.today(conn, tenant, account)).bytes
-            self._day, self._others = now, written - self._spent.taken
+                self._today = await store.today(conn, tenant, account)
+            self._asked = monotonic()
+            self._others = self._today.bytes - self._spent.taken
+
+    def _left(self) -> timedelta:
+        """Until the day is over."""
+        assert self._today is not None
+        return self._today.ends_in - timedelta(seconds=monotonic() - self._asked)
 
     def _held_back(self) -> HeldBack:
-        now = datetime.now(UTC)
-        until = budget.resets_at(now)
-        said = f"Mail waits until {until:%Y-%m-%d %H:%M} UTC: the {self._limit:,} bytes of a day are used up."
-        return HeldBack(said, wait=until - now)
+        assert self._today is not None
+        until = f"{self._today.ends_at:%Y-%m-%d %H:%M} UTC"
+        said = f"Mail waits until {until}: the {self._limit:,} bytes of a day are used up."
+        return HeldBack(said, wait=self._left())

@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any, Literal
 
@@ -192,8 +192,8 @@ async def _succeeded(
     """
     tenant, number, version = account.tenant_id, account.id, account.credentials_version
     wait = due.after_success(min(every, soon or every), random.random())
-    if (until := counts.throttle.until) is not None:
-        wait = min(wait, until - datetime.now(UTC) + A_MOMENT)
+    if counts.throttle.wait is not None:
+        wait = min(wait, counts.throttle.wait + A_MOMENT)
     cost = spent.pending()
     is_written = bool(counts.done or counts.removed or counts.flags_changed) or is_worth_writing(cost)
     with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
@@ -263,10 +263,10 @@ async def _tell(conn: Connection, account: Account, every: timedelta, error: Pos
 
 
 def _throttle(error: PostroomError) -> Throttle:
-    """A server that wants less of us says until when; how sure it is of that is in `error`."""
+    """A server that wants less of us says for how long; how sure it is of that is in `error`."""
     if not isinstance(error, SentAway):
         return NOT_THROTTLED
-    return Throttle(datetime.now(UTC) + error.wait, error.message)
+    return Throttle(error.wait, error.message)
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """/v1/sync: what is parked; and how an account's syncs go, under /v1/accounts."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -159,7 +159,7 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
     leased = await leases.is_held(conn, caller.tenant, key(account.id))
-    now = SyncStateOut.model_validate(status(account, leased=leased, now=datetime.now(UTC)))
+    now = SyncStateOut.model_validate(status(account, leased=leased))
     waiting = await quarantine.count(conn, caller.tenant, account.id)
     return SyncStatusOut(**now.model_dump(), parked=waiting)
 
@@ -168,13 +168,13 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
 async def budget_of(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
     """What an account has downloaded today and how much it may, and what its server says to that."""
     account = await accounts.get(conn, caller.tenant, id)
-    today, now = await budgets.today(conn, caller.tenant, account.id), datetime.now(UTC)
-    limit, state = budget.limit(account.settings, account.address), status(account, now=now)
+    today, state = await budgets.today(conn, caller.tenant, account.id), status(account)
+    limit = budget.limit(account.settings, account.address)
     return BudgetOut(
         bytes_today=today.bytes,
         limit=limit,
         backfill_limit=None if limit is None else budget.for_backfill(limit),
-        resets_at=budget.resets_at(now),
+        resets_at=today.ends_at,
         connections_today=today.connections,
         connections_ceiling=None,  # nobody has learnt any yet
         logins_today=today.logins,

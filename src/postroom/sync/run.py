@@ -349,7 +349,7 @@ class _Run:
         except SentAway:
             raise
         except HeldBack as waits:
-            self._counts.throttle = Throttle(datetime.now(UTC) + waits.wait, waits.message)
+            self._counts.throttle = Throttle(waits.wait, waits.message)
             if not any(one.path == folder.path for one in self._counts.skipped):
                 self._counts.skipped.append(Skipped(folder.path, waits.code, waits.message))
         except (FolderGone, Incomplete, ServerRefused) as error:

@@ -23,7 +23,8 @@ COLUMNS = """
     tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
     sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
     compared_at, stale_at, credentials_version, created_at, refusals, retry_at,
-    throttled_until, throttled_by
+    CASE WHEN throttled_until > now() THEN throttled_until END AS throttled_until,
+    CASE WHEN throttled_until > now() THEN throttled_by END AS throttled_by
 """
 
 ADD = f"""
@@ -214,7 +215,7 @@ SUCCEEDED = """
            next_sync_at = now() + $3::interval, wanted_at = now() + $3::interval,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
            reason = CASE WHEN state = 'paused' THEN reason END, logins = 0, login_after = NULL,
-           throttled_until = $5, throttled_by = $6
+           throttled_until = now() + $5::interval, throttled_by = $6
      WHERE tenant_id = $1 AND id = $2 AND ($4::int IS NULL OR credentials_version = $4) RETURNING id
 """
 
@@ -233,7 +234,7 @@ async def mark_sync_succeeded(
     False where its credentials are not of this version any more: then nothing is written. Raises
     `NoSuchAccount`.
     """
-    values = (wait, version, throttled.until, throttled.why)
+    values = (wait, version, throttled.wait, throttled.why)
     if await conn.fetchval(SUCCEEDED, tenant, account, *values) is not None:
         return True
     await lock(conn, tenant, account)
@@ -245,7 +246,8 @@ FAILED = """
        SET sync_started_at = NULL, last_sync_at = now(), last_sync_status = 'failed',
            last_sync_error = $3, sync_count = sync_count + 1, failures = failures + 1,
            next_sync_at = now() + $4::interval, failing_since = coalesce(failing_since, now()),
-           refusals = $7, retry_at = now() + $8::interval, throttled_until = $9, throttled_by = $10,
+           refusals = $7, retry_at = now() + $8::interval,
+           throttled_until = now() + $9::interval, throttled_by = $10,
            state = CASE WHEN state = 'paused' THEN state ELSE $5 END,
            reason = CASE WHEN state = 'paused' THEN reason ELSE $6 END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -269,7 +271,7 @@ async def mark_sync_failed(
     and `message`, the message is the reason of the state. Raises `NoSuchAccount`.
     """
     told = {**error, "needs_owner": True} if needs_owner else dict(error)
-    values = (told, wait, str(state), error["message"], refusals, retry, throttled.until, throttled.why)
+    values = (told, wait, str(state), error["message"], refusals, retry, throttled.wait, throttled.why)
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
 
 
