@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     host_connections: Annotated[int, Field(ge=1, le=100_000)] = 100
     """How many connections the syncs of all accounts of one mail server have at a time, in all processes."""
 
+    autoconfig_ispdb: bool = False
+    """Whether to look for an address's server in Mozilla's collection, too, which so learns its domain."""
+
     celery_broker_url: str = "redis://127.0.0.1:6379/0"
     """Where Celery's workers, and nobody else, find their Redis."""
 

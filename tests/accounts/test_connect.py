@@ -117,6 +117,17 @@ async def test_a_connected_mailbox_is_connected_already_until_its_login_fails(db
     assert [entry.kind for entry in told] == ["accounts.connected", "accounts.changed", "accounts.recovered"]
 
 
+async def test_what_was_chosen_of_a_day_stays_when_a_mailbox_is_connected_again(db: Database) -> None:
+    async with serve(messages=5) as server:
+        first = await connected(db, replace(wish(server), daily_bytes=5 << 20))
+        async with db.transaction(ONE) as conn:
+            await store.set_state(conn, ONE, first.account.id, AccountState.REAUTH_REQUIRED, "changed")
+
+        again = await connected(db, wish(server))
+
+    assert first.account.settings["daily_bytes"] == again.account.settings["daily_bytes"] == 5 << 20
+
+
 async def test_the_scope_bounds_the_estimate() -> None:
     async with serve(messages=40, folder_count=4) as server:
         every = await examine(PROVIDERS, wish(server))

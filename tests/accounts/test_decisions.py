@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.accounts import due
-from postroom.accounts.guess import BadAddress, NoImap, guess, normal_address
+from postroom.accounts.guess import BadAddress, NoImap, by_table, domain_of, normal_address, usual
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.scope import BadPattern, matches, wants
 from postroom.accounts.status import status
@@ -96,34 +96,49 @@ def test_no_pattern_takes_long_whatever_the_name() -> None:
     ],
 )
 def test_large_providers_are_known(address: str, host: str, username: str | None) -> None:
-    guessed = guess(address)
+    settings = by_table(address)
 
-    assert guessed.known
-    assert [one["host"] for one in guessed.settings] == [host]
-    assert guessed.settings[0].get("username") == username
+    assert settings is not None
+    assert settings["host"] == host
+    assert settings.get("username") == username
 
 
 def test_other_domains_are_tried_by_the_usual_names_always_encrypted() -> None:
-    guessed = guess("ann@example.org")
+    assert by_table("ann@example.org") is None
+    guessed = usual("example.org")
 
-    assert not guessed.known
-    assert guessed.settings[0] == {"host": "imap.example.org", "port": 993, "security": "tls"}
-    assert {one["security"] for one in guessed.settings} == {"tls", "starttls"}
+    assert guessed[0] == {"host": "imap.example.org", "port": 993, "security": "tls"}
+    assert {one["security"] for one in guessed} == {"tls", "starttls"}
 
 
 def test_where_no_password_can_work_none_is_sent() -> None:
     with pytest.raises(AppPassword, match="OAuth"):
-        guess("ann@hotmail.com")
+        by_table("ann@hotmail.com")
     with pytest.raises(NoImap, match="offers no IMAP"):
-        guess("ann@tuta.com")
+        by_table("ann@tuta.com")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ann", "ann@", "@x.org", "ann@localhost", "ann@10.0.0.1:80", "ann@a/b.org"]
+    "text",
+    ["", "ann", "ann@", "@x.org", "ann@localhost", "ann@10.0.0.1:80", "ann@a/b.org", "ann@xn\u2260.org"],
 )
 def test_what_is_no_address_is_not_guessed_about(text: str) -> None:
     with pytest.raises(BadAddress):
-        guess(normal_address(text))
+        by_table(normal_address(text))
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [
+        ("ann@B\u00fccher.example", "xn--bcher-kva.example"),
+        ("ann@stra\u00dfe.example", "xn--strae-oqa.example"),  # not strasse.example, which is another's
+        ("ann@xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("o'neill+lists@example.org", "example.org"),
+        ('"a@b"@example.org', "example.org"),
+    ],
+)
+def test_a_domain_is_known_by_its_name_in_the_dns(address: str, domain: str) -> None:
+    assert domain_of(normal_address(address)) == domain
 
 
 def test_an_address_is_stored_in_one_way() -> None:

@@ -19,7 +19,7 @@ from postroom.accounts.grant import (
     granted_text,
     life,
 )
-from postroom.accounts.guess import guess
+from postroom.accounts.guess import by_table
 from postroom.accounts.oauth import Oauth, clients_of
 from postroom.accounts.tokens import times
 from postroom.providers.model import AppPassword
@@ -90,9 +90,11 @@ def test_what_can_be_no_grant_is_refused_and_not_repeated(written: dict[str, Any
 
 def test_where_no_password_is_taken_a_grant_is() -> None:
     with pytest.raises(AppPassword):
-        guess("ann@outlook.com")
+        by_table("ann@outlook.com")
 
-    assert guess("ann@outlook.com", by_grant=True).settings[0]["host"] == "outlook.office365.com"
+    settings = by_table("ann@outlook.com", by_grant=True)
+    assert settings is not None
+    assert settings["host"] == "outlook.office365.com"
 
 
 def test_nothing_that_is_secret_shows() -> None:

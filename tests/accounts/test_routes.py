@@ -52,6 +52,7 @@ async def test_a_mailbox_is_connected_with_an_estimate(api: Client, lab: LabServ
     assert answer.status_code == 201, answer.text
     assert answer.headers["Location"] == f"/v1/accounts/{account['id']}"
     assert told["estimate"]["messages"] == 10
+    assert (told["server"], told["found_by"]) == (f"imap://{lab.host}:{lab.port}", None)
     assert (account["address"], account["state"], account["poll_every_minutes"]) == (lab.address, "active", 5)
     assert account["scope"] == {"folders": None, "since": "2020-01-01", "largest": None}
     assert (account["is_syncing"], account["last_sync_status"], account["sync_count"]) == (False, None, 0)

@@ -33,12 +33,13 @@ def connected(cli: Cli, dovecot: Dovecot, user: str) -> str:
     server = f"imap://{dovecot.host}:{dovecot.port}"
     done = cli(
         *("connect", address, "--server", server, "--ca-file", dovecot.ca_file, "--username", user),
-        *("--password-file", "-", "--json"),
+        *("--password-file", "-", "--daily-bytes", "20000000", "--json"),
         stdin=f"{dovecot.password}\n",
     )
     assert done.status == 0
     assert done.json["estimate"]["messages"] == EACH * len(FOLDERS) + 1
     assert done.json["estimate"]["bytes"] > 10_000
+    assert done.json["found_by"] is None
     return address
 
 
@@ -64,6 +65,9 @@ def test_a_mailbox_is_copied_and_proven_equal(cli: Cli, connected: str) -> None:
         for folder in verified.json["folders"]
     )
     assert status["messages"] == total
+    assert 10_000 < status["bytes_today"] < status["daily_bytes"] == 20_000_000
+    assert status["throttled_until"] is None
+    assert "of 20.0 MB downloaded" in cli("status", connected).out
     assert status["last_sync_status"] == "success"
     assert (again[0]["added"], again[0]["removed"]) == (0, 0)
 

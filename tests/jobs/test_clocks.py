@@ -16,7 +16,16 @@ pytestmark = pytest.mark.usefixtures("tenants")
 
 ROOT = Path(postroom.__file__).parent
 DECIDE = ["accounts", "executor", "jobs", "sync/due.py", "sync/jobs.py", "sync/perform.py", "sync/run.py"]
-DECIDE += ["sync/remove.py", "sync/verify.py", "sync/quarantine.py", "sync/logins.py", "db/leases.py"]
+DECIDE += [
+    "sync/allowance.py",
+    "sync/verdict.py",
+    "providers/budget.py",
+    "sync/remove.py",
+    "sync/verify.py",
+    "sync/quarantine.py",
+    "sync/logins.py",
+    "db/leases.py",
+]
 SINCE = "SELECT $1::timestamptz - now()"
 
 

@@ -174,11 +174,47 @@ async def test_sizes_may_lie() -> None:
     assert told[1] != told[2]
 
 
-@pytest.mark.parametrize("fault", ["login-no", "logindisabled"])
+@pytest.mark.parametrize(
+    "fault",
+    ["login-no", "logindisabled", "login-expired", "login-blocked", "login-refused-once", "login-busy"],
+)
 async def test_a_right_password_may_be_refused(fault: str) -> None:
     async with broken(fault) as server, talk(server) as client:
         await client.hear()
         assert "a NO" in (await client.ask(f'a LOGIN {server.address} "{server.password}"'))[-1]
+
+
+async def test_a_right_password_may_be_refused_once() -> None:
+    async with broken("login-refused-once") as server, talk(server) as client:
+        await client.hear()
+        login = f'LOGIN {server.address} "{server.password}"'
+        assert "a NO" in (await client.ask(f"a {login}"))[-1]
+        assert "b OK" in (await client.ask(f"b {login}"))[-1]
+
+
+async def test_a_server_is_busy_in_other_words_each_time() -> None:
+    async with broken("login-busy") as server, talk(server) as client:
+        await client.hear()
+        said = {(await client.ask(f'a LOGIN {server.address} "{server.password}"'))[-1] for _ in range(5)}
+
+    assert len(said) == 5
+
+
+async def test_an_alert_may_be_told_to_whoever_signs_in() -> None:
+    async with broken("alert") as server, talk(server) as client:
+        await client.hear()
+        told = await client.ask(f'a LOGIN {server.address} "{server.password}"')
+
+    assert told[0].startswith("* OK [ALERT] Your \x1b[31mmailbox")
+    assert len(told[0]) > 10_000
+
+
+async def test_the_handshake_after_starttls_may_break_off(certificate: Certificate) -> None:
+    async with broken("starttls-breaks-off", certificate=certificate) as server, talk(server) as client:
+        await client.hear()
+        assert (await client.ask("a STARTTLS"))[-1] == "a OK go ahead"
+        await client.say("hello")
+        assert await client.hear() == ""
 
 
 async def test_a_second_connection_may_be_one_too_many() -> None:

@@ -21,6 +21,7 @@ from postroom.sync.verify import verify
 MESSAGES = "SELECT public_id::text FROM mail_message WHERE account_id = $1"
 PARKED = "SELECT count(*) FROM sync_parked p JOIN mail_folder f ON f.id = p.folder_id WHERE f.account_id = $1"
 RETRY_NOW = "UPDATE sync_parked SET retry_at = now() WHERE tenant_id = $1"
+LOGIN_NOW = "UPDATE accounts_account SET login_after = NULL WHERE tenant_id = $1"
 
 
 async def connected(
@@ -59,6 +60,7 @@ async def retry_parked(db: Database) -> None:
     """As if their wait were over."""
     async with db.transaction(ONE) as conn:
         await conn.execute(RETRY_NOW, ONE)
+        await conn.execute(LOGIN_NOW, ONE)
 
 
 def called(server: LabServer, folder: LabFolder) -> str:

@@ -35,7 +35,7 @@ from postroom.providers.imap import conversation, provider
 from postroom.providers.imap import folder as imap_folder
 from postroom.providers.pool import Pool
 
-STARTTLS = {"preauth", "starttls-injection", "starttls-stripped", "starttls-no"}
+STARTTLS = {"starttls-breaks-off", "preauth", "starttls-injection", "starttls-stripped", "starttls-no"}
 GONE = {"vanishing-folder", "folder-recreated", "gone-in-fetch"}  # what these take away is really gone
 # Nobody who sees such a server for the first time can know that there is more.
 UNKNOWABLE = {"newest-only", "list-forgets", "folder-looks-empty", "validity-changes-empty"}

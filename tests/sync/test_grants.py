@@ -23,6 +23,7 @@ from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.accounts.oauth import Oauth
 from postroom.db.pool import Database
 from postroom.net.model import EgressRefused
+from postroom.providers import store as budgets
 from postroom.providers.pool import Pool
 from postroom.sync import halt
 from postroom.sync.halt import begin_anew
@@ -99,6 +100,17 @@ async def test_a_grant_lives_its_life(db: Database, mail: Mail) -> None:
         "accounts.changed",
         "accounts.recovered",
     ]
+
+
+async def test_what_a_grant_opens_is_counted_like_the_rest(db: Database, mail: Mail) -> None:
+    account = (await mail.connected(db)).account
+    mail.tokens.expire()  # refused once, and opened with the next one
+    assert (await synced(db, account)).status == "success"
+
+    async with db.transaction(ONE) as conn:
+        today = await budgets.today(conn, ONE, account.id)
+    assert (today.connections, today.logins) == (2, 2)
+    assert today.bytes > 0
 
 
 async def test_nobody_has_us_ask_a_token_server_inside_where_only_the_internet_is_allowed(

@@ -1,4 +1,4 @@
-"""Pause and resume an account, or poll it at another interval; what really changed is told once."""
+"""Pause, resume and poll an account, let it download more or less; what really changed is told once."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from postroom.accounts import store
 from postroom.accounts.model import Account, AccountState
+from postroom.accounts.store import limits
 from postroom.db.pool import Connection
 from postroom.events import log
 from postroom.events.model import Event, stream_of
@@ -39,6 +40,14 @@ async def poll(conn: Connection, account: Account, every: timedelta | None, defa
     account = await store.lock(conn, account.tenant_id, account.id)
     if account.poll_every != every:
         await store.set_interval(conn, account.tenant_id, account.id, every, default)
+        await tell(conn, account, "accounts.changed")
+
+
+async def allow(conn: Connection, account: Account, daily_bytes: int | None) -> None:
+    """So much is downloaded in a day; None: what its provider allows. Takes effect with the next sync."""
+    account = await store.lock(conn, account.tenant_id, account.id)
+    if account.settings.get("daily_bytes") != daily_bytes:
+        await limits.set_daily_bytes(conn, account.tenant_id, account.id, daily_bytes)
         await tell(conn, account, "accounts.changed")
 
 

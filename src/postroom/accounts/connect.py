@@ -1,32 +1,42 @@
 """Connect a mailbox: find its server, log in, see what is there; only then is anything stored.
 
-address ─> settings (given, or guessed) ─> log in ─> folders ─> estimate
-                                                                   │
-                            account + sealed secret + event <──────┘   one transaction
+address ─> settings (given, or found) ─> log in ─> folders ─> estimate
+                                                                 │
+                          account + sealed secret + event <──────┘   one transaction
+
+Of what was found the first that says yes or no counts: a password that one server refuses is shown to no
+other.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from postroom.accounts import credentials, store
+from postroom.accounts.autodiscover import Candidate, FoundBy
 from postroom.accounts.change import Then, tell
 from postroom.accounts.grant import AUTH, OAUTH2, BadGrant, ClientRefused, Grant, Granted
-from postroom.accounts.guess import guess, normal_address
+from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import wants
+from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.store import tokens
 from postroom.accounts.tokens import times
 from postroom.db.pool import Connection, Database
 from postroom.errors import Conflict, Invalid, NeedsOwner, PostroomError
 from postroom.ids import TenantId, new_public_id
+from postroom.net.model import EgressRefused
 from postroom.providers.model import (
     Estimate,
+    Incomplete,
     Login,
+    Mailbox,
     NotTrusted,
     Provider,
     TlsRefused,
@@ -36,6 +46,8 @@ from postroom.providers.model import (
 from postroom.vault.seal import Vault
 
 MENDABLE = {AccountState.REAUTH_REQUIRED, AccountState.ERROR}
+TRY = 15  # seconds that one candidate has, from its name to the login
+NOBODY_THERE = (Unreachable, NotTrusted, TlsRefused, Incomplete, EgressRefused)  # another may do
 
 
 class NoServerFound(NeedsOwner):
@@ -52,7 +64,7 @@ class IsPaused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants connected. Without `settings` they are guessed from the address.
+    """What somebody wants connected. Without `settings` they are found by the address.
 
     One logs in with the password `secret`, or by `grant`; then with the access token `granted`, if one came
     with it, else with one that is asked for.
@@ -68,6 +80,7 @@ class Wish:
     poll_every: timedelta | None = None
     compress: str | None = None  # whether an IMAP server is to: auto, always, never
     connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
+    daily_bytes: int | None = None  # to download in a day; None: as its provider has it
     grant: Grant | None = None
     granted: Granted | None = None
 
@@ -78,6 +91,7 @@ class Found:
 
     settings: Mapping[str, Any]
     estimate: Estimate
+    found_by: FoundBy | None = None  # None: the settings were given
     granted: Granted | None = None
 
 
@@ -85,6 +99,7 @@ class Found:
 class Connected:
     account: Account
     estimate: Estimate
+    found_by: FoundBy | None = None
 
 
 async def connect(
@@ -95,9 +110,10 @@ async def connect(
     wish: Wish,
     begin_anew: Then,
     oauth: Oauth | None = None,
+    seek: Seek = guessed,
 ) -> Connected:
     """Connect a mailbox, or one whose last sync failed once more: then its password and settings change, and
-    `begin_anew` sees to it that it is synced with these and not with those before.
+    `begin_anew` sees to it that it is synced with these and not with those before. `seek` finds its server.
 
     Raises `AlreadyConnected`, `BadAddress`, `NoServerFound`, and what the provider raises; nothing is stored.
     """
@@ -106,7 +122,7 @@ async def connect(
         known = await store.find(conn, tenant, address)
     if known is not None and known.state not in MENDABLE:
         raise _connected_already(address)
-    found = await examine(providers, wish, oauth)
+    found = await examine(providers, wish, oauth, seek)
     async with db.transaction(tenant) as conn:
         if known is None:
             account = await _add(conn, vault, tenant, address, wish, found)
@@ -115,7 +131,7 @@ async def connect(
         await tell(conn, account, "accounts.connected" if known is None else "accounts.changed")
         if known is not None and known.needs_owner:
             await tell(conn, account, "accounts.recovered")
-    return Connected(account, found.estimate)
+    return Connected(account, found.estimate, found.found_by)
 
 
 async def renew(
@@ -149,26 +165,32 @@ def _paused() -> IsPaused:
     return IsPaused("The account is paused; resume it first.")
 
 
-async def examine(providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | None = None) -> Found:
+async def examine(
+    providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | None = None, seek: Seek = guessed
+) -> Found:
     """Log in and count, storing nothing. Raises as `connect` does.
 
     With a grant this may use its refresh token up, where the server gives each of them once.
     """
     provider = providers[wish.provider]
     address = normal_address(wish.address)
+    candidates: Sequence[Candidate] = ()
+    if wish.settings is None:
+        trusted = Path(wish.ca_file) if wish.ca_file else None
+        candidates = await seek(address, trusted, by_grant=wish.grant is not None)
     if wish.grant is None:
-        return await _searched(provider, address, wish)
+        return await _searched(provider, address, wish, candidates)
     asking = oauth or Oauth()
     if wish.granted is not None:
         with suppress(TokenRefused):
-            found = await _searched(provider, address, _with(wish, wish.granted))
+            found = await _searched(provider, address, _with(wish, wish.granted), candidates)
             return replace(found, granted=wish.granted)
     try:
         granted = await asking.refresh(wish.grant, wish.grant.refresh_token)
     except ClientRefused as error:
         raise BadGrant(error.message, **error.data) from error
     try:
-        found = await _searched(provider, address, _with(wish, granted))
+        found = await _searched(provider, address, _with(wish, granted), candidates)
     except PostroomError as error:
         if granted.refresh_token is not None:
             error.data["is_grant_spent"] = True  # the one that was given is good for nothing any more
@@ -180,43 +202,77 @@ def _with(wish: Wish, granted: Granted) -> Wish:
     return replace(wish, secret=granted.access_token.reveal())
 
 
-async def _searched(provider: Provider, address: str, wish: Wish) -> Found:
-    """Where the settings say, or wherever the server may be."""
+async def _searched(provider: Provider, address: str, wish: Wish, candidates: Sequence[Candidate]) -> Found:
+    """Where the settings say, or at the first of the candidates that says yes or no."""
     if wish.settings is not None:
-        return await _examined(provider, address, wish, wish.settings)
-    guessed = guess(address, by_grant=wish.grant is not None)
-    told: list[NeedsOwner] = []
-    for settings in guessed.settings:
+        given = Candidate(wish.settings, None)
+        async with provider.open(_login(address, wish, given.settings)) as mailbox:
+            return await _examined(provider, mailbox, address, wish, given)
+    met: list[tuple[Candidate, PostroomError]] = []
+    for candidate in candidates:
+        if candidate.refusal is not None:
+            met.append((candidate, candidate.refusal))
+            continue
         try:
-            return await _examined(provider, address, wish, settings)
-        except (Unreachable, NotTrusted, TlsRefused) as error:
-            if guessed.known:
+            return await _tried(provider, address, wish, candidate)
+        except NOBODY_THERE as error:
+            if candidate.found_by is FoundBy.TABLE:
                 raise
-            if isinstance(error, NeedsOwner):
-                told.append(error)
-    if told:
-        raise told[0]  # somebody is there: that says more than that others are not
-    hosts = ", ".join(dict.fromkeys(settings["host"] for settings in guessed.settings))
-    raise NoServerFound(
-        f"No mail server answers for {address} (tried {hosts}); name it with --server imaps://HOST:PORT.",
-        address=address,
-    )
+            met.append((candidate, error))
+    raise _none_of(address, met)
 
 
-async def _examined(provider: Provider, address: str, wish: Wish, settings: Mapping[str, Any]) -> Found:
+async def _tried(provider: Provider, address: str, wish: Wish, candidate: Candidate) -> Found:
+    async with AsyncExitStack() as stack:
+        opening = provider.open(_login(address, wish, candidate.settings))
+        try:
+            async with asyncio.timeout(TRY):
+                mailbox = await stack.enter_async_context(opening)
+        except TimeoutError as error:
+            host = candidate.settings["host"]
+            raise Unreachable(f"{host} does not answer within {TRY} seconds.", host=host) from error
+        return await _examined(provider, mailbox, address, wish, candidate)
+
+
+def _login(address: str, wish: Wish, settings: Mapping[str, Any]) -> Login:
+    return Login(address, _with_wishes(wish, settings), wish.secret)
+
+
+def _with_wishes(wish: Wish, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     given = {
         "username": wish.username,
         "ca_file": wish.ca_file,
         "compress": wish.compress,
         "connections": wish.connections,
         AUTH: OAUTH2 if wish.grant else None,
+        "daily_bytes": wish.daily_bytes,
     }
-    settings = {**settings, **{key: value for key, value in given.items() if value}}
-    async with provider.open(Login(address, settings, wish.secret)) as mailbox:
-        folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]
-        if not folders:
-            raise NothingToCopy(f"No folder of {address} matches {wish.scope.folders}.", address=address)
-        return Found(settings, await provider.estimate(mailbox, folders))
+    return {**settings, **{key: value for key, value in given.items() if value}}
+
+
+async def _examined(provider: Provider, mailbox: Mailbox, address: str, wish: Wish, at: Candidate) -> Found:
+    folders = [f for f in await mailbox.folders() if f.selectable and wants(wish.scope, f.path)]
+    if not folders:
+        raise NothingToCopy(f"No folder of {address} matches {wish.scope.folders}.", address=address)
+    estimate = await provider.estimate(mailbox, folders)
+    return Found(_with_wishes(wish, at.settings), estimate, at.found_by)
+
+
+def _none_of(address: str, met: Sequence[tuple[Candidate, PostroomError]]) -> PostroomError:
+    """What to say when nobody has let us in: of somebody who is there, or whom we may not ask, if any."""
+    for kind in (NeedsOwner, EgressRefused):
+        for candidate, error in met:
+            if isinstance(error, kind) and candidate.found_by is not FoundBy.GUESS:
+                return error
+    for _, error in met:
+        if isinstance(error, NeedsOwner | EgressRefused):
+            return error
+    hosts = ", ".join(dict.fromkeys(candidate.settings["host"] for candidate, _ in met))
+    return NoServerFound(
+        f"No mail server answers for {address} (tried {hosts}); name it with --server imaps://HOST:PORT.",
+        address=address,
+        tried=[{"host": one.settings["host"], "found_by": one.found_by, "code": e.code} for one, e in met],
+    )
 
 
 async def _add(
@@ -243,11 +299,13 @@ async def _add(
 async def _mend(
     conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found, begin_anew: Then
 ) -> Account:
-    """What is copied, and how often, stays as it was chosen."""
+    """What is copied, how often and how much of it in a day, stays as it was chosen."""
     if (await store.lock(conn, known.tenant_id, known.id)).state is AccountState.PAUSED:
         raise _connected_already(known.address)  # paused or being removed, while we asked the server
     sealed = _sealed(vault, known.tenant_id, known.public_id, wish)
-    await store.set_credentials(conn, known.tenant_id, known.id, found.settings, sealed)
+    chosen = {key: value for key, value in known.settings.items() if key == "daily_bytes"}
+    settings = {**chosen, **found.settings}
+    await store.set_credentials(conn, known.tenant_id, known.id, settings, sealed)
     account = await store.get_by_id(conn, known.tenant_id, known.id)
     await _keep(conn, vault, account, found)
     await begin_anew(conn, account)

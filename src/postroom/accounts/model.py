@@ -54,6 +54,21 @@ class Account:
     stale_at: datetime | None = None  # when that was told; None: its copy is as new as it should be
     credentials_version: int = 1  # grows with each change of them
     needs_owner: bool = False  # it did, and no sync has succeeded since
+    refusals: int = 0  # of its credentials, in a row
+    throttled_until: datetime | None = None  # less is downloaded than there is; None: all is
+    throttled_by: str | None = None  # why
+    retry_at: datetime | None = None  # when it is tried again that waits for its owner; None: not by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """For how long less is downloaded than there is, and why, as one sentence."""
+
+    wait: timedelta | None
+    why: str | None
+
+
+NOT_THROTTLED = Throttle(None, None)
 
 
 class NoSuchAccount(errors.NotFound):

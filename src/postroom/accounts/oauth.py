@@ -37,7 +37,7 @@ from postroom.errors import NeedsOwner, TryLater
 from postroom.net.client import Answer, Client, checked
 from postroom.net.egress import Egress
 from postroom.net.model import BadAnswer, Dropped, TooSlow
-from postroom.providers.imap.failures import shown
+from postroom.providers.imap.shown import shown
 from postroom.settings import OauthClientSettings
 from postroom.vault.model import Secret
 

@@ -12,11 +12,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from postroom.accounts import change, store
+from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.change import Then
 from postroom.accounts.connect import Wish, connect, renew
 from postroom.accounts.grant import given, is_grant
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.oauth import Oauth
+from postroom.accounts.seek import Seek
 from postroom.accounts.status import SyncStatus, status
 from postroom.db.pool import Connection, Database
 from postroom.errors import TryLater
@@ -25,7 +27,7 @@ from postroom.http.deps import Admin, AtDoor, Reader, Tx
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.answers import JobOut, job_out
 from postroom.jobs.model import Job
-from postroom.providers.imap.settings import from_url
+from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.model import Provider
 from postroom.vault.seal import Vault
 
@@ -34,6 +36,7 @@ router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 PATIENCE = 60
 """Seconds that a server may take to be connected."""
 LIST = "accounts"
+DAILY_BYTES = "To download in a day; null: as its provider has it."
 
 
 class TooSlow(TryLater):
@@ -52,6 +55,7 @@ class Desk:
     remove: Callable[[Database, Account], Awaitable[Job | None]]
     is_syncing: Callable[[Connection, TenantId, AccountId], Awaitable[bool]]
     oauth: Oauth
+    seek: Seek  # the server of an address
 
 
 async def _desk(request: Request) -> Desk:
@@ -60,6 +64,7 @@ async def _desk(request: Request) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
+DailyBytes = Annotated[int, Field(ge=1 << 20, lt=1 << 50)]
 Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between polls.")]
 
 
@@ -84,6 +89,8 @@ class SyncStateOut(BaseModel, from_attributes=True):
     sync_count: int
     verified_fresh_at: datetime | None = Field(description="When the copy was last proven equal.")
     next_sync_at: datetime | None
+    throttled_until: datetime | None = Field(description="Until then some mail waits; null: none does.")
+    throttled_by: str | None = Field(description="Why.")
 
 
 class AccountOut(SyncStateOut):
@@ -95,6 +102,7 @@ class AccountOut(SyncStateOut):
     reason: str | None = Field(description="Why it is in this state, and what to do.")
     scope: ScopeOut
     poll_every_minutes: float | None = Field(description="Null: the installation's default.")
+    daily_bytes: int | None = Field(description=DAILY_BYTES)
     created_at: datetime
 
 
@@ -113,6 +121,12 @@ class EstimateOut(BaseModel, from_attributes=True):
 class ConnectedOut(BaseModel):
     account: AccountOut
     estimate: EstimateOut = Field(description="What the first sync copies.")
+    server: str = Field(description="Where its mail is: `imaps://HOST:PORT`, or `imap://` with STARTTLS.")
+    found_by: FoundBy | None = Field(
+        description="What said that this is its server: the `table` of large providers by the address, or by "
+        "the domain's `mx`; its `srv` records; its `autoconfig` document; Mozilla's collection of those "
+        "(`ispdb`); or a `guess`. Null: the request."
+    )
 
 
 class OauthIn(BaseModel, extra="forbid"):
@@ -145,7 +159,7 @@ class ConnectIn(BaseModel, extra="forbid"):
     password: SecretStr | None = Field(None, min_length=1, max_length=1000)
     oauth: OauthIn | None = Field(None, description="Instead of a password.")
     server: Text | None = Field(
-        None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is guessed."
+        None, description="`imaps://HOST:PORT` or `imap://HOST:PORT`; else it is found."
     )
     starttls: Literal["require", "auto", "off"] = Field("require", description="For `imap://`.")
     username: Text | None = Field(None, description="Where it is not the address.")
@@ -153,6 +167,7 @@ class ConnectIn(BaseModel, extra="forbid"):
     since: date | None = Field(None, description="Older mail stays on the server.")
     largest: int | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
     poll_every_minutes: Minutes | None = None
+    daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
@@ -170,6 +185,7 @@ class ConnectIn(BaseModel, extra="forbid"):
 class ChangeIn(BaseModel, extra="forbid"):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
+    daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
     password: SecretStr | None = Field(None, min_length=1, max_length=1000)
     oauth: OauthIn | None = Field(None, description="Instead of a password, or of another grant.")
 
@@ -212,17 +228,28 @@ async def connect_account(
         poll_every=_every(wanted.poll_every_minutes),
         compress=wanted.compress,
         connections=wanted.connections,
+        daily_bytes=wanted.daily_bytes,
     )
     wish = _with_credentials(wish, wanted.password, wanted.oauth)
     async with _patience():
         connected = await connect(
-            door.database, desk.vault, desk.providers, caller.tenant, wish, desk.begin_anew, desk.oauth
+            door.database,
+            desk.vault,
+            desk.providers,
+            caller.tenant,
+            wish,
+            desk.begin_anew,
+            desk.oauth,
+            desk.seek,
         )
     account = connected.account
     response.headers["Location"] = f"{router.prefix}/{account.public_id}"
     async with door.database.transaction(caller.tenant) as conn:
         return ConnectedOut(
-            account=await _out(conn, desk, account), estimate=EstimateOut.model_validate(connected.estimate)
+            account=await _out(conn, desk, account),
+            estimate=EstimateOut.model_validate(connected.estimate),
+            server=to_url(account.settings),
+            found_by=connected.found_by,
         )
 
 
@@ -234,7 +261,8 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 
 @router.patch("/{id}")
 async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
-    """Pause or resume a mailbox, change how often it is polled, or what one logs in with.
+    """Pause or resume a mailbox, change how often it is polled and how much is downloaded in a day, or what
+    one logs in with.
 
     What is left out stays as it is. A password or grant is tried at the server first.
     """
@@ -251,6 +279,8 @@ async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wa
             await change.resume(conn, found)
         if "poll_every_minutes" in wanted.model_fields_set:
             await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
+        if "daily_bytes" in wanted.model_fields_set:
+            await change.allow(conn, found, wanted.daily_bytes)
         return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
@@ -303,6 +333,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         reason=now.reason,
         scope=ScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
+        daily_bytes=account.settings.get("daily_bytes"),
         created_at=account.created_at,
         **SyncStateOut.model_validate(now).model_dump(),
     )

@@ -21,6 +21,8 @@ class AccountStatus:
     sync_count: int
     verified_fresh_at: datetime | None  # when the copy was last proven equal to the server
     next_sync_at: datetime | None  # None: not by itself
+    throttled_until: datetime | None  # less is downloaded than there is; None: all is
+    throttled_by: str | None
 
 
 def status(account: Account, *, leased: bool = True) -> AccountStatus:
@@ -38,5 +40,7 @@ def status(account: Account, *, leased: bool = True) -> AccountStatus:
         last_sync_error=account.last_sync_error,
         sync_count=account.sync_count,
         verified_fresh_at=account.verified_fresh_at,
-        next_sync_at=account.next_sync_at if polled else None,
+        next_sync_at=account.next_sync_at if polled else account.retry_at,
+        throttled_until=account.throttled_until,
+        throttled_by=account.throttled_by,
     )

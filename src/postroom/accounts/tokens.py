@@ -37,6 +37,7 @@ from postroom.db.pool import Database
 from postroom.errors import PostroomError
 from postroom.net.model import EgressRefused
 from postroom.providers.model import Login, Mailbox, Provider, TokenRefused
+from postroom.providers.spent import Spent
 from postroom.vault.model import Secret
 from postroom.vault.seal import Vault
 
@@ -61,7 +62,9 @@ class Tokens:
     oauth: Oauth
 
     @asynccontextmanager
-    async def opening(self, provider: Provider, account: Account, grant: Grant) -> AsyncIterator[Mailbox]:
+    async def opening(
+        self, provider: Provider, account: Account, grant: Grant, spent: Spent
+    ) -> AsyncIterator[Mailbox]:
         """The account's mailbox. A token that is refused though it looked fresh is refreshed, once.
 
         Raises what `access` and `Provider.open` raise.
@@ -69,10 +72,10 @@ class Tokens:
         async with AsyncExitStack() as stack:
             token = await self.access(account, grant)
             try:
-                mailbox = await stack.enter_async_context(provider.open(_login(account, token)))
+                mailbox = await stack.enter_async_context(provider.open(_login(account, token, spent)))
             except TokenRefused:
                 token = await self.access(account, grant, refused=token)
-                mailbox = await stack.enter_async_context(provider.open(_login(account, token)))
+                mailbox = await stack.enter_async_context(provider.open(_login(account, token, spent)))
             yield mailbox
 
     async def access(self, account: Account, grant: Grant, *, refused: Secret | None = None) -> Secret:
@@ -212,8 +215,8 @@ def times(granted: Granted) -> tuple[timedelta, timedelta]:
     return life - min(AHEAD, life / 4), life
 
 
-def _login(account: Account, token: Secret) -> Login:
-    return Login(account.address, account.settings, token.reveal())
+def _login(account: Account, token: Secret, spent: Spent) -> Login:
+    return Login(account.address, account.settings, token.reveal(), spent)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,5 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
-from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from postroom.accounts import store as account_store
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
+from postroom.accounts.seek import Seeker
 from postroom.accounts.tokens import Tokens
 from postroom.api import docs, health
 from postroom.api.live import Live
@@ -33,7 +33,7 @@ from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
-from postroom.providers.model import Provider
+from postroom.providers.registry import Registry
 from postroom.search.routes import router as search
 from postroom.settings import Settings
 from postroom.sync import halt
@@ -56,7 +56,7 @@ def create_app(
     database: Database,
     settings: Settings,
     vault: Vault,
-    providers: Mapping[str, Provider],
+    providers: Registry,
     live: Live,
     oauth: Oauth | None = None,
 ) -> FastAPI:
@@ -85,6 +85,7 @@ def create_app(
         partial(halt.remove, farewell=Tokens(database, vault, oauth).revoke),
         _is_syncing,
         oauth,
+        Seeker(providers.allowed, ispdb=settings.autoconfig_ispdb),
     )
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.

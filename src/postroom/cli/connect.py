@@ -13,18 +13,20 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.connect import Connected, Wish
 from postroom.accounts.connect import connect as connect_account
 from postroom.accounts.grant import BadGrant, Grant, Granted, given
-from postroom.accounts.guess import guess, normal_address
+from postroom.accounts.guess import by_table, normal_address
 from postroom.accounts.model import Scope
+from postroom.accounts.seek import Seeker
 from postroom.cli import screen
 from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
 from postroom.providers.imap.compression import Compress
-from postroom.providers.imap.settings import from_url
+from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.known import LoginRule, by_address
 from postroom.providers.model import Estimate
 from postroom.settings import Settings
@@ -36,12 +38,29 @@ PASSWORD = "POSTROOM_PASSWORD"
 LONGEST = 1 << 16
 BYTES_PER_SECOND = 10_000_000
 MESSAGES_PER_SECOND = 500
+FOUND = {
+    FoundBy.TABLE: "its provider is well known",
+    FoundBy.MX: "the mail of its domain goes to that provider",
+    FoundBy.SRV: "its domain's DNS says so (SRV)",
+    FoundBy.AUTOCONFIG: "its domain says so (autoconfig)",
+    FoundBy.ISPDB: "Mozilla's collection of mail servers says so",
+    FoundBy.GUESS: "that was guessed",
+}
 
 
 class Starttls(StrEnum):
     REQUIRE = "require"
     AUTO = "auto"
     OFF = "off"
+
+
+WhetherToCompress = Annotated[
+    Compress, typer.Option(help="Whether to compress what comes from the server: auto does on a slow link.")
+]
+DailyBytes = Annotated[
+    int | None,
+    typer.Option(min=1 << 20, help="To download in a day; as its provider has it without it."),
+]
 
 
 class NoPassword(Invalid):
@@ -54,7 +73,7 @@ def main(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="imaps://HOST:PORT or imap://HOST:PORT; guessed from the address without it."
+            metavar="URL", help="imaps://HOST:PORT or imap://HOST:PORT; found by the address without it."
         ),
     ] = None,
     starttls: Annotated[
@@ -85,10 +104,8 @@ def main(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
     ] = None,
-    compress: Annotated[
-        Compress,
-        typer.Option(help="Whether to compress what comes from the server: auto does on a slow link."),
-    ] = Compress.AUTO,
+    compress: WhetherToCompress = Compress.AUTO,
+    daily_bytes: DailyBytes = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -101,8 +118,9 @@ def main(
         at = _server(address, server, starttls, by_grant=oauth is not None)
         grant, granted = _grant(oauth) if oauth is not None else (None, None)
         secret = "" if grant else _password(address, password_file, is_asking=not as_json)
-        wish = Wish(address, secret, "imap", at, username, trusted, scope, compress=compress)
-        return _connect(settings, replace(wish, grant=grant, granted=granted))
+        wish = Wish(address, secret, "imap", at, username, trusted, scope)
+        wish = replace(wish, compress=compress, daily_bytes=daily_bytes, grant=grant, granted=granted)
+        return _connect(settings, wish)
 
     made = carry_out(begin, data, database_url, as_json=as_json)
     if as_json:
@@ -113,18 +131,19 @@ def main(
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with unlocked(settings) as house:
+        seek = Seeker(house.providers.allowed, ispdb=settings.autoconfig_ispdb)
         return await connect_account(
-            house.database, house.vault, house.providers, house.tenant, wish, begin_anew, house.oauth
+            house.database, house.vault, house.providers, house.tenant, wish, begin_anew, house.oauth, seek
         )
 
 
 def _server(
     address: str, server: str | None, starttls: Starttls, *, by_grant: bool
 ) -> Mapping[str, Any] | None:
-    """None: to be guessed; what can be said against that is said before a password is asked for."""
+    """None: to be found; what can be said against that is said before a password is asked for."""
     if server is not None:
         return from_url(server, starttls=starttls)
-    guess(normal_address(address), by_grant=by_grant)
+    by_table(normal_address(address), by_grant=by_grant)
     return None
 
 
@@ -192,6 +211,8 @@ def _show(made: Connected) -> None:
         f"{address} is connected: {estimate.messages:,} messages in {estimate.folders} folders{size}; "
         f"the first sync takes about {screen.duration(_seconds(estimate))}."
     )
+    if made.found_by is not None:
+        screen.say(f"Its server is {screen.line(to_url(account.settings))}: {FOUND[made.found_by]}.")
     screen.say(f"Copy it now: postroom sync {address}   (`postroom up` keeps it up to date)")
 
 
@@ -202,6 +223,7 @@ def _document(made: Connected) -> dict[str, Any]:
         "address": account.address,
         "provider": account.provider,
         "server": {key: account.settings[key] for key in ("host", "port", "security")},
+        "found_by": made.found_by,
         "estimate": {
             "folders": estimate.folders,
             "messages": estimate.messages,

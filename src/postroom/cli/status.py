@@ -14,6 +14,8 @@ from postroom.cli.run import carry_out
 from postroom.db import leases
 from postroom.mail.reading import Filters
 from postroom.mail.store import browse, read
+from postroom.providers import budget
+from postroom.providers import store as budgets
 from postroom.settings import Settings
 from postroom.sync.model import key
 from postroom.sync.store import quarantine
@@ -21,6 +23,7 @@ from postroom.sync.store import quarantine
 app = command()
 
 COUNTED = 10**9
+ALERTS = 3  # of what the server wants its user to read
 MARKS = {"success": "in order", "failed": "failed", "in_progress": "syncing", None: "not synced yet"}
 
 
@@ -54,6 +57,7 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
         messages = await read.count(conn, house.tenant, Filters(account=account.id), COUNTED)
         leased = await leases.is_held(conn, house.tenant, key(account.id))
         parked = await quarantine.count(conn, house.tenant, account.id)
+        today = await budgets.today(conn, house.tenant, account.id)
     state = status(account, leased=leased)
     return {
         "id": account.public_id,
@@ -68,6 +72,11 @@ async def _entry(house: Installation, account: Account) -> dict[str, Any]:
         "sync_count": state.sync_count,
         "verified_fresh_at": state.verified_fresh_at,
         "next_sync_at": state.next_sync_at,
+        "throttled_until": state.throttled_until,
+        "throttled_by": state.throttled_by,
+        "bytes_today": today.bytes,
+        "daily_bytes": budget.limit(account.settings, account.address),
+        "alerts": list(today.alerts),
         "parked": parked,
         "messages": messages,
         "folders": [
@@ -89,6 +98,14 @@ def _show(entry: dict[str, Any]) -> None:
     screen.say(f"  last sync  {MARKS[entry['last_sync_status']]}{when}")
     if entry["verified_fresh_at"]:
         screen.say(f"  verified   equal to the server {screen.ago(entry['verified_fresh_at'])}")
+    if entry["throttled_until"]:
+        screen.say(f"  throttled  until {entry['throttled_until']:%Y-%m-%d %H:%M} UTC")
+        screen.say(f"             {screen.line(entry['throttled_by'] or '')}")
+    if entry["daily_bytes"]:
+        today, most = screen.amount(entry["bytes_today"]), screen.amount(entry["daily_bytes"])
+        screen.say(f"  today      {today} of {most} downloaded")
+    for alert in entry["alerts"][:ALERTS]:
+        screen.say(f"  server     {screen.line(alert['text'])}")
     if entry["next_sync_at"]:
         due = max(entry["next_sync_at"], datetime.now(UTC))
         screen.say(f"  next sync  {screen.ago(due)}, while `postroom up` runs")

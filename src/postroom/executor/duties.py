@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from postroom.accounts import store as accounts
 from postroom.accounts.stale import tell_stale
+from postroom.accounts.store import overdue
 from postroom.db.pool import Database
 from postroom.events.model import ChainBroken
 from postroom.events.seal import seal
@@ -40,7 +40,7 @@ def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
 async def _compare(work: Work) -> None:
     """Polls compare everything once a day; this is for accounts that are polled more seldom."""
     async with work.means.db.unbound() as conn:
-        await accounts.compare_again(conn, FULL_EVERY)
+        await overdue.compare_again(conn, FULL_EVERY)
 
 
 async def _seal(work: Work) -> None:

@@ -17,9 +17,10 @@ from .commands import Command
 from .connection import Completed, Connection, Event, State
 from .errors import CommandFailed, ImapError, Insecure, LimitExceeded, LocalError
 from .framing import Limits, OpenSpool, Spool
+from .heeded import Heeded
 from .responses import Fetch, Response, Status
 from .selected import Selected
-from .wire import Told, Wire
+from .wire import Told, Wire, responses_to
 
 WINDOW = 4  # commands under way at once
 LOGOUT_PATIENCE = 2  # seconds for a goodbye that nobody needs
@@ -96,6 +97,16 @@ class Session:
     @property
     def compressed(self) -> bool:
         return self._connection.compressed
+
+    @property
+    def received(self) -> int:
+        """Bytes that the server has sent so far, in clear: of what came compressed, what it says."""
+        return self._wire.received
+
+    @property
+    def heeded(self) -> Heeded:
+        """Alerts, and whether answers are slow on purpose."""
+        return self._connection.heeded
 
     @property
     def speed(self) -> float | None:
@@ -180,7 +191,7 @@ class Session:
         self._check_usable()
         completed: list[Completed] = []
         self._connection.send(commands.idle())
-        self._wire.listen(_responses_to(told, completed))
+        self._wire.listen(responses_to(told, completed))
         async with self._spoilt_unless_finished():
             self._wire.flush()
             while not (self._connection.idling or completed):
@@ -212,7 +223,7 @@ class Session:
         if self._told is None or not self.listening:
             self._check_usable()
             return
-        self._wire.listen(_responses_to(self._told, []))
+        self._wire.listen(responses_to(self._told, []))
         self._told = None
         async with self._spoilt_unless_finished():
             self._connection.done()
@@ -318,18 +329,6 @@ class Session:
             raise Insecure(f"the server refuses STARTTLS: {error.text}") from error
         await self._wire.start_tls(context, host)
         await self._know_capabilities()
-
-
-def _responses_to(told: Told, completed: list[Completed]) -> Told:
-    """`told` hears responses only; the rest is the business of who waits for it."""
-
-    def hear(event: Event | Exception) -> None:
-        if isinstance(event, Completed):
-            completed.append(event)
-        elif not isinstance(event, Exception):
-            told(event)
-
-    return hear
 
 
 def _spooled(response: Response) -> int:

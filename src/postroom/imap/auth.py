@@ -18,11 +18,18 @@ from .responses import Status
 from .scram import Scram
 
 BUSY_CODES = {"THROTTLED", "OVERQUOTA", "UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"}
+REFUSING_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN"}
 ADDING_COMMANDS = {"APPEND", "UID COPY", "UID MOVE", "CREATE"}
 BUSY_TEXTS = re.compile(
     r"too many (?:\w+ )?(?:connections|sessions)|maximum number of connections"
     r"|command or bandwidth limits|request is throttled"
     r"|server (?:is )?(?:busy|unavailable)|try again later|temporar(?:y|ily)",
+    re.IGNORECASE,
+)
+# Said to a login by a server that could not look, and not by one that has looked.
+LOGIN_TEXTS = re.compile(
+    r"system error|internal (?:server )?(?:error|failure)|service (?:is )?unavailable|overloaded"
+    r"|time(?:d )?[- ]?out|(?:lookup|backend|database) (?:error|failed|failure)",
     re.IGNORECASE,
 )
 BACKOFF = re.compile(r"Suggested Backoff Time: (\d{1,9}) milliseconds", re.IGNORECASE)
@@ -150,5 +157,7 @@ def failure(command: Command, status: Status) -> CommandFailed:
         return ServerBusy(command.name, status.kind, code, text, wait)
     if command.name in LOGIN_COMMANDS and status.kind == "NO":
         said = command.dialogue.refusal if command.dialogue else None
+        if said is None and code not in REFUSING_CODES and LOGIN_TEXTS.search(text):
+            return ServerBusy(command.name, status.kind, code, text)
         return AuthRefused(command.name, status.kind, code, text, said)
     return CommandFailed(command.name, status.kind, code, text)

@@ -23,6 +23,7 @@ from . import auth, commands
 from .commands import Command
 from .errors import CommandFailed, Desynchronised, Disconnected, Insecure, LocalError, RemoteError
 from .framing import Framer, Limits, OpenSpool
+from .heeded import Heeded
 from .parser import parse
 from .responses import Capability, Code, Continuation, Enabled, Fetch, Response, Status, Unreadable
 from .selected import Selected
@@ -89,6 +90,7 @@ class Connection:
         self.failure: Exception | None = None  # why the connection ended, unless we said goodbye
         self.compressed = False  # COMPRESS was granted
         self.idling = False  # the server has agreed to IDLE, and was not told to stop
+        self.heeded = Heeded()
         self.strays = 0  # replies to unknown tags, invitations that nobody waited for, unreadable lines
         self._require_tls = require_tls
         self._framer = Framer(limits, open_spool) if open_spool else Framer(limits)
@@ -252,6 +254,8 @@ class Connection:
     def _take(self, response: Response, events: list[Event]) -> None:
         if self._login is not None and type(response) is Status and response.kind != "OK":
             response = auth.redacted(self._login, response)
+        if type(response) is Status:
+            self.heeded.take(response)
         match response:
             case _ if self.state is State.GREETING:
                 self._greet(response)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import cast
 
-from .connection import Connection, Event, State
+from .connection import Completed, Connection, Event, State
 from .deflate import Deflate
 from .errors import Disconnected, RemoteError
 from .framing import SMALL
@@ -36,6 +36,7 @@ class Wire(asyncio.Protocol):
         self._cut = False  # the server has ended, and what it said before is not inflated yet
         self._continuing: asyncio.Handle | None = None
         self._batches: list[tuple[list[Event], int]] = []
+        self.received = 0  # bytes, in clear
         self._arrived = 0  # bytes of a response that is not complete
         self._waiting = 0  # bytes behind those batches
         self.taken = 0  # bytes behind the batches that were taken
@@ -197,6 +198,7 @@ class Wire(asyncio.Protocol):
             self._deflate = Deflate()
             self._deflate.put(self._connection.rest())
         self.flush()
+        self.received += len(clear)
         self._arrived += len(clear)
         if not events:
             return
@@ -295,3 +297,15 @@ class Wire(asyncio.Protocol):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def responses_to(told: Told, completed: list[Completed]) -> Told:
+    """`told` hears responses only; the rest is the business of who waits for it."""
+
+    def hear(event: Event | Exception) -> None:
+        if isinstance(event, Completed):
+            completed.append(event)
+        elif not isinstance(event, Exception):
+            told(event)
+
+    return hear

@@ -4,11 +4,22 @@ from base64 import b64decode, b64encode
 
 from postroom.lab import twists
 from postroom.lab.offers import FOR_ALL
-from postroom.lab.sasl import MECHANISMS, believed
+from postroom.lab.sasl import MECHANISMS, REFUSED, believed
 from postroom.lab.session import Hangup, No, Session
 from postroom.lab.wire import Command, Misread, text, texts
 
 OURS = "postroom lab"
+BUSY = (
+    "[UNAVAILABLE] Temporary authentication failure.",
+    "[INUSE] the mailbox is locked",
+    "[LIMIT] too many at once",
+    "[SERVERBUG] something went wrong",
+    "System Error (Failure)",
+    "Server Busy",
+    "Service unavailable",
+    "Internal error occurred. Refer to server log for more information.",
+)
+ALERT = b"* OK [ALERT] Your \x1b[31mmailbox\x1b[0m moves tonight. " + b"x" * 10_000
 GMAIL = "GImap"
 POSING = {  # faults of servers that are known by name
     "newest-only": "YMail",
@@ -95,6 +106,9 @@ async def starttls(session: Session, command: Command) -> str:
         answer += b"* CAPABILITY IMAP4rev1 AUTH=PLAIN INJECTED\r\n"
     session.writer.write(answer)
     await session.writer.drain()
+    if session.faults.active("starttls-breaks-off"):
+        await session.reader.readexactly(1)  # the client has begun
+        raise Hangup
     await session.encrypt(session.house.tls)
     return ""
 
@@ -150,11 +164,21 @@ async def _prompted(session: Session, prompt: bytes) -> bytes:
 def _admit(session: Session, user: str) -> str:
     if session.mailbox is not None:
         raise Misread("you are signed in already")
+    if session.faults.first("login-refused-once"):
+        raise No(REFUSED)
+    if session.faults.active("login-expired"):
+        raise No("[EXPIRED] this password was for last year")
+    if session.faults.active("login-blocked"):
+        raise No("[CONTACTADMIN] this mailbox is under review")
     if session.faults.active("too-many-connections") and session.house.users[user]:
         raise No("[ALERT] Too many simultaneous connections. (Failure)")
     if session.faults.active("login-unavailable") and session.house.users[user]:
         raise No("[UNAVAILABLE] Maximum number of connections from user+IP exceeded")
+    if (turn := session.faults.turn("login-busy")) > 0:
+        raise No(BUSY[(turn - 1) % len(BUSY)])
     session.sign_in(user)
+    if session.faults.active("alert"):
+        session.line(ALERT)
     if session.faults.active("capability-differs"):
         return "OK signed in"
     return f"OK [CAPABILITY {_named(session)}] signed in"

@@ -4,6 +4,7 @@ TryLater
 ├── UnknownHost            no such name, or the name server does not answer
 ├── PortClosed             the host is there and refuses the connection, or no route leads to it
 ├── ConnectTimeout         nobody answered in time
+├── TlsBrokenOff           the handshake did not come to its end, which says nothing of the server
 ├── Dropped                the connection broke before the answer was complete; the server may have done it
 ├── TooSlow                the whole answer did not come in time; the same
 └── BadAnswer              what came is no answer that we accept: too long, compressed, not HTTP; the same
@@ -42,6 +43,10 @@ class PortClosed(errors.TryLater):
 
 class ConnectTimeout(errors.TryLater):
     code = "net.connect_timeout"
+
+
+class TlsBrokenOff(errors.TryLater):
+    code = "net.tls_broken_off"
 
 
 class Dropped(errors.TryLater):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from postroom.net.model import CertificateNotTrusted, Distrust, TlsFailed
+from postroom.net.model import CertificateNotTrusted, Distrust, TlsBrokenOff, TlsFailed
 
 # OpenSSL's X509_V_ERR_* codes; everything else counts as invalid.
 REASONS = {
@@ -26,6 +26,14 @@ SENTENCES = {
     Distrust.WRONG_NAME: "its certificate is for another name",
     Distrust.UNKNOWN_AUTHORITY: "its certificate is signed by an authority that this machine does not know",
     Distrust.INVALID: "its certificate is not valid",
+}
+# What OpenSSL says when the network, or a server that is going down, broke off or garbled the handshake.
+BROKEN_OFF = {
+    "UNEXPECTED_EOF_WHILE_READING",
+    "TLSV1_ALERT_INTERNAL_ERROR",
+    "TLSV1_ALERT_USER_CANCELLED",
+    "SSLV3_ALERT_BAD_RECORD_MAC",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
 }
 
 
@@ -60,7 +68,7 @@ def _context(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
 def handshake_with(host: str) -> Iterator[None]:
     """Translate what can go wrong while TLS begins with `host`.
 
-    Raises `CertificateNotTrusted` or `TlsFailed`; lost connections stay what they are.
+    Raises `CertificateNotTrusted`, `TlsFailed` or `TlsBrokenOff`; lost connections stay what they are.
     """
     try:
         yield
@@ -69,6 +77,8 @@ def handshake_with(host: str) -> Iterator[None]:
         said = f"{host} is not trusted: {SENTENCES[reason]}."
         raise CertificateNotTrusted(said, reason=reason, host=host) from error
     except ssl.SSLError as error:
+        if isinstance(error, ssl.SSLEOFError) or error.reason in BROKEN_OFF:
+            raise TlsBrokenOff(f"The handshake with {host} broke off.", host=host) from error
         raise TlsFailed(_broken(host, error), host=host) from error
 
 

@@ -1,13 +1,15 @@
 """The large providers: where their IMAP server is, and how one logs in there.
 
-Used three times: to guess settings for an address, to tell an owner whose password was refused what to do
-instead, and to know how many connections one account may have. Sources are the providers' own help pages.
+Used to find the settings for an address, to tell an owner whose password was refused what to do instead, and
+to keep within what a provider allows in a day and at a time. Sources are the providers' own help pages.
 
-Only Gmail tells that number: 15 (its help on "Too many simultaneous connections"; seen as such in
-zone-eu/wildduck#35 and imapsync#61). Whoever else refuses one too many teaches it (`slots`). The default of
-our setting leaves room below Dovecot's, which is 10 for each user and address (nixos-mailserver#105).
+Only Gmail tells how many connections one account may have: 15 (its help on "Too many simultaneous
+connections"; seen as such in zone-eu/wildduck#35 and imapsync#61). Whoever else refuses one too many teaches
+it (`slots`). The default of our setting leaves room below Dovecot's, which is 10 for each user and address
+(nixos-mailserver#105).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,17 +23,23 @@ class LoginRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A provider. `advice` is what the owner must do before a login can work, as one or two sentences."""
+    """A provider. `advice` is what the owner must do before a login can work, as one or two sentences.
+
+    `mx`: the hosts, and all below them, to which domains of its customers have their mail delivered.
+    """
 
     name: str
     host: str
     domains: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    customers: str = ""  # where the mail of its customers' domains is, if that is another host
     port: int = 993
     security: str = "tls"
     rule: LoginRule = LoginRule.PASSWORD
     advice: str = ""
     local_part: bool = False  # the user name is what stands before the @
     connections: int | None = None  # of one account at a time; None: not known
+    daily_bytes: int | None = None  # that it lets one account download by IMAP
 
 
 APP = LoginRule.APP_PASSWORD
@@ -41,8 +49,10 @@ PROVIDERS = (
         "Gmail",
         "imap.gmail.com",
         ("gmail.com", "googlemail.com"),
+        ("google.com", "googlemail.com"),
         rule=APP,
         connections=15,
+        daily_bytes=2_500_000_000,  # Google Workspace Admin Help, "Gmail bandwidth limits"
         advice=(
             "Gmail does not accept your Google password here: turn on 2-Step Verification, make an "
             "app password at https://myaccount.google.com/apppasswords and use its 16 letters as the "
@@ -66,6 +76,7 @@ PROVIDERS = (
             "live.nl",
             "msn.com",
         ),
+        ("mail.protection.outlook.com", "olc.protection.outlook.com", "mx.microsoft"),
         rule=LoginRule.OAUTH,
         advice=(
             "Microsoft has switched off passwords for IMAP (Outlook.com, Hotmail, Live, Microsoft "
@@ -77,6 +88,7 @@ PROVIDERS = (
         "iCloud",
         "imap.mail.me.com",
         ("icloud.com", "me.com", "mac.com"),
+        ("mail.icloud.com",),
         rule=APP,
         local_part=True,
         advice=(
@@ -100,6 +112,7 @@ PROVIDERS = (
             "ymail.com",
             "rocketmail.com",
         ),
+        ("yahoodns.net",),
         rule=APP,
         advice=(
             "Yahoo wants an app password: make one under Account security, Generate app password, at "
@@ -163,6 +176,7 @@ PROVIDERS = (
         "Fastmail",
         "imap.fastmail.com",
         ("fastmail.com", "fastmail.fm", "sent.com", "messagingengine.com"),
+        ("messagingengine.com",),
         rule=APP,
         advice=(
             "Fastmail wants an app password: make one under Settings, Privacy & Security, Manage app "
@@ -173,6 +187,7 @@ PROVIDERS = (
         "Proton",
         "127.0.0.1",
         ("proton.me", "protonmail.com", "protonmail.ch", "pm.me"),
+        ("protonmail.ch",),
         port=1143,
         security="starttls",
         rule=APP,
@@ -185,6 +200,7 @@ PROVIDERS = (
         "Tuta",
         "",
         ("tuta.com", "tuta.io", "tutanota.com", "tutanota.de", "tutamail.com", "keemail.me"),
+        ("tutanota.de",),
         rule=LoginRule.NO_IMAP,
         advice="Tuta offers no IMAP, so this mailbox cannot be connected.",
     ),
@@ -192,6 +208,8 @@ PROVIDERS = (
         "Zoho",
         "imap.zoho.com",
         ("zoho.com", "zohomail.com"),
+        ("zoho.com",),
+        "imappro.zoho.com",
         rule=APP,
         advice=(
             "Check that IMAP is on in Zoho Mail's settings; with two-factor login make an app "
@@ -202,6 +220,8 @@ PROVIDERS = (
         "Zoho",
         "imap.zoho.eu",
         ("zoho.eu", "zohomail.eu"),
+        ("zoho.eu",),
+        "imappro.zoho.eu",
         rule=APP,
         advice=(
             "Check that IMAP is on in Zoho Mail's settings; with two-factor login make an app "
@@ -212,6 +232,7 @@ PROVIDERS = (
         "Mail.ru",
         "imap.mail.ru",
         ("mail.ru", "inbox.ru", "list.ru", "bk.ru", "internet.ru"),
+        ("emx.mail.ru",),
         rule=APP,
         advice=(
             "Mail.ru wants a password for external applications: make one under Security at "
@@ -222,6 +243,7 @@ PROVIDERS = (
         "Yandex",
         "imap.yandex.com",
         ("yandex.ru", "yandex.com", "ya.ru", "yandex.by", "yandex.kz"),
+        ("mx.yandex.net", "mx.yandex.ru"),
         rule=APP,
         advice=(
             "Yandex wants an app password: allow IMAP in the mailbox's settings under Mail clients, "
@@ -298,7 +320,9 @@ PROVIDERS = (
 )
 
 BY_DOMAIN = {domain: known for known in PROVIDERS for domain in known.domains}
+BY_MX = {host: known for known in PROVIDERS for host in known.mx}
 BY_HOST = {known.host: known for known in PROVIDERS if known.host != "127.0.0.1"} | {
+    **{known.customers: known for known in PROVIDERS if known.customers},
     "imap.googlemail.com": BY_DOMAIN["gmail.com"],
     "imap-mail.outlook.com": BY_DOMAIN["outlook.com"],
     "imap.yandex.ru": BY_DOMAIN["yandex.ru"],
@@ -308,6 +332,16 @@ BY_HOST = {known.host: known for known in PROVIDERS if known.host != "127.0.0.1"
 def by_address(address: str) -> Known | None:
     """The provider of an address, as far as its domain tells."""
     return BY_DOMAIN.get(address.rpartition("@")[2].lower())
+
+
+def by_mx(hosts: Sequence[str]) -> Known | None:
+    """The provider that takes the mail of a domain: of its MX hosts the first one says which.
+
+    Who takes the mail need not be where it is read: some only filter it. Those are not in the table.
+    """
+    labels = hosts[0].lower().rstrip(".").split(".") if hosts else []
+    names = (".".join(labels[place:]) for place in range(len(labels)))
+    return next((BY_MX[name] for name in names if name in BY_MX), None)
 
 
 def by_host(host: str) -> Known | None:

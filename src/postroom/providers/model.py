@@ -20,15 +20,19 @@ TryLater
 ├── Unreachable      connection lost, time-out
 │   ├── UnknownHost  no such name
 │   └── PortClosed   nobody listens there
-├── ServerRefused    the server said NO or BYE for now; `wait` is what it asked for, if it did
-│   └── SentAway     it wants less of all of us
-│       └── TooMany  it wants fewer connections of this mailbox
+├── ServerRefused    the server said NO or BYE for now
+│   └── SentAway     and wants less of all of us
+│       ├── TooMany    fewer connections of this mailbox
+│       └── Throttled  and said for how long: `wait` is its own number
 ├── NoConnection     we open none for now: there are as many as may be, or the host is in trouble
 └── Incomplete       an answer contradicts itself; nothing may be inferred from it
 NeedsOwner
 ├── WrongPassword    the credentials were refused; the message says exactly what the owner must do
+│   └── Expired      and the server knows it for one that has run out
 ├── AppPassword      the provider wants an app password or OAuth instead
 ├── TokenRefused     the access token was refused; with a fresh one the same call may work
+├── Blocked          the provider knows the owner and lets nobody in: locked, IMAP switched off, no permission
+├── NoMailbox        the login is accepted, and then no mailbox opens
 ├── NotTrusted       the certificate is not trusted, or names another host
 └── TlsRefused       TLS was required and the server does not offer it
 Broken
@@ -48,6 +52,7 @@ from typing import Any, BinaryIO, Protocol
 
 from postroom import errors
 from postroom.ids import AccountId, TenantId
+from postroom.providers.spent import Spent
 
 
 class FolderRole(StrEnum):
@@ -275,6 +280,7 @@ class Login:
     address: str
     settings: Mapping[str, Any]
     secret: str = field(repr=False, default="")
+    spent: Spent = field(repr=False, compare=False, default_factory=Spent)  # where its cost is counted
 
 
 class Purpose(StrEnum):
@@ -351,12 +357,28 @@ class NoConnection(errors.TryLater):
     code = "providers.no_connection"
 
 
+class Throttled(SentAway):
+    """It said itself how long to stay away. `wait` is that number, to be obeyed exactly."""
+
+
 class Incomplete(errors.TryLater):
     code = "providers.incomplete"
 
 
 class WrongPassword(errors.NeedsOwner):
     code = "providers.wrong_password"
+
+
+class Expired(WrongPassword):
+    code = "providers.password_expired"
+
+
+class Blocked(errors.NeedsOwner):
+    code = "providers.blocked"
+
+
+class NoMailbox(errors.NeedsOwner):
+    code = "providers.no_mailbox"
 
 
 class AppPassword(errors.NeedsOwner):

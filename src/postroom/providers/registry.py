@@ -27,6 +27,7 @@ class Registry(Mapping[str, Provider]):
     """
 
     def __init__(self, allowed: Egress, more: Mapping[str, Make] | None = None) -> None:
+        self.allowed = allowed
         self._providers = {kind: make(allowed) for kind, make in {**KINDS, **(more or {})}.items()}
 
     def __getitem__(self, kind: str) -> Provider:

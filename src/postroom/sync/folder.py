@@ -120,10 +120,13 @@ async def _window(
     wanted = plan({}, seen).fetch
     counts.done += len(uids) - len(wanted)  # gone since they were listed
     wanted = await _not_known(pipeline, copy, wanted)
+    wanted, held_back = await pipeline.allowance.parted(wanted, copy.known)
     if copy.scope.largest is not None:
         wanted = await _park_large(pipeline.writer, copy, wanted, copy.scope.largest)
     async for batch in _batches(opened, pipeline.writer, copy, wanted):
         await pipeline.store(copy.folder, copy.validity, batch, many=many, old=copy.old)
+    if held_back is not None:
+        raise held_back
 
 
 async def _not_known(

@@ -3,7 +3,9 @@
 login ──> sync completed          as often as anybody likes
   ├─────> was stopped by us       the same: that says nothing of the server
   ├─────> not even begun          the same: no more connections may be opened for now
-  └─────> came to nothing         the next one after a pause
+  ├─────> came to nothing         the next one after a pause
+  ├─────> was told how long       after exactly so long, whoever asks, in every process
+  │       to stay away
   └─────> never heard of again    (our process died) twice more, then after a pause
 """
 
@@ -21,6 +23,7 @@ from postroom.providers.model import (
     NoConnection,
     PortClosed,
     ServerRefused,
+    Throttled,
     UnknownHost,
     Unreachable,
 )
@@ -61,9 +64,10 @@ async def minded(db: Database, account: Account, pause: timedelta) -> AsyncItera
         yield
     except (UnknownHost, PortClosed):
         raise  # nobody was logged in to
-    except (Unreachable, ServerRefused, Incomplete, NeedsOwner):
+    except (Unreachable, ServerRefused, Incomplete, NeedsOwner) as error:
+        told = error.wait if isinstance(error, Throttled) else timedelta()
         async with db.transaction(tenant) as conn:
-            await accounts.end_login(conn, account, pause)
+            await accounts.end_login(conn, account, max(pause, told))
         raise
     except (asyncio.CancelledError, NoConnection):
         with suppress(PostroomError, TimeoutError):

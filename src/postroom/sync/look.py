@@ -37,6 +37,7 @@ class FolderCopy:
     removed: Sequence[int] = ()
     is_renumbered: bool = False  # messages lie in it under numbers that are not known
     is_compared: bool = False  # every message and every flag was looked at
+    known: int = 0  # the highest uid that is not news: that we have, or that was there before we came
     scope: Scope = Scope()  # noqa: RUF009  it is frozen
     old: datetime | None = None  # mail from before then is not news
 
@@ -104,6 +105,7 @@ async def look(
         removed=[uid for uid in difference.extra if status.validity and uid >= opened.shown_from],
         is_renumbered=unnumbered > 0 and bool(status.validity) and opened.shown_from == 1,
         is_compared=needs is not Way.CHANGES,
+        known=_known(cursor, stored, listed),
         scope=wish.scope,
         old=wish.old if is_first else None,
     )
@@ -112,6 +114,13 @@ async def look(
     if len(copy.removed) < len(difference.extra):
         copy.is_compared = False  # what it lacks is kept, which may be right and is no proof of equality
     return copy
+
+
+def _known(cursor: Cursor | None, stored: Sequence[int], listed: Sequence[int]) -> int:
+    """Where new mail begins: above what we have; above all where a copy is to be made and nothing is here."""
+    if stored:
+        return stored[-1]
+    return listed[-1] if listed and (cursor is None or cursor.is_begun) else 0
 
 
 async def _only_flags(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from postroom import errors
-from postroom.accounts.model import Account
+from postroom.accounts.model import NOT_THROTTLED, Account, Throttle
 from postroom.ids import AccountId, FolderId
 from postroom.providers.model import FolderStatus, Target
 
@@ -16,6 +16,7 @@ BREAKS = "sync.breaks_connection"
 NOT_READABLE = "sync.not_readable"
 NOT_STORABLE = "sync.not_storable"
 ASKED = 10  # the priority of what somebody waits for
+HELD_BACK = "sync.held_back"  # why some mail of a folder is left to another day
 FOLDER_PARKED = "sync.folder_parked"  # why a folder is skipped
 
 
@@ -143,6 +144,7 @@ class Counts:
     folders: int = 0
     unplaced: int = 0  # messages that lie nowhere, and may yet be found
     skipped: list[Skipped] = field(default_factory=list)
+    throttle: Throttle = NOT_THROTTLED  # why some mail waits for another day
 
     def add(self, stored: Stored) -> None:
         self.done += stored.done

@@ -1,8 +1,7 @@
 """Sync one account from its row to its row: credentials in, outcome out. Errors become states here.
 
 success                  active
-TryLater, Broken         error: polls go on, more slowly, never before the server's own wait is over
-NeedsOwner               reauth_required: no polls until its owner has acted
+a failure                what `verdict` says
 LeaseHeld, LeaseLost     untouched: another process is at it
 NoConnection             untouched: there are as many as may be, or its host is in trouble; soon again
 WrongKey                 untouched: this process cannot open its secret, others may
@@ -26,7 +25,7 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.grant import is_grant
-from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Throttle
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import wants
 from postroom.accounts.tokens import Tokens
@@ -35,9 +34,12 @@ from postroom.db.model import Busy, Lease, LeaseHeld, LeaseLost, Refused, Unreac
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLater
 from postroom.jobs.model import JobLost
+from postroom.providers import store as budgets
+from postroom.providers.budget import is_worth_writing
 from postroom.providers.kept import IDLE
-from postroom.providers.model import Login, Mailbox, NoConnection, Provider, Purpose
+from postroom.providers.model import Login, Mailbox, NoConnection, Provider, Purpose, SentAway
 from postroom.providers.pool import Pool
+from postroom.providers.spent import Ledger, Spent
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 
@@ -46,6 +48,7 @@ from .live import What
 from .logins import TooSoon
 from .model import Counts, IsPaused, Outdated, key, target
 from .run import Manner, sync_account
+from .verdict import verdict
 from .workshop import Workshop
 from .write import Tally, nobody
 
@@ -69,10 +72,14 @@ class Means:
     manner: Manner = field(default_factory=Manner)
     pool: Pool = field(default_factory=Pool)  # which keeps none, unless there is another
     oauth: Oauth = field(default_factory=Oauth)
+    ledger: Ledger = field(default_factory=Ledger)  # what accounts cost, until it is written down
 
     @property
     def tokens(self) -> Tokens:
         return Tokens(self.db, self.vault, self.oauth)
+
+    def spent(self, account: Account) -> Spent:
+        return self.ledger.of((account.tenant_id, account.id))
 
     async def mailbox(self, account: Account) -> AbstractAsyncContextManager[Mailbox]:
         """The account's mailbox, to be entered; its secret is opened for that. Raises `NeedsOwner`."""
@@ -94,13 +101,12 @@ class Means:
         return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
 
     def _connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
-        tenant, provider = account.tenant_id, self.providers[account.provider]
+        tenant, provider, spent = account.tenant_id, self.providers[account.provider], self.spent(account)
         if is_grant(account.settings):
-            return self.tokens.opening(
-                provider, account, credentials.unseal_grant(self.vault, account, sealed)
-            )
+            grant = credentials.unseal_grant(self.vault, account, sealed)
+            return self.tokens.opening(provider, account, grant, spent)
         secret = credentials.unseal(self.vault, tenant, account.public_id, sealed) if sealed else ""
-        return provider.open(Login(account.address, account.settings, secret))
+        return provider.open(Login(account.address, account.settings, secret, spent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ async def perform(
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
-        outdated = await _failed(means.db, account, account.poll_every or every, error)
+        outdated = await _failed(means.db, account, account.poll_every or every, error, means.spent(account))
     seconds = monotonic() - began
     if not isinstance(error, TooSoon):  # which has not begun
         live.tell(means.db, account, What.STOPPED if outdated else What.ENDED, counts)
@@ -205,31 +211,49 @@ async def _synced(
     means: Means, turn: _Turn, manner: Manner, every: timedelta, counts: Counts, tally: Tally
 ) -> PostroomError | None:
     """What the turn is for, under its lease. An answer as that of `_failed`."""
-    account, shop = turn.account, means.workshop
-    async with leases.hold(means.db, turn.lease) as hold:
+    account, lease, shop = turn.account, turn.lease, means.workshop
+    spent = means.spent(account)
+    async with leases.hold(means.db, lease) as hold:
         async with logins.minded(means.db, account, manner.pause), turn.opening as mailbox:
-            await sync_account(means.db, account, turn.lease, mailbox, counts, shop, manner, tally)
+            await sync_account(means.db, account, lease, mailbox, counts, shop, manner, tally, spent)
         soon = manner.grace + A_MOMENT if counts.unplaced else None
         wait = means.pool.interval(target(account).key, account.poll_every or every)
-        return await _succeeded(hold, account, wait, soon)
+        return await _succeeded(hold, account, wait, soon, counts, spent)
 
 
 async def _succeeded(
-    hold: leases.Hold, account: Account, every: timedelta, soon: timedelta | None
+    hold: leases.Hold,
+    account: Account,
+    every: timedelta,
+    soon: timedelta | None,
+    counts: Counts,
+    spent: Spent,
 ) -> PostroomError | None:
     """Write that it did, and give the lease back, in one transaction. An answer as that of `_failed`.
 
-    `soon`: when there is more to be said of mail that lies nowhere, whatever the interval.
+    `soon`: when there is more to be said of mail that lies nowhere, whatever the interval. What a poll costs
+    that finds nothing waits to be written with more of it.
     """
     tenant, number, version = account.tenant_id, account.id, account.credentials_version
     wait = due.after_success(min(every, soon or every), random.random())
+    if counts.throttle.wait is not None:
+        wait = min(wait, counts.throttle.wait + A_MOMENT)
+    cost = spent.pending()
+    is_written = bool(counts.done or counts.removed or counts.flags_changed) or is_worth_writing(cost)
     with suppress(NoSuchAccount):  # removed meanwhile: that is its outcome, and not its neighbours'
         async with hold.last() as conn:
-            if not await accounts.mark_sync_succeeded(conn, tenant, number, wait=wait, version=version):
+            is_current = await accounts.mark_sync_succeeded(
+                conn, tenant, number, wait=wait, version=version, throttled=counts.throttle
+            )
+            if not is_current:
                 await accounts.mark_sync_stopped(conn, tenant, number)
-                return Outdated(OTHER_CREDENTIALS, wait=timedelta())
-            if account.needs_owner or account.stale_at is not None:
+            elif account.needs_owner or account.stale_at is not None:
                 await change.tell(conn, account, "accounts.recovered")
+            if is_written:
+                await budgets.spend(conn, tenant, number, cost)
+        if is_written:
+            spent.take(cost)
+        return None if is_current else Outdated(OTHER_CREDENTIALS, wait=timedelta())
     return None
 
 
@@ -241,9 +265,10 @@ async def _stopped(db: Database, account: Account) -> None:
 
 
 async def _failed(
-    db: Database, account: Account, every: timedelta, error: PostroomError
+    db: Database, account: Account, every: timedelta, error: PostroomError, spent: Spent
 ) -> PostroomError | None:
     """Write what came of it, unless that says nothing of the account any more: then why."""
+    outdated, cost = None, spent.pending()
     with suppress(NoSuchAccount):
         async with db.transaction(account.tenant_id) as conn:
             today = await accounts.lock(conn, account.tenant_id, account.id)
@@ -252,8 +277,10 @@ async def _failed(
                 await _tell(conn, account, every, error)
             else:
                 await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
-            return outdated
-    return None
+            if cost:
+                await budgets.spend(conn, account.tenant_id, account.id, cost)
+        spent.take(cost)
+    return outdated
 
 
 def _outdated(began: Account, today: Account) -> PostroomError | None:
@@ -269,20 +296,29 @@ async def _tell(conn: Connection, account: Account, every: timedelta, error: Pos
     if isinstance(error, TooSoon):
         await accounts.put_off_sync(conn, account.tenant_id, account.id, error.wait)
         return
-    needs_owner = isinstance(error, NeedsOwner)
-    state = AccountState.REAUTH_REQUIRED if needs_owner else AccountState.ERROR
-    wait = error.wait if isinstance(error, TryLater) else None
+    said = verdict(account, error, every, random.random())
+    is_waiting = said.state is AccountState.REAUTH_REQUIRED
     await accounts.mark_sync_failed(
         conn,
         account.tenant_id,
         account.id,
-        wait=due.after_failure(every, account.failures + 1, wait, random.random()),
+        wait=said.wait or every,
         error=described(error),
-        state=state,
-        needs_owner=needs_owner or account.needs_owner,
+        state=said.state,
+        needs_owner=is_waiting or account.needs_owner,
+        refusals=said.refusals,
+        retry=said.wait if is_waiting else None,
+        throttled=_throttle(error),
     )
-    if needs_owner and not account.needs_owner:
+    if said.is_news:
         await change.tell(conn, account, "accounts.reauth_required", code=error.code)
+
+
+def _throttle(error: PostroomError) -> Throttle:
+    """A server that wants less of us says for how long; how sure it is of that is in `error`."""
+    if not isinstance(error, SentAway):
+        return NOT_THROTTLED
+    return Throttle(error.wait, error.message)
 
 
 def described(error: PostroomError) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from postroom.db.beside import beside
 from postroom.mail.model import Folder
 
+from .allowance import Allowance
 from .model import NOT_READABLE
 from .prepare import Batch, raw_of
 from .workshop import Work
@@ -29,8 +30,8 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Pipeline:
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
+    def __init__(self, writer: Writer, allowance: Allowance) -> None:
+        self.writer, self.allowance = writer, allowance
         self._steps: asyncio.Queue[Step] = asyncio.Queue(maxsize=MOST)
         self._under_way: set[Work[Any]] = set()
         self._last: Folder | None = None

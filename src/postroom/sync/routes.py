@@ -17,7 +17,10 @@ from postroom.http.pieces import streamed
 from postroom.jobs import store as job_store
 from postroom.jobs.answers import JobOut, job_out
 from postroom.mail import download
+from postroom.providers import budget
+from postroom.providers import store as budgets
 from postroom.providers.model import Means
+from postroom.providers.slots import store as slots
 
 from . import jobs, parked
 from .model import key
@@ -64,6 +67,31 @@ class SyncStatusOut(SyncStateOut):
     push: PushOut | None = Field(
         description="How its server tells of changes at once. Null: it does not, and is polled."
     )
+
+
+class AlertOut(BaseModel):
+    at: datetime
+    text: str
+
+
+class BudgetOut(BaseModel):
+    """What an account costs its provider, and what the provider says to that."""
+
+    bytes_today: int = Field(description="Downloaded, as far as it is written down.")
+    limit: int | None = Field(
+        description="Bytes a day: the account's own, or most of what its provider allows."
+    )
+    backfill_limit: int | None = Field(description="From here on older mail waits for another day.")
+    resets_at: datetime = Field(description="When the day is over.")
+    connections_today: int
+    connections_ceiling: int | None = Field(
+        description="How many its server allows at once, as far as that was learnt."
+    )
+    logins_today: int
+    throttled_until: datetime | None = Field(description="Until then some mail waits; null: none does.")
+    throttled_by: str | None = Field(description="Why.")
+    slowed_at: datetime | None = Field(description="When the server last made its answers slow on purpose.")
+    alerts: list[AlertOut] = Field(description="What the server wants its user to read, the latest first.")
 
 
 @router.get("/sync/parked")
@@ -146,6 +174,27 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     told = await watch.watched(conn, caller.tenant, account.id)
     push = PushOut(means=told.means, since=told.since) if told else None
     return SyncStatusOut(**now.model_dump(), parked=waiting, push=push)
+
+
+@router.get("/accounts/{id}/budget")
+async def budget_of(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
+    """What an account has downloaded today and how much it may, and what its server says to that."""
+    account = await accounts.get(conn, caller.tenant, id)
+    today, state = await budgets.today(conn, caller.tenant, account.id), status(account)
+    limit = budget.limit(account.settings, account.address)
+    return BudgetOut(
+        bytes_today=today.bytes,
+        limit=limit,
+        backfill_limit=None if limit is None else budget.for_backfill(limit),
+        resets_at=today.ends_at,
+        connections_today=today.connections,
+        connections_ceiling=await slots.learnt(conn, caller.tenant, account.id),
+        logins_today=today.logins,
+        throttled_until=state.throttled_until,
+        throttled_by=state.throttled_by,
+        slowed_at=today.slowed_at,
+        alerts=[AlertOut.model_validate(alert) for alert in today.alerts],
+    )
 
 
 def _out(entry: Entry) -> ParkedOut:

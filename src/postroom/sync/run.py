@@ -17,7 +17,7 @@ from time import monotonic
 
 import structlog
 
-from postroom.accounts.model import Account
+from postroom.accounts.model import Account, Throttle
 from postroom.accounts.scope import wants
 from postroom.db.model import Lease
 from postroom.db.pool import Database
@@ -35,8 +35,10 @@ from postroom.providers.model import (
     ServerRefused,
     Unreachable,
 )
+from postroom.providers.spent import Spent
 
 from . import store
+from .allowance import Allowance, HeldBack
 from .failing import Failing
 from .folder import copy_newest, copy_suspects, look_again, received
 from .look import FolderCopy, Wish, look, unchanged
@@ -78,13 +80,15 @@ async def sync_account(
     workshop: Workshop,
     manner: Manner,
     tally: Tally,
+    spent: Spent,
 ) -> None:
-    """Make the copy equal to the mailbox, while the lease is held. `counts` tells how far it is, as it goes.
+    """Make the copy equal to the mailbox, while the lease is held. `counts` tells how far it is, as it goes,
+    `spent` what the mailbox costs: mail that would cost too much today is left to another day.
 
     Raises whatever the provider raises; then what was stored stays stored, and the next sync goes on from
     there.
     """
-    writer = Writer(db, lease, account.tenant_id, account.id, counts, workshop, tally)
+    writer = Writer(db, lease, account.tenant_id, account.id, counts, workshop, tally, spent)
     await _Run(mailbox, writer, account, manner).run()
 
 
@@ -96,7 +100,7 @@ class _Run:
         # Servers tell whole seconds.
         old = EVER if account.compared_at is None else account.created_at.replace(microsecond=0)
         self._wish = Wish(account.scope, old, manner.full)
-        self._pipeline = Pipeline(writer)
+        self._pipeline = Pipeline(writer, Allowance(writer.db, account, writer.spent))
         self._counts = writer.counts
         self._copies: list[FolderCopy] = []
         self._waits = self._is_unplaced = False
@@ -344,6 +348,10 @@ class _Run:
             yield
         except SentAway:
             raise
+        except HeldBack as waits:
+            self._counts.throttle = Throttle(waits.wait, waits.message)
+            if not any(one.path == folder.path for one in self._counts.skipped):
+                self._counts.skipped.append(Skipped(folder.path, waits.code, waits.message))
         except (FolderGone, Incomplete, ServerRefused) as error:
             self._skip(folder.path, error)
             await self._failing.failed(folder, error)

@@ -25,7 +25,10 @@ from postroom.ids import AccountId, FolderId, TenantId
 from postroom.mail.identity import Arrived, undecided
 from postroom.mail.model import Came, Folder, Placed
 from postroom.mail.store import folders, places, write
+from postroom.providers import budget
+from postroom.providers import store as budgets
 from postroom.providers.model import RemoteFolder, RemoteItem
+from postroom.providers.spent import Spent
 from postroom.search import store as search
 
 from . import news, store
@@ -62,6 +65,7 @@ class Writer:
     counts: Counts
     workshop: Workshop
     tally: Tally = nobody
+    spent: Spent = field(default_factory=Spent)  # what the mailbox costs; written down now and then
     has_statistics: bool = False
     has_written: bool = False  # or tried to, something else than flags
     leaving: dict[FolderId, Sequence[int]] = field(default_factory=dict)  # what the server has there no more
@@ -87,7 +91,11 @@ class Writer:
             yield conn, events, stored
             if stored.found or stored.done:
                 await self.tally(conn, stored)
+            if is_worth := budget.is_worth_writing(cost := self.spent.pending()):
+                await budgets.spend(conn, self.tenant, self.account, cost)
             await log.append(conn, self.tenant, stream_of(self.account), events)
+        if is_worth:
+            self.spent.take(cost)
         self.counts.add(stored)
 
     async def folders(self, remotes: Sequence[RemoteFolder], known: Container[bytes]) -> list[Folder]:

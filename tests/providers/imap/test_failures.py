@@ -1,25 +1,33 @@
 """Every failure is one sentence that says what to do, with a code of its own and no secret in it."""
 
 import errno
+import ssl
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from postroom.errors import PostroomError
+from postroom.errors import PostroomError, TryLater
 from postroom.imap import errors as imap
-from postroom.providers.imap.failures import folder_refused, shown, translated, translation
+from postroom.net.tls import handshake_with
+from postroom.providers.imap.failures import folder_refused, translated, translation
 from postroom.providers.imap.settings import Auth, BadServer, ImapSettings, Security, from_url
+from postroom.providers.imap.shown import shown
 from postroom.providers.known import BY_DOMAIN, PROVIDERS, LoginRule, by_address, by_host
 from postroom.providers.model import (
     AppPassword,
+    Blocked,
+    Expired,
     FolderGone,
     Incomplete,
     NoRoom,
     NotTrusted,
     SentAway,
     ServerRefused,
+    Throttled,
     TlsRefused,
     TokenRefused,
+    TooMany,
     Unreachable,
     WrongPassword,
 )
@@ -60,6 +68,83 @@ def test_a_refused_login_says_exactly_what_the_owner_must_do(
 def test_a_server_that_asks_for_an_app_password_in_words_is_understood() -> None:
     assert type(refused("Application-specific password required: see help")) is AppPassword
     assert type(refused("LOGIN failed: Basic authentication is disabled")) is AppPassword
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("EXPIRED", Expired),
+        ("PRIVACYREQUIRED", TlsRefused),
+        ("AUTHORIZATIONFAILED", Blocked),
+        ("CONTACTADMIN", Blocked),
+        ("AUTHENTICATIONFAILED", WrongPassword),
+        (None, WrongPassword),
+    ],
+)
+def test_a_code_says_what_the_owner_must_do(code: str | None, kind: type[PostroomError]) -> None:
+    assert type(refused("no", code=code)) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754",
+        "Web login required",
+        "Your account is not enabled for IMAP use.",
+        "IMAP access is disabled for your domain",
+        "User account is locked",
+    ],
+)
+def test_an_owner_whom_the_provider_keeps_out_is_told_so(text: str) -> None:
+    error = refused(text, host="imap.gmail.com", code="ALERT")
+
+    assert type(error) is Blocked
+    assert text[:30] in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        ("AUTHENTICATIONFAILED", "no", TokenRefused),
+        ("AUTHORIZATIONFAILED", "no", TokenRefused),
+        ("EXPIRED", "no", TokenRefused),  # with a fresh one the same call may work
+        ("CONTACTADMIN", "no", Blocked),
+        ("PRIVACYREQUIRED", "no", TlsRefused),
+        ("ALERT", "Your account is not enabled for IMAP use.", Blocked),
+    ],
+)
+def test_a_token_is_not_blamed_for_what_another_one_would_not_mend(
+    code: str, text: str, kind: type[PostroomError]
+) -> None:
+    error = imap.AuthRefused("AUTHENTICATE", "NO", code, text)
+
+    assert type(translation(error, replace(at(), auth=Auth.OAUTH2))) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "wait", "kind"),
+    [
+        (None, "Too many simultaneous connections. (Failure)", None, TooMany),
+        ("UNAVAILABLE", "Maximum number of connections exceeded", None, TooMany),
+        ("LIMIT", "Too many connections", timedelta(seconds=3), TooMany),
+        (None, "Suggested Backoff Time: 3000 milliseconds", timedelta(seconds=3), Throttled),
+        ("OVERQUOTA", "Account exceeded command or bandwidth limits", None, SentAway),
+        ("UNAVAILABLE", "Temporary authentication failure", None, ServerRefused),
+    ],
+)
+def test_one_connection_too_many_is_told_from_other_ways_to_be_sent_away(
+    code: str | None, text: str, wait: timedelta | None, kind: type[PostroomError]
+) -> None:
+    error = translation(imap.ServerBusy("LOGIN", "NO", code, text, wait), at())
+
+    assert type(error) is kind
+    assert wait is None or (isinstance(error, TryLater) and error.wait == wait)
+
+
+def test_a_handshake_that_broke_off_says_nothing_of_the_server() -> None:
+    error = ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] unexpected eof while reading")
+    with pytest.raises(Unreachable, match="broke off"), translated(at()), handshake_with("imap.example.org"):
+        raise error
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,13 @@ from postroom.providers.imap import folder as imap_folder
 from postroom.providers.imap.provider import ImapProvider
 from postroom.providers.model import (
     AppPassword,
+    Blocked,
+    Expired,
     FolderGone,
     Incomplete,
     Login,
     Mailbox,
+    NoMailbox,
     OpenFolder,
     RemoteItem,
     RemoteMessage,
@@ -85,7 +88,9 @@ async def failure(server: LabServer, **changes: object) -> PostroomError:
     [
         ("greeting-bye", SentAway, "ended the conversation"),
         ("login-no", WrongPassword, "does not accept this password for robin@lab.example"),
-        ("authenticated-not-connected", ServerRefused, "opens no mailbox"),
+        ("authenticated-not-connected", NoMailbox, "opens no mailbox"),
+        ("login-expired", Expired, "has expired"),
+        ("login-blocked", Blocked, "ask its administrator"),
     ],
 )
 async def test_what_goes_wrong_at_the_door_is_said_in_one_sentence(

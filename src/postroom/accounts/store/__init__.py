@@ -7,14 +7,24 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from postroom.accounts.model import DUE, Account, AccountState, NoSuchAccount, Scope
+from postroom.accounts.model import (
+    DUE,
+    NOT_THROTTLED,
+    Account,
+    AccountState,
+    NoSuchAccount,
+    Scope,
+    Throttle,
+)
 from postroom.db.pool import hint
 from postroom.ids import AccountId, TenantId
 
 COLUMNS = """
     tenant_id, id, public_id, address, provider, settings, scope, state, reason, poll_every, next_sync_at,
     sync_started_at, last_sync_at, last_sync_status, last_sync_error, sync_count, failures, verified_fresh_at,
-    compared_at, stale_at, credentials_version, created_at
+    compared_at, stale_at, credentials_version, created_at, refusals, retry_at,
+    CASE WHEN throttled_until > now() THEN throttled_until END AS throttled_until,
+    CASE WHEN throttled_until > now() THEN throttled_by END AS throttled_by
 """
 
 ADD = f"""
@@ -115,7 +125,7 @@ SET_CREDENTIALS = """
     WITH gone AS (DELETE FROM accounts_token WHERE tenant_id = $1 AND account_id = $2)
     UPDATE accounts_account
        SET settings = $3, secret = $4, credentials_version = credentials_version + 1, state = 'active',
-           reason = NULL, failures = 0, failing_since = NULL,
+           reason = NULL, failures = 0, failing_since = NULL, refusals = 0, retry_at = NULL,
            next_sync_at = now(), wanted_at = now(), logins = 0, login_after = NULL,
            last_sync_error = last_sync_error - 'needs_owner'
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -175,14 +185,6 @@ async def set_interval(
     _found(await conn.fetchrow(SET_INTERVAL, tenant, account, every, default))
 
 
-SET_SCOPE = "UPDATE accounts_account SET scope = $3 WHERE tenant_id = $1 AND id = $2 RETURNING id"
-
-
-async def set_scope(conn: Connection, tenant: TenantId, account: AccountId, scope: Scope) -> None:
-    """Raises `NoSuchAccount`."""
-    _found(await conn.fetchrow(SET_SCOPE, tenant, account, _scope_json(scope)))
-
-
 BEGIN_SYNC = f"""
     UPDATE accounts_account
        SET sync_started_at = now(), logins = logins + 1,
@@ -210,22 +212,31 @@ SUCCEEDED = """
     UPDATE accounts_account
        SET sync_started_at = NULL, last_sync_at = now(), last_sync_status = 'success', last_sync_error = NULL,
            sync_count = sync_count + 1, failures = 0, failing_since = NULL, stale_at = NULL,
+           refusals = 0, retry_at = NULL,
            next_sync_at = now() + $3::interval, wanted_at = now() + $3::interval,
            state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
-           reason = CASE WHEN state = 'paused' THEN reason END, logins = 0, login_after = NULL
+           reason = CASE WHEN state = 'paused' THEN reason END, logins = 0, login_after = NULL,
+           throttled_until = now() + $5::interval, throttled_by = $6
      WHERE tenant_id = $1 AND id = $2 AND ($4::int IS NULL OR credentials_version = $4) RETURNING id
 """
 
 
 async def mark_sync_succeeded(
-    conn: Connection, tenant: TenantId, account: AccountId, *, wait: timedelta, version: int | None = None
+    conn: Connection,
+    tenant: TenantId,
+    account: AccountId,
+    *,
+    wait: timedelta,
+    version: int | None = None,
+    throttled: Throttle = NOT_THROTTLED,
 ) -> bool:
     """It is due again after `wait`. A success heals every state but a pause, which is its owner's.
 
     False where its credentials are not of this version any more: then nothing is written. Raises
     `NoSuchAccount`.
     """
-    if await conn.fetchval(SUCCEEDED, tenant, account, wait, version) is not None:
+    values = (wait, version, throttled.wait, throttled.why)
+    if await conn.fetchval(SUCCEEDED, tenant, account, *values) is not None:
         return True
     await lock(conn, tenant, account)
     return False
@@ -236,6 +247,8 @@ FAILED = """
        SET sync_started_at = NULL, last_sync_at = now(), last_sync_status = 'failed',
            last_sync_error = $3, sync_count = sync_count + 1, failures = failures + 1,
            next_sync_at = now() + $4::interval, failing_since = coalesce(failing_since, now()),
+           refusals = $7, retry_at = now() + $8::interval,
+           throttled_until = now() + $9::interval, throttled_by = $10,
            state = CASE WHEN state = 'paused' THEN state ELSE $5 END,
            reason = CASE WHEN state = 'paused' THEN reason ELSE $6 END
      WHERE tenant_id = $1 AND id = $2 RETURNING id
@@ -251,12 +264,15 @@ async def mark_sync_failed(
     error: Mapping[str, Any],
     state: AccountState,
     needs_owner: bool = False,
+    refusals: int = 0,
+    retry: timedelta | None = None,
+    throttled: Throttle = NOT_THROTTLED,
 ) -> None:
-    """It is due again after `wait`. Of `error`, which has `code` and `message`, the message is the reason of
-    the state. Raises `NoSuchAccount`.
+    """It is due again after `wait`; one that waits for its owner, after `retry`. Of `error`, which has `code`
+    and `message`, the message is the reason of the state. Raises `NoSuchAccount`.
     """
     told = {**error, "needs_owner": True} if needs_owner else dict(error)
-    values = (told, wait, str(state), error["message"])
+    values = (told, wait, str(state), error["message"], refusals, retry, throttled.wait, throttled.why)
     _found(await conn.fetchrow(FAILED, tenant, account, *values))
 
 
@@ -345,14 +361,6 @@ REMOVE = "DELETE FROM accounts_account WHERE tenant_id = $1 AND id = $2 RETURNIN
 async def remove(conn: Connection, tenant: TenantId, account: AccountId) -> None:
     """With everything that hangs on it by foreign keys. Raises `NoSuchAccount`."""
     _found(await conn.fetchrow(REMOVE, tenant, account))
-
-
-COMPARE_AGAIN = "SELECT accounts_compare_again($1)"
-
-
-async def compare_again(conn: Connection, age: timedelta) -> int:
-    """Let accounts that were not compared in full for so long be due at once; how many."""
-    return int(await conn.fetchval(COMPARE_AGAIN, age))
 
 
 def _found(row: Record | None) -> Record:

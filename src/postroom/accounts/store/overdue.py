@@ -30,3 +30,11 @@ async def gone_stale(
 async def mark_stale(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
     """Whether that is news, and no sync has succeeded in this moment."""
     return await conn.fetchval(MARK_STALE, tenant, account) is not None
+
+
+COMPARE_AGAIN = "SELECT accounts_compare_again($1)"
+
+
+async def compare_again(conn: Connection, age: timedelta) -> int:
+    """Let accounts that were not compared in full for so long be due at once; how many."""
+    return int(await conn.fetchval(COMPARE_AGAIN, age))

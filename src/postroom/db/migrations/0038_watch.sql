@@ -97,7 +97,7 @@ GRANT CREATE ON SCHEMA postroom TO postroom_system;
 SET LOCAL ROLE postroom_system;
 
 -- As before, except that whoever watches an account polls it in the session that listens. Others do so only where that
--- has not happened for a while.
+-- has not happened for a while. Nobody watches one that waits for its owner.
 CREATE OR REPLACE FUNCTION postroom.sync_enqueue_due(public_ids uuid[], every interval, seconds int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = postroom, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
@@ -113,10 +113,17 @@ BEGIN
          ORDER BY a.next_sync_at
          LIMIT cardinality(public_ids)
            FOR NO KEY UPDATE OF a SKIP LOCKED
+    ), refused AS MATERIALIZED (
+        SELECT a.tenant_id, a.id, a.poll_every FROM accounts_account a
+         WHERE a.retry_at <= now() AND a.state = 'reauth_required'
+         ORDER BY a.retry_at
+         LIMIT cardinality(public_ids) - (SELECT count(*) FROM due)
+           FOR NO KEY UPDATE SKIP LOCKED
     ), moved AS (
         UPDATE accounts_account a
-           SET next_sync_at = now() + coalesce(due.poll_every, every) * (0.9 + 0.2 * random())
-          FROM due WHERE a.id = due.id
+           SET next_sync_at = now() + coalesce(due.poll_every, every) * (0.9 + 0.2 * random()),
+               retry_at = CASE a.state WHEN 'reauth_required' THEN now() + interval '6 hours' END
+          FROM (SELECT * FROM due UNION ALL SELECT * FROM refused) AS due WHERE a.id = due.id
         RETURNING a.tenant_id, a.id
     ), numbered AS (
         SELECT m.tenant_id, m.id, 'sync.account:' || m.id AS key, row_number() OVER () AS nr FROM moved m

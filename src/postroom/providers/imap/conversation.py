@@ -20,6 +20,7 @@ from postroom.imap.quirks import Quirk
 from postroom.imap.responses import Response
 from postroom.providers.imap.compression import Compress, in_vain, pays
 from postroom.providers.imap.settings import ImapSettings
+from postroom.providers.imap.shown import shown
 
 RECENT = frozenset({"\\Recent"})
 NO_FLAG = re.compile(r"[\x00-\x20\x7f]")
@@ -126,11 +127,33 @@ class Conversation:
         self.patience = patience
         self.in_clear = settings.compress is Compress.NEVER  # from here on, whatever the server offers
         self._speed_in_clear: float | None = None
+        self._slowed = 0  # slow answers that were taken note of
 
     def offers(self, *capabilities: str) -> bool:
         """Whether the server offers any of these."""
         offered = self.session.capabilities
         return any(name in offered and name not in self.without for name in capabilities)
+
+    @property
+    def received(self) -> int:
+        """Bytes that the server has said so far."""
+        return self.session.received
+
+    def take_alerts(self) -> list[str]:
+        """What the server wants its user to read, since the last time."""
+        heeded = self.session.heeded
+        told, heeded.alerts = heeded.alerts, []
+        return [text for one in told if (text := shown(one))]
+
+    def take_slowed(self) -> bool:
+        """Whether the server has answered slowly on purpose since the last time."""
+        before, self._slowed = self._slowed, self.session.heeded.throttled
+        return self._slowed > before
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether it ever has: it wants less at a time."""
+        return self.session.heeded.throttled > 0
 
     @property
     def regrets_compression(self) -> bool:

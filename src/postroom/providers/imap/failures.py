@@ -4,30 +4,35 @@
     ImapError ────────────┼──> the tree of providers/model
     OSError, TimeoutError ┘
 
-Text of the server is shown cleaned and cut; the client below has taken secrets out of it.
+Text of the server is `shown` cleaned and cut; the client below has taken secrets out of it.
 """
 
 import errno
 import re
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from postroom.errors import PostroomError
 from postroom.imap import errors as imap
 from postroom.net import model as net
 from postroom.providers.imap.settings import Auth, ImapSettings
+from postroom.providers.imap.shown import shown
 from postroom.providers.known import Known, LoginRule, by_address, by_host
 from postroom.providers.model import (
     AppPassword,
+    Blocked,
+    Expired,
     FolderGone,
     Incomplete,
+    NoMailbox,
     NoRoom,
     NotTrusted,
     PortClosed,
     SentAway,
     ServerRefused,
+    Throttled,
     TlsRefused,
     TokenRefused,
     TooMany,
@@ -36,7 +41,6 @@ from postroom.providers.model import (
     WrongPassword,
 )
 
-LONGEST = 200  # characters of a server's text that people are shown
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 WAITS = (  # first match counts; Gmail locks an account that goes on for a day
     (re.compile(r"bandwidth|OVERQUOTA", re.I), timedelta(hours=1)),
@@ -49,15 +53,14 @@ TOO_MANY = re.compile(
 )
 NOT_CONNECTED = re.compile(r"authenticated but not connected", re.I)
 APP_PASSWORD_SAID = re.compile(r"application-specific password|app(?:lication)?[- ]password|185833", re.I)
-NO_PASSWORDS_SAID = re.compile(r"basic ?auth|LOGIN (?:is )?disabled|web ?login required", re.I)
-
-
-def shown(text: str) -> str:
-    """A server's text for people: no control or direction characters, one line, not too long."""
-    clean = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c for c in text[: LONGEST * 4])
-    clean = "".join(c for c in clean if unicodedata.category(c) not in {"Cf", "Cs", "Co"})
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= LONGEST else clean[: LONGEST - 1] + "…"
+NO_PASSWORDS_SAID = re.compile(r"basic ?auth|LOGIN (?:is )?disabled", re.I)
+WHATEVER_IS_SHOWN = {"PRIVACYREQUIRED", "CONTACTADMIN"}  # to the server, a password or a token, it says so
+BLOCKED_SAID = re.compile(
+    r"web ?login required|log ?in via your web browser|not enabled for IMAP"
+    r"|IMAP (?:access )?(?:is )?(?:disabled|off)"
+    r"|(?:account|user|mailbox) (?:is |has been )?(?:locked|suspended|disabled|blocked|deactivated)",
+    re.I,
+)
 
 
 @contextmanager
@@ -87,7 +90,7 @@ def translation(error: Exception, settings: ImapSettings) -> PostroomError:
             return NotTrusted(f"{error.message} {_trust(error.reason)}", **error.data)
         case net.TlsFailed():
             return TlsRefused(error.message, **error.data)
-        case net.ConnectTimeout():
+        case net.ConnectTimeout() | net.TlsBrokenOff():
             return Unreachable(error.message, **error.data)
         case PostroomError():
             return error
@@ -115,8 +118,8 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
             return refused_login(error, settings)
         case imap.ServerBusy():
             wait = error.wait or _wait(f"{error.code} {error.text}")
-            kind = SentAway if throttled(error) else ServerRefused
-            kind = TooMany if TOO_MANY.search(error.text) else kind
+            kind = Throttled if error.wait else SentAway if throttled(error) else ServerRefused
+            kind = TooMany if TOO_MANY.search(error.text) else kind  # the pool knows how to have fewer
             return kind(f"{host} asks us to come back later: {shown(error.text)}", wait=wait, host=host)
         case imap.CommandFailed():
             return _of_command(error, host)
@@ -143,11 +146,10 @@ def _of_imap(error: imap.ImapError, settings: ImapSettings) -> PostroomError:
 
 def _of_command(error: imap.CommandFailed, host: str) -> PostroomError:
     if NOT_CONNECTED.search(error.text):
-        return ServerRefused(
+        return NoMailbox(
             f"{host} accepts the login but opens no mailbox ({shown(error.text)}): the password may have "
             "changed, IMAP may be switched off for this mailbox, it may have no licence, or there were too "
             "many logins.",
-            wait=timedelta(minutes=15),
             host=host,
         )
     said = shown(error.text) or error.kind
@@ -165,17 +167,20 @@ def folder_refused(error: imap.CommandFailed, path: str, settings: ImapSettings)
 
 
 def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomError:
-    """What the owner must do, as exactly as the provider is known."""
+    """What the owner must do, as exactly as the server's code (RFC 5530) and the provider are known."""
     known = by_host(settings.host) or by_address(settings.username)
     said = shown(error.text)
     facts = {"host": settings.host, "username": settings.username, "said": said}
-    if settings.auth is Auth.OAUTH2:
-        why = error.status or said
-        return TokenRefused(
-            f"{settings.host} does not accept the access token for {settings.username}"
-            f"{f' (it said: {why})' if why else ''}; sign in again if this goes on.",
+    is_kept_out = BLOCKED_SAID.search(said) is not None
+    if settings.auth is Auth.OAUTH2 and not is_kept_out and error.code not in WHATEVER_IS_SHOWN:
+        return _refused_token(error, settings, facts)
+    if (plain := _by_code(error, settings, facts)) is not None:
+        return plain
+    if is_kept_out:
+        return Blocked(
+            f"{settings.host} knows {settings.username} and lets nobody in by IMAP: {said}. Sign in on its "
+            "web page and see what it asks for.",
             **facts,
-            status=error.status,
         )
     if NO_PASSWORDS_SAID.search(said) and not (known and known.advice):
         return AppPassword(f"{settings.host} does not accept passwords here: {said}", **facts)
@@ -189,6 +194,36 @@ def refused_login(error: imap.AuthRefused, settings: ImapSettings) -> PostroomEr
         f"{f' (it said: {said})' if said else ''}.",
         **facts,
     )
+
+
+def _refused_token(
+    error: imap.AuthRefused, settings: ImapSettings, facts: Mapping[str, Any]
+) -> PostroomError:
+    why = error.status or facts["said"]
+    return TokenRefused(
+        f"{settings.host} does not accept the access token for {settings.username}"
+        f"{f' (it said: {why})' if why else ''}; sign in again if this goes on.",
+        **facts,
+        status=error.status,
+    )
+
+
+def _by_code(
+    error: imap.AuthRefused, settings: ImapSettings, facts: Mapping[str, Any]
+) -> PostroomError | None:
+    """Where a response code leaves no doubt: asking again would be answered the same."""
+    host, user, said = settings.host, settings.username, facts["said"]
+    words = f" (it said: {said})" if said else ""
+    match error.code:
+        case "EXPIRED":
+            return Expired(f"The password of {user} at {host} has expired; set a new one{words}.", **facts)
+        case "PRIVACYREQUIRED":
+            return TlsRefused(f"{host} takes no login that is not encrypted; try imaps://{words}.", **facts)
+        case "AUTHORIZATIONFAILED":
+            return Blocked(f"{host} knows the password and does not let {user} in{words}.", **facts)
+        case "CONTACTADMIN":
+            return Blocked(f"{host} wants {user} to ask its administrator{words}.", **facts)
+    return None
 
 
 def _advice(known: Known, settings: ImapSettings, said: str) -> str:

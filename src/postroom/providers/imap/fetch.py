@@ -23,13 +23,15 @@ from postroom.imap.framing import Spool
 from postroom.imap.responses import ESearch, Fetch, Response, Search
 from postroom.imap.uids import UidSet
 from postroom.providers.imap.conversation import Conversation, lasting, taken
-from postroom.providers.imap.failures import shown, throttled, translated
+from postroom.providers.imap.failures import throttled, translated
+from postroom.providers.imap.shown import shown
 from postroom.providers.model import RemoteItem, RemoteMessage, Unfetchable, Unfetched
 
 MOST_MESSAGES = 100
 MOST_BYTES = 4 << 20  # of the messages of one command, as far as their sizes are known
 UNKNOWN_SIZE = 50_000
 UNDER_WAY = 3
+SLOWED = 1  # commands under way, where the server answers slowly on purpose
 FIRST_BYTES = 1 << 18  # of one command until the link has been measured: it may be slow
 EMPTY = "an empty message"
 SILENCE = "nothing"
@@ -61,7 +63,8 @@ class Fetching:
         while self._todo:  # windows may be added after the last command was drawn
             if self._conversation.compression_pays(self._left):
                 await self._conversation.compress()
-            async with aclosing(self._conversation.events(self._commands(), UNDER_WAY)) as events:
+            width = SLOWED if self._conversation.is_slowed else UNDER_WAY
+            async with aclosing(self._conversation.events(self._commands(width), width)) as events:
                 async for event in events:
                     if isinstance(event, Fetch):
                         if (message := self._arrived(event)) is not None:
@@ -79,8 +82,10 @@ class Fetching:
         _, window = self._under_way[0]
         return [item.uid for item in window.items if item.uid in self._missing]
 
-    def _commands(self) -> Iterator[Command]:
+    def _commands(self, width: int) -> Iterator[Command]:
         while self._todo and not self._conversation.compression_pays(self._left):
+            if width > SLOWED and self._conversation.is_slowed:
+                return
             if self._conversation.session.speed is None:
                 self._cut()
             window = self._todo.popleft()

@@ -20,10 +20,11 @@ from postroom.imap.responses import Response, ServerId
 from postroom.net import egress, tls
 from postroom.net.egress import Egress
 from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
-from postroom.providers.imap.failures import folder_refused, shown, translated
+from postroom.providers.imap.failures import folder_refused, translated
 from postroom.providers.imap.folder import ImapFolder
 from postroom.providers.imap.listing import identity, list_folders, status_items, status_of, with_status
 from postroom.providers.imap.settings import Auth, ImapSettings, Security
+from postroom.providers.imap.shown import shown
 from postroom.providers.imap.watch import ImapWatching, can_tell
 from postroom.providers.model import (
     Estimate,
@@ -40,6 +41,7 @@ from postroom.providers.model import (
     Unreachable,
     WrongPassword,
 )
+from postroom.providers.spent import Spent
 
 GREETING = 20  # seconds from the connection to a session that may log in
 MOST_IN_CLEAR = 1000  # hosts that we do not compress with any more, as it broke or slowed down what came
@@ -67,12 +69,14 @@ class ImapProvider:
     @asynccontextmanager
     async def open(self, login: Login) -> AsyncIterator["ImapMailbox"]:
         """Connect and log in. Raises the port's errors, and `net.EgressRefused`."""
-        settings = ImapSettings.of(login)
+        settings, spent = ImapSettings.of(login), login.spent
         patience = Patience()
         async with AsyncExitStack() as stack:
             with translated(settings):
-                session = await self._connected(settings, patience, stack)
+                session = await self._connected(settings, patience, stack, spent)
                 conversation = Conversation(session, patience, settings)
+                stack.enter_context(spent.counting(conversation))
+                spent.logins += 1
                 await _log_in(conversation, login.secret)
                 await _introduce(conversation)
             conversation.in_clear |= settings.host in self._in_clear
@@ -82,10 +86,13 @@ class ImapProvider:
                 if conversation.regrets_compression:
                     self._in_clear.append(settings.host)
 
-    async def _connected(self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack) -> Session:
+    async def _connected(
+        self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack, spent: Spent
+    ) -> Session:
         context = None if settings.security is Security.PLAIN else tls.client_context(settings.ca_file)
         sock = await egress.connect(settings.host, settings.port, self._egress)
         stack.callback(sock.close)
+        spent.connections += 1
         opening = begin(
             settings.host,
             settings.port,

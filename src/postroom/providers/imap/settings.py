@@ -83,3 +83,10 @@ def from_url(server: str, *, starttls: str = "require") -> Mapping[str, Any]:
         raise BadServer("Write the server as imaps://HOST:PORT or imap://HOST:PORT, without user or path.")
     security = Security.TLS if parts.scheme == "imaps" else STARTTLS[starttls]
     return {"host": host, "port": port, "security": str(security)}
+
+
+def to_url(settings: Mapping[str, Any]) -> str:
+    """Where an account's mail is, as `from_url` reads it."""
+    scheme = "imaps" if settings["security"] == Security.TLS else "imap"
+    host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
+    return f"{scheme}://{host}:{settings['port']}"

@@ -1,4 +1,6 @@
-"""All SQL over connections to mail servers. Each statement is a transaction, and looks across tenants."""
+"""All SQL over connections to mail servers. Each statement but `learnt` is a transaction, and looks across
+tenants.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +75,17 @@ LEARN = "SELECT providers_learn($1, $2, $3)"
 async def learn(conn: Connection, target: Target, lasts: timedelta) -> int:
     """For so long there will be one less than there are now; how many those are, with the refused one."""
     return int(await conn.fetchval(LEARN, target.tenant, target.account, lasts))
+
+
+LEARNT = """
+    SELECT connections FROM providers_limit WHERE tenant_id = $1 AND account_id = $2 AND expires_at > now()
+"""
+
+
+async def learnt(conn: Connection, tenant: TenantId, account: AccountId) -> int | None:
+    """How many connections the account's server allows it at present; None: it has refused none."""
+    most: int | None = await conn.fetchval(LEARNT, tenant, account)
+    return most
 
 
 SWEEP = "SELECT providers_sweep()"

@@ -18,7 +18,7 @@ WAITING = """
                coalesce(a.last_sync_error ->> 'code', a.state) AS code, coalesce(a.reason, a.state) AS reason,
                a.failures AS attempts, coalesce(a.failing_since, a.last_sync_at, a.created_at) AS since,
                coalesce(a.last_sync_at, a.created_at) AS last_at,
-               CASE a.state WHEN 'error' THEN a.next_sync_at END AS retry_at,
+               CASE a.state WHEN 'error' THEN a.next_sync_at ELSE a.retry_at END AS retry_at,
                NULL::bigint AS size, NULL::bytea AS digest
           FROM accounts_account a
          WHERE a.tenant_id = $1 AND a.state IN ('error', 'reauth_required')
