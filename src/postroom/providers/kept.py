@@ -19,10 +19,10 @@ from .model import (
     OpenFolder,
     RemoteFolder,
     SentAway,
-    Target,
     Watching,
 )
 from .slots import Slot
+from .target import Target
 
 IDLE = timedelta(minutes=5)
 LIFE = timedelta(hours=1)
