@@ -25,7 +25,6 @@ MESSAGES = 1000
 FOLDERS = 12
 SEED = 7
 ARRIVE_EVERY = timedelta(seconds=10)
-POLL_EVERY = timedelta(seconds=2)
 FILE = "demo.arrived"
 
 
@@ -60,6 +59,7 @@ async def demonstration(house: Installation) -> AsyncIterator[Account]:
             arrive_every=ARRIVE_EVERY,
             arrived=arrivals.count,
             when_arrived=arrivals.keep,
+            offers=("qresync", "notify"),  # it tells of what arrives
         ) as server:
             server.accounts[ADDRESS] = server.mailbox
             yield await _connected(house, server)
@@ -86,6 +86,6 @@ async def _connected(house: Installation, server: LabServer) -> Account:
             sealed = credentials.seal(house.vault, house.tenant, known.public_id, server.password)
             await accounts.set_credentials(conn, house.tenant, known.id, settings, sealed)
             return await accounts.get_by_id(conn, house.tenant, known.id)
-    wish = Wish(ADDRESS, server.password, settings=settings, poll_every=POLL_EVERY)
+    wish = Wish(ADDRESS, server.password, settings=settings)
     made = await connect(house.database, house.vault, house.providers, house.tenant, wish, begin_anew)
     return made.account
