@@ -4,8 +4,8 @@ A lab server in a process of its own serves the accounts, five mails each, and t
 `postroom executor`, a process of its own, has copied all of them; it is started anew, and the clock stops
 when all are watched. Each is polled for that once, in a session that stays. Then, after a minute of rest,
 memory is read, and the processor's time of the next two minutes: ours, PostgreSQL's, the lab's. In the end a
-mail comes into twenty mailboxes, one after the other: how long until it is stored. Accounts are polled once an
-hour.
+mail comes into twenty mailboxes, one after the other: how long until it is stored. Accounts are polled once
+an hour.
 """
 
 import asyncio

@@ -14,9 +14,10 @@ from postroom.db.pool import open_pool as open_database
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
 from postroom.providers.imap.provider import ImapProvider
-from postroom.providers.model import Login, Purpose, Target
+from postroom.providers.model import Login
 from postroom.providers.pool import Pool, open_pool
 from postroom.providers.slots import open_slots
+from postroom.providers.target import Purpose, Target
 
 LONG = timedelta(minutes=5)
 

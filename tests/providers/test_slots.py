@@ -20,8 +20,9 @@ from postroom.db.model import Unreachable
 from postroom.db.pool import Database
 from postroom.ids import TenantId, new_public_id
 from postroom.providers import slots as module
-from postroom.providers.model import NoConnection, Purpose, Target
+from postroom.providers.model import NoConnection
 from postroom.providers.slots import Slot, Slots, open_slots, store
+from postroom.providers.target import Purpose, Target
 
 pytestmark = pytest.mark.usefixtures("tenants")
 

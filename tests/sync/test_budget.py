@@ -19,9 +19,9 @@ from postroom.db.pool import Database
 from postroom.lab.server import LabServer, serve
 from postroom.providers import budget, store
 from postroom.providers.imap.conversation import Conversation
-from postroom.providers.model import Purpose
 from postroom.providers.slots import open_slots
 from postroom.providers.store import Today
+from postroom.providers.target import Purpose
 from postroom.sync.model import target
 from postroom.sync.perform import Means, perform
 

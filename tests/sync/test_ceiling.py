@@ -23,9 +23,10 @@ from postroom.executor.handlers import Work
 from postroom.executor.run import executing
 from postroom.jobs.model import Enqueued, State
 from postroom.lab.server import LabServer, serve
-from postroom.providers.model import NoConnection, Purpose
+from postroom.providers.model import NoConnection
 from postroom.providers.pool import Pool
 from postroom.providers.slots import Slots, open_slots, store
+from postroom.providers.target import Purpose
 from postroom.sync.model import target
 from postroom.sync.perform import Means, Outcome, perform
 

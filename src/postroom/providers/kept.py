@@ -11,18 +11,9 @@ from typing import TypeAlias
 from postroom import telemetry
 from postroom.errors import PostroomError, TryLater
 
-from .model import (
-    FolderRole,
-    FolderStatus,
-    Mailbox,
-    Notice,
-    OpenFolder,
-    RemoteFolder,
-    SentAway,
-    Target,
-    Watching,
-)
+from .model import FolderRole, FolderStatus, Mailbox, Notice, OpenFolder, RemoteFolder, SentAway, Watching
 from .slots import Slot
+from .target import Target
 
 IDLE = timedelta(minutes=5)
 LIFE = timedelta(hours=1)

@@ -51,7 +51,6 @@ from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
 from postroom import errors
-from postroom.ids import AccountId, TenantId
 from postroom.providers.spent import Spent
 
 
@@ -280,29 +279,6 @@ class Login:
     settings: Mapping[str, Any]
     secret: str = field(repr=False, default="")
     spent: Spent = field(repr=False, compare=False, default_factory=Spent)  # where its cost is counted
-
-
-class Purpose(StrEnum):
-    """What a connection is for."""
-
-    SYNC = "sync"
-    COMMAND = "command"  # somebody waits for it
-    WATCH = "watch"  # stands for hours, and gives way to the others
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An account's server, as far as connections to it are concerned."""
-
-    tenant: TenantId
-    account: AccountId
-    host: str
-    version: int  # of the credentials
-    connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
-
-    @property
-    def key(self) -> tuple[TenantId, AccountId]:
-        return self.tenant, self.account
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,14 +45,13 @@ from .model import (
     Mailbox,
     NoConnection,
     PortClosed,
-    Purpose,
     ServerRefused,
-    Target,
     TooMany,
     UnknownHost,
     Unreachable,
 )
 from .slots import SESSIONS, Slot, Slots
+from .target import Purpose, Target
 
 REFUSED = timedelta(days=1)  # that a host is remembered which refused a login
 LOOK_EVERY = 15.0  # seconds, for those whose time is over

@@ -7,7 +7,8 @@ from datetime import datetime
 from postroom import errors
 from postroom.accounts.model import NOT_THROTTLED, Account, Throttle
 from postroom.ids import AccountId, FolderId
-from postroom.providers.model import FolderStatus, Target
+from postroom.providers.model import FolderStatus
+from postroom.providers.target import Target
 
 # Why a message is parked.
 TOO_LARGE = "sync.too_large"

@@ -37,9 +37,10 @@ from postroom.jobs.model import JobLost
 from postroom.providers import store as budgets
 from postroom.providers.budget import is_worth_writing
 from postroom.providers.kept import IDLE
-from postroom.providers.model import Login, Mailbox, NoConnection, Provider, Purpose, SentAway
+from postroom.providers.model import Login, Mailbox, NoConnection, Provider, SentAway
 from postroom.providers.pool import Pool
 from postroom.providers.spent import Ledger, Spent
+from postroom.providers.target import Purpose
 from postroom.vault.model import WrongKey
 from postroom.vault.seal import Vault
 

@@ -234,8 +234,12 @@ class Watchers:
             with suppress(NoSuchAccount):
                 account = await accounts.get_by_id(conn, tenant, number)
                 is_well = account.state is AccountState.ACTIVE
-                made = await poll(conn, account) if is_well else None
-                return made if account.compared_at else None  # a first sync is work for an executor
+                ours = self._ours.get(key)
+                is_first = account.compared_at is None
+                if not is_well or (is_first and (ours is None or ours.watching is None)):
+                    return None  # the schedule has it synced, the first time, too
+                made = await poll(conn, account)
+                return None if is_first else made  # a first sync is work for an executor
             return None
 
         self._polled.add(key)

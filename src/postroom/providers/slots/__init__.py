@@ -35,7 +35,8 @@ from postroom.db.pool import Database
 from postroom.db.processes import Process, registered
 from postroom.ids import AccountId, TenantId
 from postroom.providers import known
-from postroom.providers.model import NoConnection, Purpose, Target
+from postroom.providers.model import NoConnection
+from postroom.providers.target import Purpose, Target
 
 from . import store
 from .store import Answer, Question

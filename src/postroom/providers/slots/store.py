@@ -9,7 +9,7 @@ from datetime import timedelta
 from asyncpg import Connection
 
 from postroom.ids import AccountId, TenantId
-from postroom.providers.model import Purpose, Target
+from postroom.providers.target import Purpose, Target
 
 Key = tuple[TenantId, AccountId, int]
 
