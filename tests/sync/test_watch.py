@@ -20,14 +20,17 @@ from postroom.accounts import change
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account
 from postroom.db import processes
+from postroom.db.beside import beside
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.executor.handlers import Work
 from postroom.executor.run import executing
+from postroom.ids import AccountId
 from postroom.lab.server import serve
 from postroom.providers import kept
+from postroom.providers.listening import Key
 from postroom.providers.model import Means
-from postroom.sync import halt, pace
+from postroom.sync import halt, lanes, pace
 from postroom.sync import watch as watch_module
 from postroom.sync.perform import Means as MeansOf
 from postroom.sync.store import watch
@@ -59,6 +62,11 @@ async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(60):
         while not await is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def until_so(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
 
 
 async def watched(db: Database, account: Account, how: Means | None) -> None:
@@ -214,3 +222,56 @@ async def test_a_session_that_listens_gives_way_to_who_waits_for_a_connection(
         async with asyncio.timeout(60), await use.mailbox(account) as mailbox:
             assert await mailbox.folders()
         await watched(db, account, Means.NOTIFY)
+
+
+async def test_polls_that_take_long_keep_nobody_from_being_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SLICE", 0.01)
+    goes_on, polled = asyncio.Event(), list[int]()
+
+    async def poll(key: Key) -> None:
+        if key[1] < lanes.LANES:
+            await goes_on.wait()
+        polled.append(key[1])
+
+    work = lanes.Lanes(poll)
+    for number in range(lanes.LANES + 3):
+        work.put((ONE, AccountId(number)))
+    async with asyncio.timeout(60), beside(work.work()):
+        await until_so(lambda: len(polled) == 3)
+        goes_on.set()
+        await until_so(lambda: len(polled) == lanes.LANES + 3)
+
+
+async def test_what_is_told_of_is_polled_before_what_is_only_due() -> None:
+    polled = list[int]()
+
+    async def poll(key: Key) -> None:
+        polled.append(key[1])
+
+    work = lanes.Lanes(poll)
+    work.put((ONE, AccountId(1)))
+    work.put((ONE, AccountId(2)), first=True)
+    work.put((ONE, AccountId(1)))
+    async with asyncio.timeout(60), beside(work.work()):
+        await until_so(lambda: len(polled) == 2)
+    assert polled == [2, 1]
+
+
+async def test_trouble_elsewhere_leaves_a_watched_account_to_the_schedule(
+    db: Database, dovecot: Dovecot
+) -> None:
+    """Its session listens here, while a sync in another process has failed."""
+    user = dovecot.user("trouble")
+    account = await connected(db, dovecot, user)
+    async with watching(db):
+        await watched(db, account, Means.NOTIFY)
+        await asyncio.to_thread(put, dovecot, user, 1)
+        await holds(db, account, 1)
+        async with db.transaction(ONE) as conn:
+            await conn.execute(
+                "UPDATE accounts_account SET state = 'error', next_sync_at = now() - interval '4 s'"
+                " WHERE id = $1",
+                account.id,
+            )
+        await asyncio.to_thread(put, dovecot, user, 2)
+        await holds(db, account, 2)

@@ -28,6 +28,7 @@ IDLE = timedelta(minutes=5)
 LIFE = timedelta(hours=1)
 TRUSTED = timedelta(seconds=10)  # after its last use: nobody asks whether it still stands
 PATIENCE = 10.0  # seconds for an answer that costs a server nothing
+BEGINNING = 30.0  # seconds for a server to count all folders, which it does as it begins to tell of them
 ANSWER = 10.0  # seconds for a session that listens to say that it still does
 
 Opening: TypeAlias = AbstractAsyncContextManager[Mailbox]
@@ -151,7 +152,7 @@ class Session:
         if not (chosen and await self.rest()):
             return None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(BEGINNING):
                 self._watching = await self._mailbox.watch(chosen, told)
         except (PostroomError, TimeoutError):
             return None

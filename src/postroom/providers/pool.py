@@ -188,7 +188,7 @@ class Pool:
         if self.slots is None or not target.host:
             return None
         try:
-            return await self.slots.take(target, purpose, MOMENT if purpose is Purpose.SYNC else WHILE)
+            return await self.slots.take(target, purpose, WHILE if purpose is Purpose.COMMAND else MOMENT)
         except NoConnection as error:
             if error.data.get("is_of_host"):
                 raise self._hosts.turned_away(target.host, error.message) from error

@@ -28,6 +28,7 @@ from datetime import timedelta
 from time import monotonic
 
 import structlog
+from asyncpg import ForeignKeyViolationError
 
 from postroom import telemetry
 from postroom.accounts import store as accounts
@@ -46,6 +47,7 @@ from postroom.providers.pool import Pool
 
 from . import live, pace
 from .jobs import poll
+from .lanes import Lanes
 from .model import key as sync_key
 from .store import watch as store
 
@@ -55,7 +57,7 @@ LOOK_EVERY = 2.0  # seconds, for what is nobody's
 COMPARE_EVERY = 30.0  # seconds, of what is ours with what the database says
 TELL_EVERY = 0.5  # seconds
 STEP = 500  # accounts claimed at once
-LANES = 16  # polls at once, beside those that executors take
+GATHER = 0.1  # seconds after a hint, for more of them
 PROBES = 200  # at once
 TICK = 0.5  # seconds
 GAPS = 3  # polls in a row because a folder was not as it had been seen; then its server contradicts itself
@@ -76,9 +78,10 @@ class _Watched:
     began: float = 0.0  # when it began to listen
     brief: int = 0  # sessions in a row that ended soon
     tries: int = 0  # polls in a row that somebody else was at
-    gaps: int = 0
-    cannot: bool = False  # its server tells of nothing
+    gaps: int = 0  # in a row
+    cannot_until: float = 0.0  # its server does not tell
     waits: bool = False  # it is to be polled later
+    again: bool = False  # and once more after the poll of this moment
 
 
 class Watchers:
@@ -99,10 +102,10 @@ class Watchers:
         self._every, self._most = every, most
         self._ours: dict[Key, _Watched] = {}
         self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
-        self._due: OrderedDict[Key, None] = OrderedDict()  # to be polled now
+        self._lanes = Lanes(self._poll)
         self._polled: set[Key] = set()  # in this moment
         self._later: list[tuple[float, Key]] = []  # and at that time
-        self._wake = asyncio.Event()
+        self._door = asyncio.Lock()  # whoever changes what is ours, here and in the database
         self._untold: dict[AccountId, Means | None] = {}
         self._idling = 0
         pool.listening.watcher = self
@@ -111,12 +114,12 @@ class Watchers:
 
     def wants(self, key: Key) -> bool:
         ours = self._ours.get(key)
-        return ours is not None and not ours.cannot
+        return ours is not None and ours.cannot_until <= monotonic()
 
     def began(self, key: Key, watching: Watching | None, missed: bool) -> None:
         ours = self._ours[key]
         if watching is None:
-            ours.cannot = True
+            ours.cannot_until = monotonic() + pace.LONGEST.total_seconds()
             return
         if ours.watching is None:
             ours.began = monotonic()
@@ -124,10 +127,12 @@ class Watchers:
         ours.gaps = ours.gaps + 1 if missed else 0
         if 0 < ours.gaps <= GAPS:
             self._poll_soon(key)
+        elif ours.gaps:
+            self._poll_later(key, pace.again_after(ours.gaps, random.random()))
 
     def heard(self, key: Key) -> None:
         self._heard_of(key)
-        self._poll_soon(key)
+        self._poll_soon(key, first=True)
 
     def lost(self, key: Key) -> None:
         ours = self._ours.get(key)
@@ -148,57 +153,67 @@ class Watchers:
     # What goes on for as long as the block of `watching` runs.
 
     def work(self) -> Sequence[Coroutine[None, None, None]]:
-        always = [self._claiming(), self._comparing(), self._polling(), self._ticking(), self._telling()]
+        always = [self._claiming(), self._comparing(), self._lanes.work(), self._ticking(), self._telling()]
         return [*always, self._hearing(), self._probing()]
 
     async def _claiming(self) -> None:
         """Take what is nobody's, as far as it is our share; let go of more than that."""
         with self._hints.hear(FREE, DUE) as hearing:
             while True:
-                with suppress(*DATABASE_AWAY):
+                # An account that is removed in this moment cannot be claimed.
+                with suppress(*DATABASE_AWAY, ForeignKeyViolationError):
                     while await self._claim() == STEP:
                         pass
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY * random.uniform(0.8, 1.2)):
                         await anext(hearing)
+                        await asyncio.sleep(GATHER)
 
     async def _claim(self) -> int:
-        me = self._me.identity
-        async with self._db.unbound() as conn:
-            living = await processes.alive(conn, KIND)
-            if me not in living:
-                return 0  # for the moment others may take what is ours
-            shares = await store.shares(conn, living)
-            held, fair = shares.of[me], min(self._most, pace.share(shares.accounts, shares.of))
-            found = await store.claim(conn, me, living, min(STEP, fair - held)) if held < fair else []
-            surplus = pace.surplus(held, shares.accounts, shares.of)
-            over = random.sample(sorted(self._ours), min(surplus, len(self._ours)))
-            if over:
-                await store.release(conn, me, [account for _, account in over])
-                hint(conn, FREE)
-        for key in over:
-            self._forget(key)
-        for key in found:
-            self._ours.setdefault(key, _Watched())
-            self._poll_soon(key)
-        return len(found)
+        async with self._door:
+            me = self._me.identity
+            async with self._db.unbound() as conn:
+                living = await processes.alive(conn, KIND)
+                if me not in living:
+                    return 0  # for the moment others may take what is ours
+                shares = await store.shares(conn, living)
+                held, fair = shares.of[me], min(self._most, pace.share(shares.accounts, shares.of))
+                found = await store.claim(conn, me, living, min(STEP, fair - held)) if held < fair else []
+                surplus = pace.surplus(held, shares.accounts, shares.of)
+                over = random.sample(sorted(self._ours), min(surplus, len(self._ours)))
+                if over:
+                    await store.release(conn, me, [account for _, account in over])
+                    hint(conn, FREE)
+            for key in over:
+                self._forget(key)
+            for key in found:
+                self._ours.setdefault(key, _Watched())
+                self._poll_soon(key)
+            return len(found)
 
     async def _comparing(self) -> None:
         """What others have changed: accounts that rest, or that another process took for nobody's."""
+        lapse, wait = self._me.lapse, COMPARE_EVERY
         while True:
-            lapse = self._me.lapse
             with suppress(TimeoutError):
-                async with asyncio.timeout(COMPARE_EVERY * random.uniform(0.8, 1.2)):
+                async with asyncio.timeout(wait * random.uniform(0.8, 1.2)):
                     await lapse.wait()
-            with suppress(*DATABASE_AWAY):
-                async with self._db.unbound() as conn:
-                    mine = await store.mine(conn, self._me.identity)
-                for key in self._ours.keys() - mine.keys():
-                    self._forget(key)
-                for key, is_well in mine.items():
-                    ours = self._ours.setdefault(key, _Watched())
-                    if is_well and ours.watching is None and not ours.cannot and not ours.waits:
-                        self._poll_soon(key)
+            lapse, wait = self._me.lapse, COMPARE_EVERY
+            try:
+                await self._compare()
+            except DATABASE_AWAY:
+                wait = LOOK_EVERY
+
+    async def _compare(self) -> None:
+        async with self._door:
+            async with self._db.unbound() as conn:
+                mine = await store.mine(conn, self._me.identity)
+            for key in self._ours.keys() - mine.keys():
+                self._forget(key)
+            for key, is_well in mine.items():
+                ours = self._ours.setdefault(key, _Watched())
+                if is_well and ours.watching is None and not ours.waits and self.wants(key):
+                    self._poll_soon(key)
 
     async def _hearing(self) -> None:
         """Somebody else's sync of an account of ours has ended: from now on it can be listened to."""
@@ -209,20 +224,12 @@ class Watchers:
                     continue
                 key = told.tenant, told.account
                 ours = self._ours.get(key)
-                if ours is not None and ours.watching is None and not ours.cannot and key not in self._polled:
+                if ours is None or key in self._polled:
+                    continue
+                if ours.watching is None and self.wants(key) and not ours.waits:
                     self._poll_soon(key)
-
-    async def _polling(self) -> None:
-        """Poll what is due, `LANES` at once; one account's trouble is not the others'."""
-        lanes = asyncio.Semaphore(LANES)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await lanes.acquire()
-                while not self._due:
-                    self._wake.clear()
-                    await self._wake.wait()
-                key, _ = self._due.popitem(last=False)
-                group.create_task(self._poll(key)).add_done_callback(lambda _: lanes.release())
+                elif ours.watching is not None and ours.watching.folders is not None:
+                    self._poll_later(key, pace.sweep(self._every, self._idling))
 
     async def _poll(self, key: Key) -> None:
         tenant, number = key
@@ -248,14 +255,22 @@ class Watchers:
             is_done = False
         finally:
             self._polled.discard(key)
-        ours = self._ours.get(key)
-        if (
-            is_ready and not is_done and ours is not None
-        ):  # somebody else is at it, who may have passed the news
+        if (ours := self._ours.get(key)) is not None and is_ready:
+            self._go_on(key, ours, is_done=is_done)
+
+    def _go_on(self, key: Key, ours: _Watched, *, is_done: bool) -> None:
+        """After a poll of ours, or one that was not to be made because somebody else was at it."""
+        is_again, ours.again = ours.again, False
+        if not is_done:  # who is at it may have passed the news
             ours.tries += 1
             self._poll_later(key, pace.again_after(ours.tries, random.random()))
-        elif ours is not None:
-            ours.tries = 0
+            return
+        ours.tries = 0
+        if ours.watching is None and self.wants(key):  # it could not begin to listen
+            ours.brief += 1
+            self._poll_later(key, pace.back_after(ours.brief, random.random()))
+        elif is_again:
+            self._poll_soon(key)
 
     async def _ticking(self) -> None:
         """Poll what has waited, or is due in its turn."""
@@ -267,7 +282,7 @@ class Watchers:
                 if (ours := self._ours.get(key)) is not None:
                     ours.waits = False
                     self._poll_soon(key)
-            if self._ours:
+            if self._ours and self._lanes.has_room:  # else others poll what is due in its turn
                 with suppress(*DATABASE_AWAY):
                     async with self._db.unbound() as conn:
                         due = await store.due(conn, self._me.identity, self._every, STEP)
@@ -304,15 +319,18 @@ class Watchers:
 
     async def let_go(self) -> None:
         """Of all, so that others take them at once."""
-        self._ours.clear()
+        for key in list(self._ours):
+            self._forget(key)
         with suppress(*DATABASE_AWAY, TimeoutError):
             async with asyncio.timeout(GOODBYE), self._db.unbound() as conn:
                 await store.release(conn, self._me.identity)
                 hint(conn, FREE)
 
-    def _poll_soon(self, key: Key) -> None:
-        self._due[key] = None
-        self._wake.set()
+    def _poll_soon(self, key: Key, *, first: bool = False) -> None:
+        if key in self._polled:
+            self._ours[key].again = True
+            return
+        self._lanes.put(key, first=first)
 
     def _poll_later(self, key: Key, wait: timedelta) -> None:
         ours = self._ours.get(key)
@@ -326,9 +344,11 @@ class Watchers:
             self._silent.move_to_end(key)
 
     def _forget(self, key: Key) -> None:
-        ours = self._ours.pop(key)
+        ours = self._ours.pop(key, None)
+        if ours is None:
+            return
         self._set(key, ours, None)
-        self._due.pop(key, None)
+        self._lanes.drop(key)
         self._pool.listening.drop(key)
 
     def _set(self, key: Key, ours: _Watched, watching: Watching | None) -> None:

@@ -39,7 +39,7 @@ LANGUAGE sql STABLE AS $$
     SELECT w.process, count(*) FROM sync_watch w WHERE w.process = ANY(living) GROUP BY w.process
 $$;
 
--- What `by` watches, once it has let go of what its owner wants to rest; and whether its last sync went well.
+-- What `by` watches, once it has let go of what its owner wants to rest; and whether it has been copied and its last sync went well.
 CREATE FUNCTION postroom.sync_watch_mine(by text)
 RETURNS TABLE (owner bigint, account bigint, is_well boolean)
 LANGUAGE sql AS $$
@@ -48,7 +48,7 @@ LANGUAGE sql AS $$
          WHERE w.process = by AND a.id = w.account_id AND a.state NOT IN ('active', 'error')
         RETURNING w.account_id
     )
-    SELECT w.tenant_id, w.account_id, a.state = 'active'
+    SELECT w.tenant_id, w.account_id, a.state = 'active' AND a.compared_at IS NOT NULL
       FROM sync_watch w JOIN accounts_account a ON a.id = w.account_id
      WHERE w.process = by AND w.account_id NOT IN (SELECT g.account_id FROM gone g)
 $$;
@@ -67,14 +67,15 @@ LANGUAGE sql AS $$
      WHERE w.process = by AND w.account_id = n.account_id AND w.means IS DISTINCT FROM n.means
 $$;
 
--- At most so many accounts that `by` watches and that are due; their next turn is written, as below.
+-- At most so many accounts that `by` watches and that are due; their next turn is written, as below. First syncs, and
+-- accounts in trouble, are left to the schedule.
 CREATE FUNCTION postroom.sync_watch_due(by text, every interval, most int)
 RETURNS TABLE (owner bigint, account bigint)
 LANGUAGE sql AS $$
     WITH due AS MATERIALIZED (
         SELECT a.tenant_id, a.id, a.poll_every
           FROM accounts_account a JOIN sync_watch w ON w.tenant_id = a.tenant_id AND w.account_id = a.id
-         WHERE a.next_sync_at <= now() AND a.state IN ('active', 'error') AND w.process = by AND w.means IS NOT NULL
+         WHERE a.next_sync_at <= now() AND a.state = 'active' AND a.compared_at IS NOT NULL AND w.process = by AND w.means IS NOT NULL
          ORDER BY a.next_sync_at
          LIMIT most
            FOR NO KEY UPDATE OF a SKIP LOCKED

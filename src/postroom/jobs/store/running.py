@@ -30,7 +30,8 @@ IS_RUNNING = "SELECT EXISTS (SELECT FROM jobs_job WHERE tenant_id = $1 AND key =
 
 
 async def is_running(conn: Connection, tenant: TenantId, key: str) -> bool:
-    """Whether a job with this key runs at this moment."""
+    """Whether a job with this key runs; that stays so until the end of the transaction."""
+    await conn.execute(LOCK_KEY, tenant, key)
     return bool(await conn.fetchval(IS_RUNNING, tenant, key))
 
 
