@@ -275,3 +275,31 @@ async def test_trouble_elsewhere_leaves_a_watched_account_to_the_schedule(
             )
         await asyncio.to_thread(put, dovecot, user, 2)
         await holds(db, account, 2)
+
+
+async def test_nobody_polls_what_was_let_go_of_meanwhile(
+    db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await connected(db, dovecot, dovecot.user("gone"))
+    gone, turns, put_in = (ONE, AccountId(account.id + 1_000)), asyncio.Event(), lanes.Lanes.put
+    polled = list[Key]()
+
+    async def due(*_given: object) -> list[Key]:
+        if polled:
+            turns.set()
+        return [gone]
+
+    def put_too(self: lanes.Lanes, key: Key, *, first: bool = False) -> None:
+        polled.append(key)
+        put_in(self, key, first=first)
+
+    monkeypatch.setattr(watch, "due", due)
+    monkeypatch.setattr(lanes.Lanes, "put", put_too)
+    async with watching(db):
+        await watched(db, account, Means.NOTIFY)
+        turns.clear()
+        await turns.wait()
+        turns.clear()
+        await turns.wait()
+    assert (ONE, account.id) in polled
+    assert gone not in polled

@@ -60,7 +60,7 @@ STEP = 500  # accounts claimed at once
 GATHER = 0.1  # seconds after a hint, for more of them
 PROBES = 200  # at once
 TICK = 0.5  # seconds
-GAPS = 3  # polls in a row because a folder was not as it had been seen; then its server contradicts itself
+GAPS = 3  # polls at once in a row because a folder was not as it had been seen; then they come later
 SPARE = 256  # files for everything else
 MOST_FILES = 65_536
 GOODBYE = 2.0  # seconds
@@ -104,7 +104,7 @@ class Watchers:
         self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
         self._lanes = Lanes(self._poll)
         self._polled: set[Key] = set()  # in this moment
-        self._later: list[tuple[float, Key]] = []  # and at that time
+        self._later: list[tuple[float, Key]] = []  # to be polled at that time
         self._door = asyncio.Lock()  # whoever changes what is ours, here and in the database
         self._untold: dict[AccountId, Means | None] = {}
         self._idling = 0
@@ -327,10 +327,13 @@ class Watchers:
                 hint(conn, FREE)
 
     def _poll_soon(self, key: Key, *, first: bool = False) -> None:
+        ours = self._ours.get(key)
+        if ours is None:
+            return  # it was let go of meanwhile
         if key in self._polled:
-            self._ours[key].again = True
-            return
-        self._lanes.put(key, first=first)
+            ours.again = True
+        else:
+            self._lanes.put(key, first=first)
 
     def _poll_later(self, key: Key, wait: timedelta) -> None:
         ours = self._ours.get(key)
