@@ -97,8 +97,9 @@ GRANT INSERT, UPDATE, DELETE ON postroom.sync_watch TO postroom_system;
 GRANT CREATE ON SCHEMA postroom TO postroom_system;
 SET LOCAL ROLE postroom_system;
 
--- As before, except that whoever watches an account polls it in the session that listens. Others do so only where that
--- has not happened for a while. Nobody watches one that waits for its owner.
+-- As before, and: those that wait for their owner, when it is time to try them again; should this process die, hours later.
+-- Whoever watches an account polls it in the session that listens; others do so only where that has not happened for a
+-- while. Nobody watches one that waits for its owner.
 CREATE OR REPLACE FUNCTION postroom.sync_enqueue_due(public_ids uuid[], every interval, seconds int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = postroom, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
