@@ -53,7 +53,7 @@ async def heard(process: Process, word: str, times: int = 1) -> None:
 async def test_two_processes_never_have_more_than_the_ceiling_open(
     db: Database, dsn: str, dovecot: Dovecot
 ) -> None:
-    account = await connected(db, dovecot, dovecot.user("many"))
+    account = await connected(db, dovecot, dovecot.known_user("many"))
     async with (
         door(dovecot.host, dovecot.port) as at,
         lending(dsn, at, dovecot, account, tasks=5, seconds=0.01) as one,
@@ -65,7 +65,7 @@ async def test_two_processes_never_have_more_than_the_ceiling_open(
 
 
 async def test_what_a_killed_process_has_is_free_for_others(db: Database, dsn: str, dovecot: Dovecot) -> None:
-    account = await connected(db, dovecot, dovecot.user("killed"))
+    account = await connected(db, dovecot, dovecot.known_user("killed"))
     async with (
         door(dovecot.host, dovecot.port) as at,
         lending(dsn, at, dovecot, account, tasks=2, seconds=FOR_EVER) as one,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from imaplib import IMAP4
 from itertools import count, repeat
 from pathlib import Path
 
@@ -63,6 +64,19 @@ class Dovecot:
     def user(self, name: str = "user") -> str:
         """A user nobody else has, with an empty INBOX."""
         return f"{name}{next(self._users)}"
+
+    def known_user(self, name: str = "user") -> str:
+        """The same, who has been here before.
+
+        Dovecot 2.3 makes a user's list of folders at the first LIST, and of two sessions that do at the same
+        moment one dies ("Resource deadlock avoided"; 84 of 1,200, none of 2,000 for known users).
+        """
+        user = self.user(name)
+        with IMAP4(self.host, self.port) as session:
+            session.login(user, self.password)
+            session.enable("QRESYNC")
+            session.xatom("LIST", '""', '"*"', "RETURN (STATUS (MESSAGES UIDNEXT HIGHESTMODSEQ))")
+        return user
 
     def append(
         self,
