@@ -9,11 +9,13 @@ import pytest
 from servers.dovecot import Dovecot
 
 from postroom.lab.mails import mail
+from postroom.sync.halt import LOOK_EVERY
 
 from .conftest import Cli, Lab
 
 FOLDERS = ("INBOX", "Projekte/Größe & Maß", "請求書")
 EACH = 20
+MANY = 3000  # mails, which no machine imports between two looks
 
 
 @pytest.fixture
@@ -152,3 +154,16 @@ def test_one_account_in_trouble_leaves_the_others_alone(cli: Cli, connected: str
     assert outcomes[connected]["status"] == "success"
     assert outcomes["robin@lab.example"]["status"] == "failed"
     assert outcomes["robin@lab.example"]["error"]["code"] == "providers.port_closed"
+
+
+@pytest.mark.slow
+def test_an_import_may_take_longer_than_a_moment(cli: Cli, tmp_path: Path) -> None:
+    box = mailbox.mbox(tmp_path / "box.mbox")
+    for number in range(MANY):
+        box.add(b"From: zoe@post.example\r\nSubject: hello\r\n\r\n%d\r\n" % number)
+    box.close()
+
+    [imported] = cli("import", tmp_path / "box.mbox", "--json").json["accounts"]
+
+    assert imported["seconds"] > LOOK_EVERY.total_seconds()  # so that somebody looked for a pause meanwhile
+    assert (imported["status"], imported["added"]) == ("success", MANY)

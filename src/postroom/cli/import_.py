@@ -77,4 +77,4 @@ async def _account(house: Installation, source: Path, address: str) -> Account:
     async with house.database.transaction(house.tenant) as conn:
         # Files that do not change by themselves need no polling.
         await accounts.set_state(conn, house.tenant, made.account.id, AccountState.PAUSED, IMPORTED)
-    return made.account
+        return await accounts.get_by_id(conn, house.tenant, made.account.id)
