@@ -14,7 +14,6 @@ from postroom.providers.imap.compression import SLOW, Compress, in_vain, pays
 from postroom.providers.imap.provider import ImapMailbox, ImapProvider
 from postroom.providers.model import Incomplete, Login, RemoteMessage
 
-PROVIDER = ImapProvider(Egress(private_allowed=True))
 SLOW_LINK = 40.0  # megabits: 5 MB a second
 
 
@@ -35,10 +34,18 @@ def user(dovecot: Dovecot) -> str:
     return name
 
 
+@pytest.fixture
+def provider() -> ImapProvider:
+    """One that knows of no host yet how it was with it."""
+    return ImapProvider(Egress(private_allowed=True))
+
+
 @asynccontextmanager
-async def opened(dovecot: Dovecot, user: str, port: int, **settings: object) -> AsyncIterator[ImapMailbox]:
+async def opened(
+    provider: ImapProvider, dovecot: Dovecot, user: str, port: int, **settings: object
+) -> AsyncIterator[ImapMailbox]:
     where = {"host": dovecot.host, "port": port, "security": "plain", **settings}
-    async with PROVIDER.open(Login(user, where, dovecot.password)) as mailbox:
+    async with provider.open(Login(user, where, dovecot.password)) as mailbox:
         yield mailbox
 
 
@@ -62,9 +69,11 @@ EXPECTED = {mail(number): 1 for number in range(150)}
 TOTAL = sum(map(len, EXPECTED))
 
 
-async def test_a_slow_link_is_compressed_in_the_middle_of_a_fetch(dovecot: Dovecot, user: str) -> None:
+async def test_a_slow_link_is_compressed_in_the_middle_of_a_fetch(
+    provider: ImapProvider, dovecot: Dovecot, user: str
+) -> None:
     with link(dovecot.host, dovecot.port, SLOW_LINK) as slow:
-        async with opened(dovecot, user, slow.port) as mailbox:
+        async with opened(provider, dovecot, user, slow.port) as mailbox:
             assert await all_mail(mailbox) == EXPECTED
             assert compressed(mailbox)
             assert mailbox.speed is not None
@@ -73,28 +82,43 @@ async def test_a_slow_link_is_compressed_in_the_middle_of_a_fetch(dovecot: Dovec
     assert down < 0.9 * TOTAL
 
 
-async def test_a_slow_link_is_left_alone_where_the_account_says_so(dovecot: Dovecot, user: str) -> None:
+async def test_a_slow_link_is_left_alone_where_the_account_says_so(
+    provider: ImapProvider, dovecot: Dovecot, user: str
+) -> None:
     with link(dovecot.host, dovecot.port, SLOW_LINK * 4) as slow:
-        async with opened(dovecot, user, slow.port, compress="never") as mailbox:
+        async with opened(provider, dovecot, user, slow.port, compress="never") as mailbox:
             assert await all_mail(mailbox) == EXPECTED
             assert not compressed(mailbox)
         down, _ = slow.carried()
     assert down > TOTAL
 
 
-async def test_a_quick_link_is_not_compressed(dovecot: Dovecot, user: str) -> None:
-    async with opened(dovecot, user, dovecot.port) as mailbox:
+async def test_a_quick_link_is_not_compressed(provider: ImapProvider, dovecot: Dovecot, user: str) -> None:
+    async with opened(provider, dovecot, user, dovecot.port) as mailbox:
         assert await all_mail(mailbox) == EXPECTED
         assert not compressed(mailbox)
 
 
 @pytest.mark.parametrize("security", ["plain", "starttls", "tls"])
-async def test_an_account_may_want_it_whatever_the_link(dovecot: Dovecot, user: str, security: str) -> None:
+async def test_an_account_may_want_it_whatever_the_link(
+    provider: ImapProvider, dovecot: Dovecot, user: str, security: str
+) -> None:
     port = dovecot.tls_port if security == "tls" else dovecot.port
     settings = {"security": security, "ca_file": str(dovecot.ca_file), "compress": "always"}
-    async with opened(dovecot, user, port, **settings) as mailbox:
+    async with opened(provider, dovecot, user, port, **settings) as mailbox:
         assert await all_mail(mailbox) == EXPECTED
         assert compressed(mailbox)
+
+
+@pytest.mark.parametrize(("wish", "is_compressed"), [("auto", False), ("always", True)])
+async def test_a_host_that_was_slower_compressed_is_spoken_to_in_clear_unless_the_account_wants_it(
+    provider: ImapProvider, dovecot: Dovecot, user: str, wish: str, *, is_compressed: bool
+) -> None:
+    provider._slower.append(dovecot.host)
+    with link(dovecot.host, dovecot.port, SLOW_LINK) as slow:
+        async with opened(provider, dovecot, user, slow.port, compress=wish) as mailbox:
+            assert await all_mail(mailbox) == EXPECTED
+            assert compressed(mailbox) is is_compressed
 
 
 @pytest.mark.parametrize(
@@ -117,8 +141,9 @@ def test_it_pays_where_the_link_is_slow_and_much_is_left(
 
 
 @pytest.mark.parametrize("fault", ["compress-garbled", "compress-bomb"])
-async def test_a_host_whose_compression_breaks_is_spoken_to_in_clear_from_then_on(fault: str) -> None:
-    provider = ImapProvider(Egress(private_allowed=True))
+async def test_a_host_whose_compression_breaks_is_spoken_to_in_clear_from_then_on(
+    provider: ImapProvider, fault: str
+) -> None:
     async with serve(messages=20, folder_count=2, offers=["compress"], faults=[fault]) as lab:
         where = {"host": lab.host, "port": lab.port, "security": "plain", "compress": "always"}
         login = Login(lab.address, where, lab.password)

@@ -156,11 +156,15 @@ class Conversation:
         return self.session.heeded.throttled > 0
 
     @property
-    def regrets_compression(self) -> bool:
-        """Whether the server broke the protocol after it was turned on, or less came through than before."""
-        session = self.session
-        slower = in_vain(self._speed_in_clear, session.speed)
-        return session.compressed and (slower or isinstance(session.failure, RemoteError))
+    def breaks_compressed(self) -> bool:
+        """Whether the server broke the protocol after compression was turned on."""
+        return self.session.compressed and isinstance(self.session.failure, RemoteError)
+
+    @property
+    def is_slower_compressed(self) -> bool:
+        """Whether less comes through than before, where that decides."""
+        decides = self.session.compressed and self.settings.compress is Compress.AUTO
+        return decides and in_vain(self._speed_in_clear, self.session.speed)
 
     def compression_pays(self, left: int) -> bool:
         """Whether to call `compress` before so many bytes are fetched."""

@@ -19,6 +19,7 @@ from postroom.imap.responses import FolderStatus as StatusSaid
 from postroom.imap.responses import Response, ServerId
 from postroom.net import egress, tls
 from postroom.net.egress import Egress
+from postroom.providers.imap.compression import Compress
 from postroom.providers.imap.conversation import SPOOL_OVER, Conversation, Patience
 from postroom.providers.imap.failures import folder_refused, translated
 from postroom.providers.imap.folder import ImapFolder
@@ -64,7 +65,8 @@ class ImapProvider:
 
     def __init__(self, allowed: Egress) -> None:
         self._egress = allowed
-        self._in_clear: deque[str] = deque(maxlen=MOST_IN_CLEAR)
+        self._broken: deque[str] = deque(maxlen=MOST_IN_CLEAR)  # hosts that compressing led astray
+        self._slower: deque[str] = deque(maxlen=MOST_IN_CLEAR)  # through which less came then
 
     @asynccontextmanager
     async def open(self, login: Login) -> AsyncIterator["ImapMailbox"]:
@@ -79,12 +81,18 @@ class ImapProvider:
                 spent.logins += 1
                 await _log_in(conversation, login.secret)
                 await _introduce(conversation)
-            conversation.in_clear |= settings.host in self._in_clear
+            conversation.in_clear |= self._is_better_in_clear(settings)
             try:
                 yield ImapMailbox(conversation)
             finally:
-                if conversation.regrets_compression:
-                    self._in_clear.append(settings.host)
+                if conversation.breaks_compressed:
+                    self._broken.append(settings.host)
+                elif conversation.is_slower_compressed:
+                    self._slower.append(settings.host)
+
+    def _is_better_in_clear(self, settings: ImapSettings) -> bool:
+        is_slower = settings.compress is Compress.AUTO and settings.host in self._slower
+        return is_slower or settings.host in self._broken
 
     async def _connected(
         self, settings: ImapSettings, patience: Patience, stack: AsyncExitStack, spent: Spent
@@ -255,7 +263,7 @@ class ImapMailbox:
                 leave = commands.unselect() if conversation.offers("UNSELECT") else commands.close()
                 await conversation.run(leave, _nothing)
         self._has_listed = False
-        return session.usable and not conversation.regrets_compression
+        return session.usable and not conversation.is_slower_compressed
 
     async def estimate(self, folders: Sequence[RemoteFolder]) -> Estimate:
         """See `ImapProvider.estimate`."""
