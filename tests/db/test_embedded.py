@@ -372,5 +372,5 @@ async def test_too_little_disk_is_refused_before_it_hurts(data: Path) -> None:
         assert (await refused(data / "inner")).code == "db.disk_full"
     finally:
         await asyncio.to_thread(wait_for_the_end, data / "inner")
-        umount = await asyncio.create_subprocess_exec("umount", str(data))
+        umount = await asyncio.create_subprocess_exec("umount", "--lazy", str(data))
         await umount.wait()
