@@ -22,7 +22,7 @@ from postroom.errors import Conflict
 from postroom.jobs.store import names
 from postroom.lab.server import LabServer, serve
 from postroom.providers.imap.settings import from_url
-from postroom.sync.jobs import request
+from postroom.sync.ask import request
 from postroom.sync.halt import begin_anew
 
 ADDRESS = "demo@postroom.example"
