@@ -11,8 +11,7 @@ from postroom.cli import screen
 from postroom.cli.called import called
 from postroom.cli.installation import Installation, all_accounts, unlocked
 from postroom.cli.listening import address
-from postroom.cli.serving import answering
-from postroom.cli.starting import load
+from postroom.cli.starting import load, loading
 from postroom.settings import Settings
 
 WORD = "invoice"
@@ -21,7 +20,12 @@ PATIENCE = timedelta(seconds=1)  # somebody waits for Ctrl-C; what is cut off go
 
 async def everything(settings: Settings, dsn: str, listener: socket.socket, *, demo: bool) -> None:
     """Run on a database that has been started, until cancelled."""
-    async with unlocked(settings, dsn) as house, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        loaded = await stack.enter_async_context(loading("postroom.cli.serving"))
+        house = await stack.enter_async_context(unlocked(settings, dsn))
+        await loaded.wait()
+        from postroom.cli.serving import answering
+
         account = await _demonstration(house, stack) if demo else None
         await stack.enter_async_context(answering(house, listener))
         await load("postroom.cli.working")

@@ -1,7 +1,8 @@
 """A command's database and its modules: each takes a while to be there, so they come up together.
 
-settings ─┬─▶ keeper ─▶ PostgreSQL     processes of their own
-          └─▶ modules                  a thread of this one
+settings ─┬─▶ keeper ─▶ PostgreSQL ─┬─▶ what is opened there ─┬─▶ answers
+          └─▶ modules that open it ─┴─▶ the others ───────────┘
+              in a thread
 """
 
 import asyncio
@@ -30,24 +31,31 @@ async def database(settings: Settings) -> AsyncIterator[str]:
 @asynccontextmanager
 async def starting(settings: Settings, module: str) -> AsyncIterator[str]:
     """The same; the module has been imported, too."""
-    imported = asyncio.Event()
-
-    async def importing() -> None:
-        await load(module)
-        imported.set()
-
-    async with beside(importing()), database(settings) as dsn:
-        await imported.wait()
+    async with loading(module) as loaded, database(settings) as dsn:
+        await loaded.wait()
         yield dsn
 
 
+@asynccontextmanager
+async def loading(module: str) -> AsyncIterator[asyncio.Event]:
+    """Import it beside the block. The event says that this is done."""
+    loaded = asyncio.Event()
+
+    async def work() -> None:
+        await load(module)
+        loaded.set()
+
+    async with beside(work()):
+        yield loaded
+
+
 async def load(module: str) -> None:
-    """Import it in a thread, so that what goes on here goes on."""
+    """Import it in a thread: what goes on here goes on."""
     await asyncio.to_thread(_load, module)
 
 
 def _load(module: str) -> None:
-    gc.disable()  # see `main`
+    gc.disable()  # as in `main`
     try:
         import_module(module)
     finally:
