@@ -39,7 +39,7 @@ def test_help_and_version_load_nothing_heavy(option: str) -> None:
     [
         ("up, serve", {"asyncpg", "fastapi", "postroom.cli.installation"}),
         ("everything, installation", {"fastapi", "postroom.api", "postroom.lab", "postroom.sync.perform"}),
-        ("serving", {"postroom.lab", "postroom.executor", "postroom.sync.perform"}),
+        ("serving", {"dns", "postroom.imap", "postroom.lab", "postroom.executor", "postroom.sync.perform"}),
     ],
 )
 def test_what_starts_imports_only_what_it_needs_next(modules: str, too_soon: set[str]) -> None:

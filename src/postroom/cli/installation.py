@@ -10,7 +10,7 @@ folder, which runs for as long as any command or `up` needs it. Either way the f
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from postroom.accounts.model import Account, NoSuchAccount
 from postroom.accounts.oauth import Oauth, clients_of
 from postroom.cli import starting
 from postroom.cli.given import DEBUG, LOG
+from postroom.cli.outward import Providers
 from postroom.db.listen import Hints, open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
@@ -30,7 +31,7 @@ from postroom.ids import AccountId, TenantId
 from postroom.net.client import Client
 from postroom.net.egress import Egress
 from postroom.people import keys
-from postroom.providers.registry import Registry
+from postroom.providers.model import Provider
 from postroom.providers.slots import Slots, open_slots
 from postroom.settings import Settings
 from postroom.vault import keys as vault_keys
@@ -40,6 +41,8 @@ from postroom.vault.seal import Vault
 
 LARGEST_LOG = 10 << 20
 PAGE = 1000
+OURS = Egress(private_allowed=True)
+"""One tenant, who owns this machine: servers in its own network are fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Installation:
     database: Database
     hints: Hints
     vault: Vault
-    providers: Registry
+    providers: Mapping[str, Provider]
     tenant: TenantId
     key: keys.FirstKey
     slots: Slots | None = None  # none: nothing is synced here
@@ -57,7 +60,7 @@ class Installation:
     @property
     def oauth(self) -> Oauth:
         """Token servers may be in our own network, as mail servers may."""
-        return Oauth(Client(Egress(private_allowed=True)), clients_of(self.settings.oauth_clients))
+        return Oauth(Client(OURS), clients_of(self.settings.oauth_clients))
 
 
 @asynccontextmanager
@@ -75,8 +78,7 @@ async def opened(settings: Settings, dsn: str | None = None) -> AsyncIterator[In
         await feed.mind_restore(database)
         given = settings.secret_key
         vault = vault_keys.load(settings.data, Secret(given.get_secret_value()) if given else None)
-        # One tenant, who owns this machine: servers in its own network are fine.
-        providers = Registry(Egress(private_allowed=True))
+        providers = Providers(OURS)
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
         hints = await stack.enter_async_context(open_hints(database))

@@ -10,11 +10,14 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from threading import Lock
 
 from postroom.db.beside import beside
 from postroom.db.embedded.client import running
 from postroom.db.embedded.folder import claim
 from postroom.settings import Settings
+
+TURN = Lock()  # two threads could see each other's modules half made
 
 
 @asynccontextmanager
@@ -37,12 +40,13 @@ async def starting(settings: Settings, module: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def loading(module: str) -> AsyncIterator[asyncio.Event]:
-    """Import it beside the block. The event says that this is done."""
+async def loading(*modules: str) -> AsyncIterator[asyncio.Event]:
+    """Import them beside the block. The event says that this is done."""
     loaded = asyncio.Event()
 
     async def work() -> None:
-        await load(module)
+        for module in modules:
+            await load(module)
         loaded.set()
 
     async with beside(work()):
@@ -55,9 +59,10 @@ async def load(module: str) -> None:
 
 
 def _load(module: str) -> None:
-    gc.disable()  # as in `main`
-    try:
-        import_module(module)
-    finally:
-        gc.enable()
-    gc.freeze()
+    with TURN:
+        gc.disable()  # as in `main`
+        try:
+            import_module(module)
+        finally:
+            gc.enable()
+        gc.freeze()
