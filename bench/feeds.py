@@ -24,7 +24,7 @@ import uvloop
 from bench.report import Table, machine
 from bench.streams import GOAL, MAKE, SETTLE, TENANT, memory, processor, serve, server
 from postroom.db.beside import beside
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool

@@ -25,7 +25,7 @@ import uvloop
 
 from bench.queues import LEFT, SIDES, Queue, install
 from bench.report import Table, machine, spread
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 
 POSTGRES = ["fsync=off", "max_connections=200"]
 AT_ONCE = 10  # enqueues under way

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.report import Table, ratio, spread
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.events import log

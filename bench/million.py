@@ -38,7 +38,7 @@ from bench.report import Table, spread
 from postroom import telemetry
 from postroom.api.app import create_app
 from postroom.api.live import live
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool

@@ -29,7 +29,7 @@ from bench.copies import MAILS, Places, prepared, synced
 from bench.counting import listening, processor, statements
 from bench.first_sync import POSTROOM
 from bench.report import Table, ratio, spread
-from postroom.db.embedded import running as database
+from postroom.db.embedded.client import running as database
 
 OFTEN = "4.8"  # minutes: executors keep sessions of what is polled within five; the rounds end before
 ALL_DUE = "UPDATE postroom.accounts_account SET next_sync_at = now() - interval '1 s'"

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.report import Table, spread
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.sync.due import STEP, enqueue_due

@@ -24,10 +24,11 @@ import uvloop
 from bench.report import Table, machine
 from postroom.api.app import create_app
 from postroom.api.live import live
-from postroom.cli.serving import listening, serving
+from postroom.cli.listening import listening
+from postroom.cli.serving import serving
 from postroom.cli.settled import settled
 from postroom.db.beside import beside
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool

@@ -28,6 +28,7 @@ from servers.mailbox import other_client
 from bench.report import Table, spread
 from postroom.accounts.model import Account
 from postroom.cli.installation import all_accounts, unlocked
+from postroom.cli.means import means_of
 from postroom.providers.model import Login
 from postroom.providers.pool import open_pool
 from postroom.settings import Settings
@@ -73,7 +74,7 @@ async def _unchanged(server: Dovecot, user: str, home: Path, messages: int) -> T
     kept, anew, login, bare = Took(), Took(), Took(), Took()
     lines = ["ENABLE QRESYNC", f'LIST "" "*" RETURN (SPECIAL-USE STATUS ({ITEMS}))']
     async with unlocked(Settings(data=home)) as house, open_pool(house.hints) as open_ones:
-        means, account = house.means(), (await all_accounts(house))[0]
+        means, account = means_of(house), (await all_accounts(house))[0]
         for _ in range(COLD + TIMES):
             for took, use in (kept, replace(means, pool=open_ones)), (anew, means):
                 with took.measured():
@@ -107,7 +108,7 @@ def flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
 async def _flags(server: Dovecot, user: str, home: Path, messages: int) -> Table:
     ours, bare = Took(), Took()
     async with unlocked(Settings(data=home)) as house, open_pool(house.hints) as open_ones:
-        means, account = house.means(), (await all_accounts(house))[0]
+        means, account = means_of(house), (await all_accounts(house))[0]
         means = replace(means, pool=open_ones)
         with other_client(server, user) as client:
             uids = client.uids("INBOX")

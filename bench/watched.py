@@ -28,7 +28,7 @@ from postroom.accounts import credentials
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Scope
 from postroom.cli.installation import Installation, unlocked
-from postroom.db.embedded import running as database
+from postroom.db.embedded.client import running as database
 from postroom.ids import new_public_id
 from postroom.imap import commands
 from postroom.imap.aio import connect as imap

@@ -11,7 +11,7 @@ from postroom.accounts import autoconfig
 from postroom.accounts.autoconfig import BadConfig, servers
 from postroom.accounts.autodiscover import Candidate, FoundBy, Heard, candidates, in_turn
 from postroom.accounts.guess import NoImap
-from postroom.net.names import Service
+from postroom.net.model import Service
 from postroom.providers.model import AppPassword
 
 NONE = [Service(0, 0, 0, "")]

@@ -11,10 +11,10 @@ from net.test_tls import certificate
 from servers.names import NameServer, name_server
 from servers.web import Answering, Authority, Place, leading, page, site
 
-from postroom.accounts import autoconfig, seek
+from postroom.accounts import autoconfig, seeker
 from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.connect import Found, NoServerFound, Wish, examine
-from postroom.accounts.seek import Seeker
+from postroom.accounts.seeker import Seeker
 from postroom.lab.accounts import ADDRESS
 from postroom.lab.certificate import Certificate
 from postroom.lab.server import PASSWORD, LabServer, serve
@@ -264,7 +264,7 @@ async def test_whoever_is_silent_holds_up_nobody(
         await writer.wait_closed()
 
     names.silent = True
-    monkeypatch.setattr(seek, "LIMIT", 0.3)
+    monkeypatch.setattr(seeker, "LIMIT", 0.3)
     async with site(authority.context(AUTOCONFIG), {DOCUMENT: say_nothing}) as here:
         leading(monkeypatch, {(AUTOCONFIG, 443): (LOOPBACK, here.port)})
         async with asyncio.timeout(5):

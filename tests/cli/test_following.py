@@ -10,7 +10,8 @@ import pytest
 from servers.tenants import ANNS, ONE, TWO
 
 from postroom.cli.following import PAGE, News, follow, patient
-from postroom.cli.installation import Installation, read_settings
+from postroom.cli.given import read_settings
+from postroom.cli.installation import Installation
 from postroom.db.listen import open_hints
 from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database, open_pool

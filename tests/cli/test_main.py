@@ -34,6 +34,21 @@ def test_help_and_version_load_nothing_heavy(option: str) -> None:
     assert not {"asyncpg", "fastapi", "postroom.settings"} & set(done.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("modules", "too_soon"),
+    [
+        ("up, serve", {"asyncpg", "fastapi", "postroom.cli.installation"}),
+        ("everything, installation", {"fastapi", "postroom.api", "postroom.lab", "postroom.sync.perform"}),
+        ("serving", {"dns", "postroom.imap", "postroom.lab", "postroom.executor", "postroom.sync.perform"}),
+    ],
+)
+def test_what_starts_imports_only_what_it_needs_next(modules: str, too_soon: set[str]) -> None:
+    words = f"import sys; from postroom.cli import {modules}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+
+    assert not too_soon & set(done.stdout.split())
+
+
 def test_the_version_is_told(bare: Cli) -> None:
     assert bare("--version").out == f"postroom {__version__}\n"
 

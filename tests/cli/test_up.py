@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
@@ -40,6 +41,15 @@ def nobody_is_left(data: Path) -> bool:
     """Waits until no keeper and no PostgreSQL of this folder runs: each of them holds the lock."""
     with (data / "postgres" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+    return True
+
+
+def begins(data: Path) -> bool:
+    """Waits until the keeper of this folder has its lock; then it makes and starts PostgreSQL."""
+    until = monotonic() + 20
+    while not (data / "postgres" / "keeper.sock").exists():
+        assert monotonic() < until
+        sleep(0.005)
     return True
 
 
@@ -92,6 +102,37 @@ def test_whatever_ends_it_no_server_is_left_and_the_next_start_finds_its_mail(
     assert left
     assert equal.status == 0
     assert after >= before > 1000
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)])
+def test_one_that_is_ended_while_it_starts_leaves_nobody(
+    own: Cli, command: str, how: signal.Signals, status: int
+) -> None:
+    with own.running(command, "--port", "0") as up:
+        has_begun = begins(own.data)
+        up.send_signal(how)
+        said, complaint = up.communicate(timeout=20)
+
+    assert has_begun
+    assert up.returncode == status
+    assert said == ("" if status else "Stopped.\n")
+    assert complaint == ""
+    assert nobody_is_left(own.data)
+
+
+def test_a_server_that_cannot_start_is_one_sentence(own: Cli) -> None:
+    cluster = own.data / "postgres" / "cluster"
+    cluster.mkdir(parents=True)
+    (own.data / ".postroom").touch()
+    (cluster / "PG_VERSION").write_text("9\n")
+
+    done = own("up", "--port", "0")
+
+    assert done.status == 1
+    assert "[db.other_version]" in done.err
+    assert done.err.count("\n") == 1
+    assert nobody_is_left(own.data)
 
 
 def test_the_demonstration_runs_once_in_a_folder(own: Cli) -> None:

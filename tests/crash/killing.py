@@ -29,7 +29,7 @@ from crash.stored import NOTHING
 from crash.trial import check_silent, succeed
 
 from postroom.accounts.model import Account
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.lab.mailbox import LabMailbox
 

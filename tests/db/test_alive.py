@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from postroom.db import alive
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.pool import connect
 
 NAMES = [setting.split()[1] for setting in alive.THEIRS]

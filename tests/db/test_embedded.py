@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 
 from postroom.db import model
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.model import Busy, Unreachable
 from postroom.db.pool import Database, open_pool
 from postroom.errors import Broken
@@ -33,7 +33,7 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.errors import PostroomError
 
 async def main():

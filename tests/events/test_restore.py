@@ -8,8 +8,8 @@ import pytest
 from servers.postgres import FAST, named
 from servers.tenants import ONE
 
-from postroom.db.embedded import running
 from postroom.db.embedded.binaries import programs
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 from postroom.events import feed, log

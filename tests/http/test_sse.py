@@ -12,7 +12,8 @@ import httpx2
 from fastapi import FastAPI, Response
 from structlog.testing import capture_logs
 
-from postroom.cli.serving import listening, serving
+from postroom.cli.listening import listening
+from postroom.cli.serving import serving
 from postroom.http.deps import Door
 from postroom.http.sse import EventStream, frame
 from postroom.http.streams import Streams

@@ -17,7 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from postroom.cli.serving import listening, serving
+from postroom.cli.listening import listening
+from postroom.cli.serving import serving
 from postroom.errors import Invalid
 from postroom.http import streams as streams_module
 from postroom.http import ws

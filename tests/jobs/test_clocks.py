@@ -15,7 +15,16 @@ from postroom.jobs.model import NotNow, State, Wish
 pytestmark = pytest.mark.usefixtures("tenants")
 
 ROOT = Path(postroom.__file__).parent
-DECIDE = ["accounts", "executor", "jobs", "sync/due.py", "sync/jobs.py", "sync/perform.py", "sync/run.py"]
+DECIDE = [
+    "accounts",
+    "executor",
+    "jobs",
+    "sync/ask.py",
+    "sync/due.py",
+    "sync/jobs.py",
+    "sync/perform.py",
+    "sync/run.py",
+]
 DECIDE += [
     "sync/allowance.py",
     "sync/verdict.py",

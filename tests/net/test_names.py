@@ -7,7 +7,7 @@ import pytest
 from servers.names import NameServer, name_server
 
 from postroom.net import names
-from postroom.net.names import Service
+from postroom.net.model import Service
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from postroom.accounts.seeker import Seeker
 from postroom.api.app import create_app
 from postroom.api.live import live
 from postroom.db.listen import open_hints
@@ -35,7 +36,8 @@ def vault() -> Vault:
 async def app(db: Database, vault: Vault) -> AsyncIterator[FastAPI]:
     providers = Registry(Egress(private_allowed=True))
     async with open_hints(db) as hints, live(db, hints) as news:
-        yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news, OAUTH)
+        seek = Seeker(providers.allowed)
+        yield create_app(db, Settings(cors_origins=[ORIGIN]), vault, providers, news, OAUTH, seek)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from postroom.cli.serving import listening, serving
+from postroom.cli.listening import listening
+from postroom.cli.serving import serving
 
 from .api import Client
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import Database, open_pool
 

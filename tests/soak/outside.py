@@ -24,7 +24,7 @@ from soak.lanes import Lane
 
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account, Scope
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import open_pool
 from postroom.errors import PostroomError

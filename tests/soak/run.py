@@ -29,7 +29,7 @@ from soak.lanes import Lane, database, inside, lying
 from soak.outside import outside
 from soak.tally import Count
 
-from postroom.db.embedded import running as postgres_running
+from postroom.db.embedded.client import running as postgres_running
 from postroom.db.migrate import migrate
 from postroom.db.pool import connect
 

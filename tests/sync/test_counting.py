@@ -18,7 +18,8 @@ from postroom.jobs.attempt import Attempt
 from postroom.jobs.model import Job, State
 from postroom.jobs.store import queue
 from postroom.lab.server import serve
-from postroom.sync.jobs import ACCOUNT, handlers
+from postroom.sync.ask import ACCOUNT
+from postroom.sync.jobs import handlers
 
 pytestmark = pytest.mark.usefixtures("tenants", "others")
 

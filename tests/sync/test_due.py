@@ -15,9 +15,10 @@ from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Job
+from postroom.jobs.store import queue
 from postroom.sync import due
+from postroom.sync.ask import request
 from postroom.sync.due import enqueue_due, schedule
-from postroom.sync.jobs import request
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -71,7 +72,7 @@ async def test_a_job_that_waits_or_runs_will_do(db: Database) -> None:
     assert len(await waiting(db, ONE)) == 1
 
     async with db.unbound() as conn:
-        await jobs.queue.claim(conn, "me", ["sync.account"], 10, timedelta(minutes=1), 0)
+        await queue.claim(conn, "me", ["sync.account"], 10, timedelta(minutes=1), 0)
     await set_due(db, ONE)
     await enqueue_due(db, EVERY)
     assert len(await waiting(db, ONE)) == 1

@@ -25,7 +25,7 @@ from postroom.executor.run import executing
 from postroom.ids import TenantId
 from postroom.jobs import store
 from postroom.jobs.model import Enqueued, Job
-from postroom.sync.jobs import request
+from postroom.sync.ask import request
 from postroom.sync.run import Manner
 
 EVERY = timedelta(minutes=15)

@@ -16,7 +16,7 @@ from typing import Any
 from postroom.accounts import autoconfig
 from postroom.accounts.guess import NoImap, at_known, domain_of, usual
 from postroom.errors import NeedsOwner
-from postroom.net.names import Service
+from postroom.net.model import Service
 from postroom.providers.known import by_mx
 from postroom.providers.model import AppPassword
 

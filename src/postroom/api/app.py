@@ -1,5 +1,6 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from postroom.accounts import store as account_store
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
-from postroom.accounts.seek import Seeker
+from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.tokens import Tokens
 from postroom.api import docs, health
 from postroom.api.live import Live
@@ -33,7 +34,7 @@ from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
 from postroom.people import keys
 from postroom.people.routes import router as people
-from postroom.providers.registry import Registry
+from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
 from postroom.sync import halt
@@ -56,11 +57,15 @@ def create_app(
     database: Database,
     settings: Settings,
     vault: Vault,
-    providers: Registry,
+    providers: Mapping[str, Provider],
     live: Live,
     oauth: Oauth | None = None,
+    seek: Seek = guessed,
 ) -> FastAPI:
-    """The HTTP API, on a pool, and with live news, that the caller opens and closes."""
+    """The HTTP API, on a pool, and with live news, that the caller opens and closes.
+
+    `seek` finds the server of an address.
+    """
     oauth = oauth or Oauth()
     app = docs.Documented(
         title="Postroom",
@@ -85,7 +90,7 @@ def create_app(
         partial(halt.remove, farewell=Tokens(database, vault, oauth).revoke),
         _is_syncing,
         oauth,
-        Seeker(providers.allowed, ispdb=settings.autoconfig_ispdb),
+        seek,
     )
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.

@@ -14,10 +14,15 @@ from postroom.accounts import credentials
 from postroom.accounts import store as accounts
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.model import Account
+from postroom.cli import screen
+from postroom.cli.called import called
+from postroom.cli.following import follow
 from postroom.cli.installation import Installation
 from postroom.errors import Conflict
+from postroom.jobs.store import names
 from postroom.lab.server import LabServer, serve
 from postroom.providers.imap.settings import from_url
+from postroom.sync.ask import request
 from postroom.sync.halt import begin_anew
 
 ADDRESS = "demo@postroom.example"
@@ -25,6 +30,7 @@ MESSAGES = 1000
 FOLDERS = 12
 SEED = 7
 ARRIVE_EVERY = timedelta(seconds=10)
+ARRIVING = f"New mail arrives every {ARRIVE_EVERY.total_seconds():.0f} s. "
 FILE = "demo.arrived"
 
 
@@ -65,6 +71,16 @@ async def demonstration(house: Installation) -> AsyncIterator[Account]:
             yield await _connected(house, server)
     finally:
         os.close(file)
+
+
+async def first_sync(house: Installation, account: Account) -> None:
+    """As a job like any other, shown while it runs."""
+    async with house.database.transaction(house.tenant) as conn:
+        made = await request(conn, account)
+        short = (await names.short(conn, house.tenant, [made.public_id]))[made.public_id]
+    watch = called(house.settings).format("jobs watch")
+    screen.say(f"Job {short} copies {account.address}; in another terminal: {watch} {short}")
+    await follow(house, made.id, called=account.address)
 
 
 def _locked(path: Path) -> int:

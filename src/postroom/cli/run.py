@@ -28,7 +28,7 @@ import typer
 import uvloop
 
 from postroom.cli import screen
-from postroom.cli.installation import DEBUG, log_file, read_settings
+from postroom.cli.given import DEBUG, log_file, read_settings
 from postroom.db.beside import alone
 from postroom.db.model import Busy, DiskFull, Unreachable
 from postroom.errors import PostroomError

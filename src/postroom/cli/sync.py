@@ -14,6 +14,7 @@ import typer
 from postroom.accounts.model import Account, AccountState, NoSuchAccount
 from postroom.cli import progress, screen
 from postroom.cli.installation import Installation, account_named, all_accounts, unlocked
+from postroom.cli.means import means_of
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.mail.store import browse
@@ -104,7 +105,7 @@ async def sync_accounts(
                 return Outcome(account, "failed", counts, monotonic() - began, error)
 
     with workshop() as shop:
-        means = house.means(shop)
+        means = means_of(house, shop)
         async with progress.shown(watched, quiet=quiet), asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(account)) for account in accounts]
     return [task.result() for task in tasks]

@@ -9,6 +9,7 @@ import typer
 
 from postroom.cli import progress, screen
 from postroom.cli.installation import account_named, unlocked
+from postroom.cli.means import means_of
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.cli.sync import patiently
@@ -48,7 +49,7 @@ def main(
 async def _verify(settings: Settings, address: str) -> Repair:
     async with unlocked(settings) as house:
         account = await account_named(house, address)
-        return Repair((), await verify(house.means(), account))
+        return Repair((), await verify(means_of(house), account))
 
 
 async def _repair(settings: Settings, address: str, *, quiet: bool) -> Repair:
@@ -56,7 +57,7 @@ async def _repair(settings: Settings, address: str, *, quiet: bool) -> Repair:
     async with unlocked(settings) as house:
         account = await account_named(house, address)
         with workshop() as shop:
-            means = house.means(shop)
+            means = means_of(house, shop)
             every = house.settings.sync_interval
             full = partial(perform, means, account, every=every, counts=counts, full=True)
             async with progress.shown({account.address: counts}, quiet=quiet):

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from postroom.cli.announcing import Announcer
 from postroom.cli.installation import Installation
+from postroom.cli.means import means_of
 from postroom.cli.settled import settled
 from postroom.db.beside import beside
+from postroom.executor.handlers import Work
 from postroom.executor.run import executing
 from postroom.sync.workshop import workshop
 
@@ -20,7 +22,7 @@ async def working(house: Installation, patience: timedelta) -> AsyncIterator[Non
         async with (
             beside(announcer.run()),
             executing(
-                house.work(shop, announcer.hear),
+                Work(means_of(house, shop), settings.sync_interval, announcer.hear),
                 house.hints,
                 workers=settings.workers,
                 patience=patience,

@@ -9,7 +9,7 @@ from functools import partial
 
 from postroom import telemetry
 from postroom.accounts.oauth import Oauth, clients_of
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database, open_pool

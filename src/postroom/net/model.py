@@ -1,4 +1,4 @@
-"""What can go wrong on the way out, each as one sentence for people.
+"""What a domain publishes; and what can go wrong on the way out, each as one sentence for people.
 
 TryLater
 ├── UnknownHost            no such name, or the name server does not answer
@@ -17,9 +17,20 @@ Forbidden
 └── EgressRefused          the policy of this installation does not let us go there
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from postroom import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One server of a service (RFC 2782). An empty host: the domain says that it has no such service."""
+
+    priority: int
+    weight: int
+    port: int
+    host: str
 
 
 class Distrust(StrEnum):

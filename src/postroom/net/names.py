@@ -6,7 +6,6 @@ and where they lead to is checked again by `egress` and by TLS.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import dns.asyncresolver
@@ -16,21 +15,13 @@ import dns.rdata
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.IN.SRV import SRV
 
+from postroom.net.model import Service
+
 LIMIT = 5.0  # seconds for one question, with all that is asked again
 MOST = 20  # records of one answer that are looked at
 LABEL = r"(?!-)[a-z0-9_-]{1,63}"
 # The last label of a name is no number: what ends with one would be taken for an address.
 HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?=[a-z]){LABEL}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One server of a service (RFC 2782). An empty host: the domain says that it has no such service."""
-
-    priority: int
-    weight: int
-    port: int
-    host: str
 
 
 class Names:

@@ -18,7 +18,7 @@ from postroom.db.listen import Hints
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Database
 
-from .jobs import LIMIT
+from .ask import LIMIT
 from .store import due as store
 
 LOOK_EVERY = timedelta(seconds=1)

@@ -22,7 +22,7 @@ from postroom.jobs.store import running
 from postroom.providers.pool import of_account
 from postroom.providers.slots import SESSIONS
 
-from .jobs import ACCOUNT, request
+from .ask import ACCOUNT, request
 from .model import IsPaused, Outdated, key
 from .remove import CUT_OFF, REMOVE, Farewell, in_case, nothing, removal, remove_account
 

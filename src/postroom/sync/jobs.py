@@ -13,55 +13,21 @@ from functools import partial
 from typing import Any
 
 from postroom.accounts import store as accounts
-from postroom.accounts.model import Account, AccountState, NoSuchAccount
+from postroom.accounts.model import Account, NoSuchAccount
 from postroom.db.beside import beside
 from postroom.db.model import LeaseHeld
 from postroom.db.pool import Connection
-from postroom.jobs import store as jobs
 from postroom.jobs.attempt import SAY_EVERY, Attempt, Handler, Resumes
-from postroom.jobs.model import Enqueued, JobId, Level, NotNow, Wish
-from postroom.jobs.store import running
+from postroom.jobs.model import Level, NotNow
 from postroom.providers.model import NoConnection
 
+from .ask import ACCOUNT, not_paused
 from .logins import TooSoon
-from .model import ASKED, Counts, IsPaused, Outdated, Stored, key
+from .model import Counts, IsPaused, Outdated, Stored
 from .perform import Means, Outcome, perform
 from .remove import CUT_OFF, REMOVE, remove_account
 
-ACCOUNT = "sync.account"
-LIMIT = timedelta(hours=12)  # a first sync from a slow server takes hours; what it has stored stays
 BUSY = timedelta(seconds=0.5)
-
-
-async def request(conn: Connection, account: Account, *, full: bool = False) -> Enqueued:
-    """A sync of the account, as soon as may be: once it has completed, all is here that was there before.
-
-    One that waits already is pulled forward, and a poll that runs is joined: it will look once more.
-    `full` compares everything. Raises `IsPaused`.
-    """
-    _not_paused(account)
-    wish = Wish(
-        ACCOUNT,
-        {"full": True} if full else {},
-        account=account.id,
-        key=key(account.id),
-        dedupe=f"{key(account.id)}:full" if full else key(account.id),
-        priority=ASKED,
-        limit=LIMIT,
-    )
-    if joined := await running.join(conn, account.tenant_id, wish):
-        return joined
-    (made,) = await jobs.enqueue(conn, account.tenant_id, [wish])
-    return made
-
-
-async def poll(conn: Connection, account: Account) -> JobId:
-    """The same as the schedule asks for, as soon as may be; nothing is left of one that finds nothing."""
-    wish = Wish(
-        ACCOUNT, account=account.id, key=key(account.id), dedupe=key(account.id), limit=LIMIT, is_kept=False
-    )
-    (made,) = await jobs.enqueue(conn, account.tenant_id, [wish])
-    return made.id
 
 
 def handlers(
@@ -75,7 +41,7 @@ async def _sync(
     means: Means, every: timedelta, told: Callable[[Outcome], None], attempt: Attempt
 ) -> Mapping[str, Any]:
     account, counts = await _account(means, attempt), Counts()
-    _not_paused(account)
+    not_paused(account)
     async with beside(_report(attempt, counts)):
         full = bool(attempt.job.args.get("full"))
         tally = partial(_count, attempt)
@@ -96,11 +62,6 @@ async def _sync(
     if outcome.error is not None:
         raise outcome.error
     return _result(attempt, counts)
-
-
-def _not_paused(account: Account) -> None:
-    if account.state is AccountState.PAUSED:
-        raise IsPaused("The account is paused; resume it first.")
 
 
 async def _account(means: Means, attempt: Attempt) -> Account:

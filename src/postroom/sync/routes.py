@@ -22,7 +22,8 @@ from postroom.providers import store as budgets
 from postroom.providers.model import Means
 from postroom.providers.slots import store as slots
 
-from . import jobs, parked
+from . import parked
+from .ask import request
 from .model import key
 from .quarantine import Entry, Kind, advice
 from .store import quarantine, watch
@@ -159,7 +160,7 @@ async def sync_now(
 ) -> JobOut:
     """Bring an account up to date as soon as may be, as a job. One that waits already is pulled forward."""
     account = await accounts.get(conn, caller.tenant, id)
-    made = await jobs.request(conn, account, full=full)
+    made = await request(conn, account, full=full)
     response.headers["Location"] = f"/v1/jobs/{made.public_id}"
     return job_out(await job_store.get_by_id(conn, caller.tenant, made.id), account.public_id)
 

@@ -46,7 +46,7 @@ from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
 
 from . import live, pace
-from .jobs import poll
+from .ask import poll
 from .lanes import Lanes
 from .model import key as sync_key
 from .store import watch as store

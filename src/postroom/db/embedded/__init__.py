@@ -18,7 +18,3 @@ Processes reach these folders through descriptors (`/proc/self/fd/7`), not by th
 unprivileged user needs no right on any folder above, the folder may be below /root, and a path may be longer
 than the 107 bytes that a socket's name can have.
 """
-
-from postroom.db.embedded.client import running
-
-__all__ = ["running"]
