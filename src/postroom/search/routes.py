@@ -33,8 +33,10 @@ class HitOut(BaseModel):
 class SearchPage(BaseModel):
     items: list[HitOut]
     total: int
-    total_is_exact: bool = Field(description="False when there are more than `total`.")
-    next: str | None = Field(description="The `cursor` of the next page.")
+    total_is_exact: bool = Field(description="False when there are, or may be, more than `total`.")
+    next: str | None = Field(
+        description="The `cursor` of the next page; null at the end. Pages before can be short or empty."
+    )
 
 
 @router.get("")
