@@ -136,7 +136,7 @@ MATCHES = """
 """
 COUNTED = 10_000
 """Totals are exact up to this, if the index answers alone."""
-LOOKED = 1_000
+LOOKED = 500
 """Mails that a window looks into at most, where the index cannot answer alone: the newest that it finds."""
 RANKED = 250
 """Matches of a window, the newest ones: these are ranked."""

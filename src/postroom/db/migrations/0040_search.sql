@@ -58,9 +58,7 @@ BEGIN
          WHERE checks
          ORDER BY c.received_at DESC, c.message_id DESC
          LIMIT looks
-    ), matching AS MATERIALIZED (
-        SELECT c.message_id, c.received_at FROM candidates c WHERE NOT checks
-         UNION ALL
+    ), checked AS MATERIALIZED (
         SELECT l.message_id, l.received_at
           FROM looked l
          WHERE (SELECT CASE WHEN exact IS NULL THEN d.vector @@ narrow
@@ -84,12 +82,14 @@ BEGIN
                  WHERE d.tenant_id = tenant AND d.message_id = l.message_id
                  LIMIT 1)
     ), newest AS MATERIALIZED (
-        SELECT f.message_id, f.received_at FROM matching f
+        SELECT f.message_id, f.received_at
+          FROM (SELECT * FROM candidates WHERE NOT checks UNION ALL SELECT * FROM checked) f
          ORDER BY f.received_at DESC, f.message_id DESC
          LIMIT ranked
     ), told AS MATERIALIZED (
         SELECT c.matched > ranked AS is_full, c.matched, checks AND c.found > looks AS is_cut
-          FROM (SELECT (SELECT count(*) FROM matching) AS matched, (SELECT count(*) FROM candidates) AS found) c
+          FROM (SELECT found, CASE WHEN checks THEN (SELECT count(*) FROM checked) ELSE found END AS matched
+                  FROM (SELECT count(*) AS found FROM candidates) n) c
     ), ending AS (
         SELECT t.matched, t.is_cut, CASE WHEN e.message_id IS NULL THEN least_at ELSE e.received_at END AS end_at,
                coalesce(e.message_id, least_id) AS end_id
