@@ -81,7 +81,7 @@ class MessagePage(BaseModel):
     has_next: bool
     has_prev: bool
     next: str | None = Field(description="The `cursor` of the next page.")
-    total: int | None = Field(description="Up to 10,000. Null when asked with a cursor.")
+    total: int | None = Field(description="Up to 1,000. Null when asked with a cursor.")
     total_is_exact: bool | None = Field(description="False when there are more than `total`.")
 
 
