@@ -96,7 +96,7 @@ def create_app(
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
     app.add_middleware(Unexpected)
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=AS_IT_IS)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1, exclude_content_types=AS_IT_IS)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
 from postroom.db.pool import Connection
+from postroom.http.answers import Ready
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
 from postroom.http.pages import COUNTED, Asked, BadPage
@@ -24,6 +25,7 @@ from postroom.mail.answers import (
     ThreadOut,
     ThreadPage,
     detail_out,
+    listed,
     message_out,
 )
 from postroom.mail.reading import Filters, NoHtml, Order, Row, Sort
@@ -65,7 +67,7 @@ async def _filters(
     )
 
 
-@router.get("/messages")
+@router.get("/messages", response_model=MessagePage)
 async def messages(
     caller: Reader,
     conn: Tx,
@@ -74,7 +76,7 @@ async def messages(
     filters: Annotated[Filters, Depends(_filters)],
     sort_by: Sort = Sort.DATE,
     order: Annotated[Order | None, Query(description="By default newest first, senders from A.")] = None,
-) -> MessagePage:
+) -> Ready:
     """Messages, by page number or by cursor; both ways can be mixed."""
     order = order or (Order.DESCENDING if sort_by is Sort.DATE else Order.ASCENDING)
     of, tenant = f"mail.messages {sort_by} {order}", caller.tenant
@@ -93,15 +95,17 @@ async def messages(
         following = door.cursors.seal(
             tenant, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
         )
-    return MessagePage(
-        items=[message_out(row) for row in rows],
-        page=window.page,
-        page_size=window.size,
-        has_next=following is not None,
-        has_prev=after is not None or window.offset > 0,
-        next=following,
-        total=None if total is None else min(total, COUNTED),
-        total_is_exact=None if total is None else total <= COUNTED,
+    return Ready(
+        {
+            "items": [listed(row) for row in rows],
+            "page": window.page,
+            "page_size": window.size,
+            "has_next": following is not None,
+            "has_prev": after is not None or window.offset > 0,
+            "next": following,
+            "total": None if total is None else min(total, COUNTED),
+            "total_is_exact": None if total is None else total <= COUNTED,
+        }
     )
 
 
