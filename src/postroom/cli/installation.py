@@ -74,8 +74,9 @@ class Installation:
 
     @property
     def oauth(self) -> Oauth:
-        """Token servers may be in our own network, as mail servers may."""
-        return Oauth(Client(Egress(private_allowed=True)), clients_of(self.settings.oauth_clients))
+        """Token servers may be where mail servers may."""
+        allowed = Egress(self.settings.private_allowed)
+        return Oauth(Client(allowed), clients_of(self.settings.oauth_clients))
 
     def means(self, shop: Workshop | None = None) -> Means:
         """What it takes to sync; a `shop` reads a first sync's mail in a process of its own."""
@@ -117,8 +118,8 @@ async def opened(settings: Settings) -> AsyncIterator[Installation]:
         await feed.mind_restore(database)
         given = settings.secret_key
         vault = vault_keys.load(settings.data, Secret(given.get_secret_value()) if given else None)
-        # One tenant, who owns this machine: servers in its own network are fine.
-        providers = Registry(Egress(private_allowed=True))
+        # One tenant who owns this machine may use servers in its own network; strangers who sign in may not.
+        providers = Registry(Egress(settings.private_allowed))
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
         hints = await stack.enter_async_context(open_hints(database))

@@ -16,6 +16,7 @@ from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.errors import Broken
 from postroom.http.ws import LARGEST
+from postroom.people.tokens import open_issuers
 
 GRACE_SECONDS = 1
 BACKLOG = 512
@@ -69,8 +70,10 @@ def address(host: str, listener: socket.socket) -> str:
 @asynccontextmanager
 async def answering(house: Installation, listener: socket.socket) -> AsyncIterator[None]:
     """The API of an installation, while the block runs."""
-    async with live(house.database, house.hints) as news:
-        app = create_app(house.database, house.settings, house.vault, house.providers, news, house.oauth)
+    async with live(house.database, house.hints) as news, open_issuers(house.settings.issuers) as issuers:
+        app = create_app(
+            house.database, house.settings, house.vault, house.providers, news, house.oauth, issuers
+        )
         with settled():
             async with serving(app, listener):
                 yield
