@@ -21,7 +21,7 @@ from postroom.accounts.guess import by_table, normal_address
 from postroom.accounts.model import Scope
 from postroom.accounts.seeker import Seeker
 from postroom.cli import screen
-from postroom.cli.installation import OURS, unlocked
+from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
@@ -131,7 +131,7 @@ def main(
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with unlocked(settings) as house:
-        seek = Seeker(OURS, ispdb=settings.autoconfig_ispdb)
+        seek = Seeker(house.allowed, ispdb=settings.autoconfig_ispdb)
         return await connect_account(
             house.database, house.vault, house.providers, house.tenant, wish, begin_anew, house.oauth, seek
         )
