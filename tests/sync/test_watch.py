@@ -11,7 +11,7 @@ import pytest
 from histories.proxy import proxy
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
-from servers.tenants import ONE, TWO
+from servers.tenants import ONE
 from sync.lab import connected as connected_to
 from sync.mailboxes import connected, copied, means
 from sync.test_ceiling import sharing
@@ -38,14 +38,6 @@ from postroom.sync.store import watch
 pytestmark = pytest.mark.usefixtures("tenants", "alone")
 
 EVERY = timedelta(days=1)  # so nothing is found in its turn
-
-
-@pytest.fixture
-async def alone(db: Database) -> None:
-    """The accounts that other tests look at have no server."""
-    for tenant in (ONE, TWO):
-        async with db.transaction(tenant) as conn:
-            await conn.execute("UPDATE accounts_account SET state = 'paused'")
 
 
 @asynccontextmanager
