@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tenants", "alone")]
 
 ROOT = Path(__file__).parents[2]
 PROMISED = 15  # seconds
+PAUSE = 0.03  # seconds between two mails
 HERE, ELSEWHERE = "postroom.cli", "sync.elsewhere"
 WATCHED = "SELECT account_id, process, since FROM sync_watch WHERE means IS NOT NULL"
 ANNOUNCED = """
@@ -74,11 +75,15 @@ async def watchers(db: Database) -> Mapping[AccountId, tuple[int, datetime]]:
     return {row["account_id"]: (int(row["process"].split(" ")[1]), row["since"]) for row in rows}
 
 
+async def shares(db: Database) -> Counter[int]:
+    return Counter(pid for pid, _ in (await watchers(db)).values())
+
+
 async def until_watched(db: Database, accounts: int, by: set[Process]) -> None:
     """All of them, by these processes alone, as many by each."""
     numbers, each = {process.pid for process in by}, accounts // len(by)
     async with asyncio.timeout(120):
-        while Counter(pid for pid, _ in (await watchers(db)).values()) != dict.fromkeys(numbers, each):
+        while await shares(db) != dict.fromkeys(numbers, each):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -100,6 +105,7 @@ class Deliveries:
             if is_over():
                 return
             await asyncio.to_thread(self.put, account)
+            await asyncio.sleep(PAUSE)
 
     async def announced(self, db: Database) -> Mapping[AccountId, list[tuple[str, datetime]]]:
         """Each `mail.added`, once there are as many as were delivered."""
