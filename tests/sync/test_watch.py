@@ -30,8 +30,9 @@ from postroom.lab.server import serve
 from postroom.providers import kept
 from postroom.providers.listening import Key
 from postroom.providers.model import Means
-from postroom.sync import halt, lanes, pace
+from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
+from postroom.sync.pace import Pace
 from postroom.sync.perform import Means as MeansOf
 from postroom.sync.store import watch
 
@@ -41,8 +42,10 @@ EVERY = timedelta(days=1)  # so nothing is found in its turn
 
 
 @asynccontextmanager
-async def watching(db: Database, every: timedelta = EVERY, use: MeansOf | None = None) -> AsyncIterator[None]:
-    work = Work(use or means(db), every)
+async def watching(
+    db: Database, every: timedelta = EVERY, use: MeansOf | None = None, at: Pace | None = None
+) -> AsyncIterator[None]:
+    work = Work(use or means(db), every, pace=at or Pace())
     async with (
         open_hints(db) as hints,
         executing(work, hints, workers=3, patience=timedelta(0), polls=True),
@@ -94,12 +97,12 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
 
 
 async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+    db: Database,
 ) -> None:
-    monkeypatch.setattr(pace, "SWEEP", timedelta(seconds=0.2))
+    soon = Pace(swept=timedelta(seconds=0.2))
     async with serve(messages=5, folder_count=3, offers="plain") as server:
         account = await connected_to(db, server)
-        async with watching(db):
+        async with watching(db, at=soon):
             await watched(db, account, Means.IDLE)
             server.arrive()
             await holds(db, account, 6)
@@ -128,12 +131,11 @@ async def test_a_session_that_died_in_silence_is_noticed(
     user = dovecot.user("silent")
     async with proxy(dovecot.host, dovecot.port) as line:
         account = await connected(db, replace(dovecot, port=line.port), user)
-        async with watching(db):
+        async with watching(db, at=Pace(silence=timedelta(seconds=1))):
             await watched(db, account, Means.NOTIFY)
+            monkeypatch.setattr(kept, "ANSWER", 0.2)
             line.hold_all()
             await asyncio.to_thread(put, dovecot, user, 1)
-            monkeypatch.setattr(pace, "PROBE", (timedelta(0), timedelta(0)))
-            monkeypatch.setattr(kept, "ANSWER", 0.2)
             await holds(db, account, 1)
 
 

@@ -40,6 +40,7 @@ from postroom.providers.pool import Pool
 from postroom.providers.registry import Registry
 from postroom.providers.slots import Slots, open_slots
 from postroom.settings import Settings
+from postroom.sync.pace import Pace
 from postroom.sync.perform import Means, Outcome
 from postroom.sync.run import Manner
 from postroom.sync.workshop import Workshop
@@ -86,7 +87,8 @@ class Installation:
 
     def work(self, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
         """What it takes to run jobs; `told` hears of each sync that ended in this process."""
-        return Work(self.means(shop), self.settings.sync_interval, told)
+        pace = Pace(self.settings.watch_sweep, self.settings.watch_silence)
+        return Work(self.means(shop), self.settings.sync_interval, told, pace)
 
 
 def read_settings(data: Path | None, database_url: str | None, **more: Any) -> Settings:
