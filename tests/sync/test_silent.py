@@ -7,7 +7,7 @@ from servers.tenants import ONE
 
 from postroom.db.beside import beside
 from postroom.ids import AccountId
-from postroom.providers.listening import Key
+from postroom.providers.target import Key
 from postroom.sync.pace import Pace
 from postroom.sync.silent import Silent
 

@@ -28,8 +28,8 @@ from postroom.executor.run import executing
 from postroom.ids import AccountId
 from postroom.lab.server import serve
 from postroom.providers import kept
-from postroom.providers.listening import Key
 from postroom.providers.model import Means
+from postroom.providers.target import Key
 from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
 from postroom.sync.pace import Pace

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from datetime import timedelta
 from time import monotonic
 
-from postroom.providers.listening import Key
+from postroom.providers.target import Key
 
 from .pace import TICK, Pace
 

@@ -40,9 +40,9 @@ from postroom.db.pool import Connection, Database, hint
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.model import JobId
 from postroom.jobs.store import running as jobs
-from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
+from postroom.providers.target import Key
 
 from . import live, pace
 from .jobs import poll
