@@ -110,16 +110,17 @@ class Slots:
 
     async def take_free(self, target: Target) -> Slot | None:
         """One for a watcher, if nobody has it or waits for it. Raises what the database raises."""
-        slot, is_granted = Slot(target, Purpose.WATCH), False
+        slot, verdict = Slot(target, Purpose.WATCH), None
         try:
             (answer,) = await self._ask([slot], Purpose.WATCH)
-            is_granted = answer.verdict == "granted"
+            verdict = answer.verdict
         finally:
-            if not is_granted:
-                await self._forget([slot], is_certain=False)
-        if is_granted:
-            self._held[slot.id] = slot
-        return slot if is_granted else None
+            if verdict != "granted":
+                await self._forget([slot], is_certain=verdict is not None)
+        if verdict != "granted":
+            return None
+        self._held[slot.id] = slot
+        return slot
 
     async def give_back(self, slots: Collection[Slot]) -> None:
         """Their connections are closed. What cannot be told now is told later."""
