@@ -135,7 +135,7 @@ async def test_a_pattern_of_watched_folders_that_makes_no_sense_is_said_before_a
 ) -> None:
     nobody = {"host": "127.0.0.1", "port": 1, "security": "plain"}
     with pytest.raises(BadPattern):
-        await connected(db, Wish("ann@example.org", "any", settings=nobody, watch_folders=" , "))
+        await connected(db, Wish("eve@example.org", "any", settings=nobody, watch_folders=" , "))
 
 
 async def test_the_scope_bounds_the_estimate() -> None:

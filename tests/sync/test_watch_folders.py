@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from histories.proxy import proxy
+from prometheus_client import REGISTRY
 from providers.counting import door
 from servers.api import Client
 from servers.tenants import ONE
@@ -23,7 +24,12 @@ pytestmark = pytest.mark.usefixtures("tenants", "alone")
 
 NEVER = Pace(swept=timedelta(days=1))
 SOON = Pace(swept=timedelta(seconds=0.2))
+LAPSES = "postroom_sync_lapses_total"
 MAIL = b"Subject: sent\r\n\r\nhello %d"
+
+
+def lapses() -> float:
+    return REGISTRY.get_sample_value(LAPSES) or 0.0
 
 
 async def test_what_comes_into_a_chosen_folder_is_stored_as_soon_as_the_server_tells(db: Database) -> None:
@@ -62,8 +68,10 @@ async def test_a_session_of_a_chosen_folder_gives_way_to_who_waits_for_a_connect
             await watched(db, account, Means.IDLE)
             server.mailbox.deliver(MAIL % 1, "Sent")
             await holds(db, account, 6)
+            before = lapses()
             async with await use.mailbox(account) as mailbox:
                 assert await mailbox.folders()
+            assert lapses() == before  # of the account's own session
             server.arrive()
             await holds(db, account, 7)
             server.mailbox.deliver(MAIL % 2, "Sent")
