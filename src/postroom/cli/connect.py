@@ -61,6 +61,10 @@ DailyBytes = Annotated[
     int | None,
     typer.Option(min=1 << 20, help="To download in a day; as its provider has it without it."),
 ]
+Folders = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="Such as 'INBOX,Archive*,-Spam'; everything without it."),
+]
 WatchFolders = Annotated[
     str | None,
     typer.Option(
@@ -103,10 +107,7 @@ def main(
             exists=True, dir_okay=False, help="Certificates to trust instead of the usual ones (PEM)."
         ),
     ] = None,
-    folders: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Such as 'INBOX,Archive*,-Spam'; everything without it."),
-    ] = None,
+    folders: Folders = None,
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
     ] = None,
