@@ -79,6 +79,12 @@ def test_a_server_that_misbehaves(cli: Cli, lab: Lab, fault: str, code: str) -> 
     refused(cli, connect(cli, "--server", lab("--messages", "1", "--fault", fault)), code)
 
 
+def test_a_pattern_of_watched_folders_that_makes_no_sense(cli: Cli, lab: Lab) -> None:
+    where = ("--server", lab("--messages", "1"), "--starttls", "off")
+
+    refused(cli, connect(cli, *where, "--watch-folders", " , "), "accounts.bad_folder_pattern")
+
+
 def test_a_folder_that_cannot_be_opened(cli: Cli, lab: Lab) -> None:
     server = lab("--messages", "5", "--fault", "select-fails")
     where = ("--server", server, "--starttls", "off")

@@ -13,6 +13,7 @@ from servers.dovecot import Dovecot
 from servers.mailbox import other_client
 from servers.tenants import ONE
 from sync.lab import connected as connected_to
+from sync.lab import sync
 from sync.mailboxes import connected, copied, means
 from sync.test_ceiling import sharing
 
@@ -108,6 +109,19 @@ async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_swe
             await holds(db, account, 6)
             server.mailbox.deliver(b"Subject: sent\r\n\r\nhello", "Sent")
             await holds(db, account, 7)
+
+
+async def test_where_the_inbox_refuses_to_be_opened_another_folder_is_told_of(db: Database) -> None:
+    async with serve(messages=5, folder_count=2, faults=["inbox-refused"], offers="plain") as server:
+        account = await connected_to(db, server)
+        for _ in range(4):  # it is parked then, and the account has been compared but for it
+            await sync(db, account)
+        before = len(await copied(db, account))
+        async with watching(db, at=Pace(swept=EVERY)):
+            await watched(db, account, Means.IDLE)
+            for number in (1, 2):
+                server.mailbox.deliver(b"Subject: sent\r\n\r\nhello %d" % number, "Sent")
+                await holds(db, account, before + number)
 
 
 async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(
