@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from servers.issuer import Issuer, key
 
 from bench.report import Table, machine
-from postroom.db.embedded import running
+from postroom.db.embedded.client import running
 from postroom.db.migrate import migrate
 from postroom.db.pool import open_pool
 from postroom.errors import PostroomError

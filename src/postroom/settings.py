@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     login_pause_seconds: Seconds = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
+    watch_sweep_seconds: Annotated[float, Field(ge=5, le=24 * 60 * 60)] = 60
+    """How often folders are looked at that a mail server does not tell of. Very many: more seldom."""
+
+    watch_silence_seconds: Annotated[float, Field(ge=60, le=9 * 60)] = 120
+    """Within how much silence it is noticed that a mail server that tells of changes has gone."""
+
     account_connections: Annotated[int, Field(ge=1, le=100)] = 3
     """How many connections an account has at a time, in all processes, unless its provider is known."""
 
@@ -165,6 +171,14 @@ class Settings(BaseSettings):
     @property
     def sync_grace(self) -> timedelta:
         return timedelta(seconds=self.sync_grace_seconds)
+
+    @property
+    def watch_sweep(self) -> timedelta:
+        return timedelta(seconds=self.watch_sweep_seconds)
+
+    @property
+    def watch_silence(self) -> timedelta:
+        return timedelta(seconds=self.watch_silence_seconds)
 
     @property
     def login_pause(self) -> timedelta:

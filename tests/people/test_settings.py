@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from postroom.cli.installation import BadSetting, read_settings
+from postroom.cli.given import BadSetting, read_settings
 from postroom.settings import IssuerSettings
 
 NAME = "https://clerk.example.com"

@@ -11,8 +11,9 @@ import pytest
 from histories.proxy import proxy
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
-from servers.tenants import ONE, TWO
+from servers.tenants import ONE
 from sync.lab import connected as connected_to
+from sync.lab import sync
 from sync.mailboxes import connected, copied, means
 from sync.test_ceiling import sharing
 
@@ -28,10 +29,11 @@ from postroom.executor.run import executing
 from postroom.ids import AccountId
 from postroom.lab.server import serve
 from postroom.providers import kept
-from postroom.providers.listening import Key
 from postroom.providers.model import Means
-from postroom.sync import halt, lanes, pace
+from postroom.providers.target import Key
+from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
+from postroom.sync.pace import Pace
 from postroom.sync.perform import Means as MeansOf
 from postroom.sync.store import watch
 
@@ -40,17 +42,11 @@ pytestmark = pytest.mark.usefixtures("tenants", "alone")
 EVERY = timedelta(days=1)  # so nothing is found in its turn
 
 
-@pytest.fixture
-async def alone(db: Database) -> None:
-    """The accounts that other tests look at have no server."""
-    for tenant in (ONE, TWO):
-        async with db.transaction(tenant) as conn:
-            await conn.execute("UPDATE accounts_account SET state = 'paused'")
-
-
 @asynccontextmanager
-async def watching(db: Database, every: timedelta = EVERY, use: MeansOf | None = None) -> AsyncIterator[None]:
-    work = Work(use or means(db), every)
+async def watching(
+    db: Database, every: timedelta = EVERY, use: MeansOf | None = None, at: Pace | None = None
+) -> AsyncIterator[None]:
+    work = Work(use or means(db), every, pace=at or Pace())
     async with (
         open_hints(db) as hints,
         executing(work, hints, workers=3, patience=timedelta(0), polls=True),
@@ -102,17 +98,30 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
 
 
 async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+    db: Database,
 ) -> None:
-    monkeypatch.setattr(pace, "SWEEP", timedelta(seconds=0.2))
+    soon = Pace(swept=timedelta(seconds=0.2))
     async with serve(messages=5, folder_count=3, offers="plain") as server:
         account = await connected_to(db, server)
-        async with watching(db):
+        async with watching(db, at=soon):
             await watched(db, account, Means.IDLE)
             server.arrive()
             await holds(db, account, 6)
             server.mailbox.deliver(b"Subject: sent\r\n\r\nhello", "Sent")
             await holds(db, account, 7)
+
+
+async def test_where_the_inbox_refuses_to_be_opened_another_folder_is_told_of(db: Database) -> None:
+    async with serve(messages=5, folder_count=2, faults=["inbox-refused"], offers="plain") as server:
+        account = await connected_to(db, server)
+        for _ in range(4):  # it is parked then, and the account has been compared but for it
+            await sync(db, account)
+        before = len(await copied(db, account))
+        async with watching(db, at=Pace(swept=EVERY)):
+            await watched(db, account, Means.IDLE)
+            for number in (1, 2):
+                server.mailbox.deliver(b"Subject: sent\r\n\r\nhello %d" % number, "Sent")
+                await holds(db, account, before + number)
 
 
 async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(
@@ -136,12 +145,11 @@ async def test_a_session_that_died_in_silence_is_noticed(
     user = dovecot.user("silent")
     async with proxy(dovecot.host, dovecot.port) as line:
         account = await connected(db, replace(dovecot, port=line.port), user)
-        async with watching(db):
+        async with watching(db, at=Pace(silence=timedelta(seconds=1))):
             await watched(db, account, Means.NOTIFY)
+            monkeypatch.setattr(kept, "ANSWER", 0.2)
             line.hold_all()
             await asyncio.to_thread(put, dovecot, user, 1)
-            monkeypatch.setattr(pace, "PROBE", (timedelta(0), timedelta(0)))
-            monkeypatch.setattr(kept, "ANSWER", 0.2)
             await holds(db, account, 1)
 
 

@@ -46,5 +46,5 @@ async def _executing(
         await stack.enter_async_context(beside(*recurring))
         if polls:
             pool, run = work.means.pool, executor.run_now
-            await stack.enter_async_context(watching(db, hints, pool, run, work.every))
+            await stack.enter_async_context(watching(db, hints, pool, run, work.every, work.pace))
         yield

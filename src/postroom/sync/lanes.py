@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from postroom.providers.listening import Key
+from postroom.providers.target import Key
 
 LANES = 16  # polls at once, beside those that executors take
 SLICE = 20.0  # seconds, after which a poll leaves its lane to others

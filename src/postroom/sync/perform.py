@@ -25,7 +25,7 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.grant import is_grant
-from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Throttle
+from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Scope, Throttle
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import wants
 from postroom.accounts.tokens import Tokens
@@ -36,6 +36,7 @@ from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLate
 from postroom.jobs.model import JobLost
 from postroom.providers import store as budgets
 from postroom.providers.budget import is_worth_writing
+from postroom.providers.further import Chosen
 from postroom.providers.kept import IDLE
 from postroom.providers.model import Login, Mailbox, NoConnection, Provider, SentAway
 from postroom.providers.pool import Pool
@@ -98,8 +99,13 @@ class Means:
         purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
-        opening, chosen = self._connection(account, sealed), partial(wants, account.scope)
-        return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
+        connection, chosen = partial(self._connection, account, sealed), None
+        if pattern := account.settings.get("watch_folders"):
+            chosen = Chosen(partial(wants, Scope(folders=pattern)), connection)
+        copied = partial(wants, account.scope)
+        return self.pool.lend(
+            target(account), connection(), copied, chosen, often=often, anew=anew, purpose=purpose
+        )
 
     def _connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
         tenant, provider, spent = account.tenant_id, self.providers[account.provider], self.spent(account)

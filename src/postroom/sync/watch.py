@@ -20,7 +20,6 @@ import asyncio
 import heapq
 import random
 import resource
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -41,14 +40,16 @@ from postroom.db.pool import Connection, Database, hint
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.model import JobId
 from postroom.jobs.store import running as jobs
-from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
+from postroom.providers.target import Key
 
 from . import live, pace
 from .ask import poll
 from .lanes import Lanes
 from .model import key as sync_key
+from .pace import TICK, Pace
+from .silent import Silent
 from .store import watch as store
 
 KIND = "watcher"  # what such a process is registered as
@@ -58,8 +59,6 @@ COMPARE_EVERY = 30.0  # seconds, of what is ours with what the database says
 TELL_EVERY = 0.5  # seconds
 STEP = 500  # accounts claimed at once
 GATHER = 0.1  # seconds after a hint, for more of them
-PROBES = 200  # at once
-TICK = 0.5  # seconds
 GAPS = 3  # polls at once in a row because a folder was not as it had been seen; then they come later
 SPARE = 256  # files for everything else
 MOST_FILES = 65_536
@@ -94,14 +93,15 @@ class Watchers:
         pool: Pool,
         run: Run,
         me: processes.Process,
+        pace: Pace,
         *,
         every: timedelta,
         most: int,
     ) -> None:
         self._db, self._hints, self._pool, self._run, self._me = db, hints, pool, run, me
-        self._every, self._most = every, most
+        self._pace, self._every, self._most = pace, every, most
         self._ours: dict[Key, _Watched] = {}
-        self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
+        self._silent = Silent(pace, pool.listening.renew)
         self._lanes = Lanes(self._poll)
         self._polled: set[Key] = set()  # in this moment
         self._later: list[tuple[float, Key]] = []  # to be polled at that time
@@ -131,7 +131,7 @@ class Watchers:
             self._poll_later(key, pace.again_after(ours.gaps, random.random()))
 
     def heard(self, key: Key) -> None:
-        self._heard_of(key)
+        self._silent.heard(key)
         self._poll_soon(key, first=True)
 
     def lost(self, key: Key) -> None:
@@ -148,13 +148,13 @@ class Watchers:
         ours = self._ours.get(key)
         if ours is None or ours.watching is None or ours.watching.folders is None:
             return every
-        return pace.sweep(every, self._idling)
+        return self._pace.sweep(every, self._idling)
 
     # What goes on for as long as the block of `watching` runs.
 
     def work(self) -> Sequence[Coroutine[None, None, None]]:
         always = [self._claiming(), self._comparing(), self._lanes.work(), self._ticking(), self._telling()]
-        return [*always, self._hearing(), self._probing()]
+        return [*always, self._hearing(), self._silent.work(lambda: len(self._ours))]
 
     async def _claiming(self) -> None:
         """Take what is nobody's, as far as it is our share; let go of more than that."""
@@ -229,7 +229,7 @@ class Watchers:
                 if ours.watching is None and self.wants(key) and not ours.waits:
                     self._poll_soon(key)
                 elif ours.watching is not None and ours.watching.folders is not None:
-                    self._poll_later(key, pace.sweep(self._every, self._idling))
+                    self._poll_later(key, self._pace.sweep(self._every, self._idling))
 
     async def _poll(self, key: Key) -> None:
         tenant, number = key
@@ -275,7 +275,7 @@ class Watchers:
     async def _ticking(self) -> None:
         """Poll what has waited, or is due in its turn."""
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK.total_seconds())
             now = monotonic()
             while self._later and self._later[0][0] <= now:
                 key = heapq.heappop(self._later)[1]
@@ -288,22 +288,6 @@ class Watchers:
                         due = await store.due(conn, self._me.identity, self._every, STEP)
                     for key in due:
                         self._poll_soon(key)
-
-    async def _probing(self) -> None:
-        """Ask sessions that were silent for long, `PROBES` at once: one that is dead takes its time."""
-        places = asyncio.Semaphore(PROBES)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await asyncio.sleep(TICK)
-                while (key := self._silent_for(pace.probe(len(self._silent)))) is not None:
-                    self._heard_of(key)  # it is asked once
-                    await places.acquire()
-                    asking = group.create_task(self._pool.listening.renew(key))
-                    asking.add_done_callback(lambda _: places.release())
-
-    def _silent_for(self, long: timedelta) -> Key | None:
-        key, since = next(iter(self._silent.items()), (None, 0.0))
-        return key if since <= monotonic() - long.total_seconds() else None
 
     async def _telling(self) -> None:
         """Write how servers tell, for people."""
@@ -341,11 +325,6 @@ class Watchers:
             ours.waits = True
             heapq.heappush(self._later, (monotonic() + wait.total_seconds(), key))
 
-    def _heard_of(self, key: Key) -> None:
-        if key in self._silent:
-            self._silent[key] = monotonic()
-            self._silent.move_to_end(key)
-
     def _forget(self, key: Key) -> None:
         ours = self._ours.pop(key, None)
         if ours is None:
@@ -362,16 +341,17 @@ class Watchers:
                 telemetry.SYNC_WATCHED.labels(one.means).inc(step)
                 self._idling += step if one.means is Means.IDLE else 0
         if watching is None:
-            self._silent.pop(key, None)
+            self._silent.end(key)
         else:
-            self._silent[key] = 0.0
-            self._heard_of(key)
+            self._silent.begin(key)
         if (before and before.means) != (watching and watching.means):
             self._untold[key[1]] = watching.means if watching else None
 
 
 @asynccontextmanager
-async def watching(db: Database, hints: Hints, pool: Pool, run: Run, every: timedelta) -> AsyncIterator[None]:
+async def watching(
+    db: Database, hints: Hints, pool: Pool, run: Run, every: timedelta, pace: Pace
+) -> AsyncIterator[None]:
     """Watch this process's share of all accounts for as long as the block runs. `every`: their poll interval.
 
     `run` runs a job here and now, as `Executor.run_now` does.
@@ -380,7 +360,7 @@ async def watching(db: Database, hints: Hints, pool: Pool, run: Run, every: time
     most = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each that listens is a file
     async with processes.registered(db, KIND) as me:
-        ours = Watchers(db, hints, pool, run, me, every=every, most=most - SPARE)
+        ours = Watchers(db, hints, pool, run, me, pace, every=every, most=most - SPARE)
         try:
             async with beside(*ours.work()):
                 yield
