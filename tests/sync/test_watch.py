@@ -1,7 +1,7 @@
 """Accounts whose servers tell of changes: what comes is there at once, whoever dies meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -224,6 +224,9 @@ async def test_a_session_that_listens_gives_way_to_who_waits_for_a_connection(
         await watched(db, account, Means.NOTIFY)
 
 
+async def nothing(_keys: Sequence[Key]) -> None: ...
+
+
 async def test_polls_that_take_long_keep_nobody_from_being_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "SLICE", 0.01)
     goes_on, polled = asyncio.Event(), list[int]()
@@ -233,7 +236,7 @@ async def test_polls_that_take_long_keep_nobody_from_being_polled(monkeypatch: p
             await goes_on.wait()
         polled.append(key[1])
 
-    work = lanes.Lanes(poll)
+    work = lanes.Lanes(poll, nothing)
     for number in range(lanes.LANES + 3):
         work.put((ONE, AccountId(number)))
     async with asyncio.timeout(60), beside(work.work()):
@@ -248,13 +251,36 @@ async def test_what_is_told_of_is_polled_before_what_is_only_due() -> None:
     async def poll(key: Key) -> None:
         polled.append(key[1])
 
-    work = lanes.Lanes(poll)
+    work = lanes.Lanes(poll, nothing)
     work.put((ONE, AccountId(1)))
     work.put((ONE, AccountId(2)), first=True)
     work.put((ONE, AccountId(1)))
     async with asyncio.timeout(60), beside(work.work()):
         await until_so(lambda: len(polled) == 2)
     assert polled == [2, 1]
+
+
+async def test_what_probably_is_as_it_was_is_glanced_at_together_and_after_what_is_told_of() -> None:
+    looked = list[list[int]]()
+
+    async def poll(key: Key) -> None:
+        looked.append([key[1]])
+
+    async def glance(keys: Sequence[Key]) -> None:
+        looked.append([key[1] for key in keys])
+
+    work = lanes.Lanes(poll, glance)
+    for number in range(lanes.AT_ONCE + 3):
+        work.put_calm((ONE, AccountId(number)))
+    work.put((ONE, AccountId(1)))
+    work.put_calm((ONE, AccountId(1)))
+    work.drop((ONE, AccountId(2)))
+    async with asyncio.timeout(60), beside(work.work()):
+        await until_so(lambda: sum(map(len, looked)) == lanes.AT_ONCE + 2)
+    first, *rest = looked
+    assert first == [1]
+    assert [len(keys) for keys in rest] == [lanes.AT_ONCE, 1]
+    assert [number for keys in rest for number in keys] == [0, *range(3, lanes.AT_ONCE + 3)]
 
 
 async def test_trouble_elsewhere_leaves_a_watched_account_to_the_schedule(
@@ -281,7 +307,7 @@ async def test_nobody_polls_what_was_let_go_of_meanwhile(
     db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = await connected(db, dovecot, dovecot.user("gone"))
-    gone, turns, put_in = (ONE, AccountId(account.id + 1_000)), asyncio.Event(), lanes.Lanes.put
+    gone, turns, put_in = (ONE, AccountId(account.id + 1_000)), asyncio.Event(), lanes.Lanes.put_calm
     polled = list[Key]()
 
     async def due(*_given: object) -> list[Key]:
@@ -289,12 +315,12 @@ async def test_nobody_polls_what_was_let_go_of_meanwhile(
             turns.set()
         return [gone]
 
-    def put_too(self: lanes.Lanes, key: Key, *, first: bool = False) -> None:
+    def put_too(self: lanes.Lanes, key: Key) -> None:
         polled.append(key)
-        put_in(self, key, first=first)
+        put_in(self, key)
 
     monkeypatch.setattr(watch, "due", due)
-    monkeypatch.setattr(lanes.Lanes, "put", put_too)
+    monkeypatch.setattr(lanes.Lanes, "put_calm", put_too)
     async with watching(db):
         await watched(db, account, Means.NOTIFY)
         turns.clear()
