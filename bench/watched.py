@@ -107,8 +107,8 @@ async def _prepared(conn: asyncpg.Connection, home: Path, lab: Lab, count: int) 
     began = time.perf_counter()
     async with unlocked(Settings(data=home)) as house:
         await _connected(house, lab, range(min(REAL, count)))
-        async with _executor(home, workers=8):
-            await _until(conn, COPIED, min(REAL, count))
+        async with executor(home, workers=8):
+            await until(conn, COPIED, min(REAL, count))
         if count > REAL:
             await _connected(house, lab, range(REAL, count))
             await clones.cloned(house, conn, address(0), lab.password)
@@ -119,9 +119,9 @@ async def _prepared(conn: asyncpg.Connection, home: Path, lab: Lab, count: int) 
 async def _watched(conn: asyncpg.Connection, home: Path, lab: Lab, count: int) -> Found:
     backend = await conn.fetchval("SELECT pg_backend_pid()")
     server = _parent(backend)
-    async with _executor(home, workers=3) as pid:
+    async with executor(home, workers=3) as pid:
         began, start = time.perf_counter(), _spent(pid, server, lab)
-        await _until(conn, WATCHED, count)
+        await until(conn, WATCHED, count)
         seconds = time.perf_counter() - began
         spent = _spent(pid, server, lab, since=start)
         await asyncio.sleep(REST)
@@ -156,7 +156,7 @@ async def _arrival(conn: asyncpg.Connection, lab: Lab, number: int) -> float:
     return time.perf_counter() - began
 
 
-async def _until(conn: asyncpg.Connection, question: str, count: int) -> None:
+async def until(conn: asyncpg.Connection, question: str, count: int) -> None:
     last = 0
     while (found := await conn.fetchval(question)) < count:
         if found // 1000 > last // 1000:
@@ -174,10 +174,10 @@ async def _connected(house: Installation, lab: Lab, numbers: range) -> None:
     for start in range(numbers.start, numbers.stop, TOGETHER):
         async with house.database.transaction(house.tenant) as conn:
             for number in range(start, min(start + TOGETHER, numbers.stop)):
-                await _connect(conn, house, lab, address(number))
+                await connect(conn, house, lab, address(number))
 
 
-async def _connect(conn: asyncpg.Connection, house: Installation, lab: Lab, name: str) -> None:
+async def connect(conn: asyncpg.Connection, house: Installation, lab: Lab, name: str) -> None:
     settings = {"host": "127.0.0.1", "port": lab.port, "security": "plain", "username": name}
     public_id = new_public_id()
     await accounts.add(
@@ -202,7 +202,7 @@ async def _lab(count: int) -> AsyncIterator[Lab]:
 
 
 @asynccontextmanager
-async def _executor(home: Path, workers: int) -> AsyncIterator[int]:
+async def executor(home: Path, workers: int) -> AsyncIterator[int]:
     async with _process("executor", "--data", str(home), "--workers", str(workers)) as (process, _):
         yield process.pid
 
