@@ -34,7 +34,7 @@ from postroom.settings import Settings
 
 ACCOUNTS, BROKEN, SLOW = 100, 98, 99
 RATE = 10.0  # mails a second
-SECONDS = 20.0  # of a round
+SECONDS = 4.0  # of a round
 SETTLE = 4.0  # seconds after each change of mind
 DELAY = 2.0  # seconds, of the slow one
 GOAL = 1.1
@@ -120,7 +120,7 @@ class Heard:
             now = time.perf_counter()
             for number, message_id in rows:
                 self.last = max(self.last, number)
-                if found := self.waiting.pop(message_id or "", None):
+                if found := self.waiting.pop((message_id or "").strip("<>"), None):
                     found[1].append(now - found[0])
 
 
@@ -192,8 +192,8 @@ async def _round(
     until, slow_at = at + SECONDS, at
     while (at := at + rng.expovariate(RATE)) < until:
         await asyncio.sleep(at - time.perf_counter())
-        name = f"<{next(numbers)}.{os.getpid()}@neighbours>"
-        raw = f"Message-ID: {name}\r\nSubject: hello\r\n\r\nhello\r\n".encode()
+        name = f"{next(numbers)}.{os.getpid()}@neighbours"
+        raw = f"Message-ID: <{name}>\r\nSubject: hello\r\n\r\nhello\r\n".encode()
         heard.waiting[name] = time.perf_counter(), times
         server.mailbox_of(rng.randrange(ACCOUNTS - 2)).deliver(raw)
         if at > slow_at:

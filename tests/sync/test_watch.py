@@ -32,7 +32,9 @@ from postroom.providers.listening import Key
 from postroom.providers.model import Means
 from postroom.sync import halt, lanes, pace
 from postroom.sync import watch as watch_module
+from postroom.sync.model import key as sync_key
 from postroom.sync.perform import Means as MeansOf
+from postroom.sync.perform import perform
 from postroom.sync.store import watch
 
 pytestmark = pytest.mark.usefixtures("tenants", "alone")
@@ -99,6 +101,36 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
         for number in range(1, 6):
             await asyncio.to_thread(put, dovecot, user, number)
             await holds(db, account, number + 1)
+
+
+async def test_a_process_that_starts_makes_no_job_of_what_is_as_it_was(
+    db: Database, dovecot: Dovecot
+) -> None:
+    same, changed = [await connected(db, dovecot, dovecot.user(name)) for name in ("same", "changed")]
+    for account in same, changed:
+        outcome = await perform(means(db), account, every=EVERY)
+        assert outcome.status == "success"
+    before = [await syncs(db, account) for account in (same, changed)]
+    await asyncio.to_thread(put, dovecot, changed.settings["username"], 1)
+    async with watching(db):
+        for account in same, changed:
+            await watched(db, account, Means.NOTIFY)
+        await holds(db, changed, 1)
+        await until(lambda: is_marked(db, same, before[0][1] + 1))
+    after = [await syncs(db, account) for account in (same, changed)]
+    assert after[0][0] == before[0][0]  # no sync has held its lease
+    assert after[1][0] > before[1][0]
+
+
+async def syncs(db: Database, account: Account) -> tuple[int, int]:
+    """How often its lease was taken, and how many syncs and glances there were."""
+    async with db.transaction(ONE) as conn:
+        token = await conn.fetchval("SELECT token FROM db_lease WHERE name = $1", sync_key(account.id))
+        return token, (await accounts.get_by_id(conn, ONE, account.id)).sync_count
+
+
+async def is_marked(db: Database, account: Account, count: int) -> bool:
+    return (await syncs(db, account))[1] == count
 
 
 async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
