@@ -179,8 +179,11 @@ async def _rounds(
         broken.cut()
         slow.cut()
         await asyncio.sleep(SETTLE)
-        await _round(server, heard, found[is_unwell], rng, numbers)
-        print(f"round {turn + 1} of {2 * runs}", file=sys.stderr, flush=True)
+        times = list[float]()
+        await _round(server, heard, times, rng, numbers)
+        found[is_unwell].extend(times)
+        said = f"round {turn + 1} of {2 * runs}: p50 {_part(times, 0.5):.3f} s, p99 {_part(times, 0.99):.3f}"
+        print(said, file=sys.stderr, flush=True)
     return found
 
 
