@@ -339,7 +339,9 @@ class Watchers:
             self._lanes.put(key, first=first)
 
     def _glance_soon(self, key: Key) -> None:
-        if key in self._ours and key not in self._polled:
+        if key in self._polled:
+            self._poll_soon(key)
+        elif key in self._ours:
             self._lanes.put_calm(key)
 
     def _poll_later(self, key: Key, wait: timedelta) -> None:
