@@ -34,7 +34,7 @@ from postroom.settings import Settings
 
 ACCOUNTS, BROKEN, SLOW = 100, 98, 99
 RATE = 10.0  # mails a second
-SECONDS = 4.0  # of a round
+SECONDS = 20.0  # of a round
 SETTLE = 4.0  # seconds after each change of mind
 DELAY = 2.0  # seconds, of the slow one
 GOAL = 1.1
@@ -61,14 +61,17 @@ class Gate:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            with suppress(OSError):
+            # The streams of Python 3.11 would log a task that ends as cancelled.
+            with suppress(OSError, asyncio.CancelledError):
                 await (self._refuse(reader, writer) if self.is_broken else self._pass(reader, writer))
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(next(self._refusals))
+        if not (greeting := next(self._refusals)):
+            return
+        writer.write(greeting)
         while line := await reader.readline():
             writer.write(line.split(b" ")[0] + b" NO [UNAVAILABLE] not now\r\n")
 
