@@ -95,8 +95,13 @@ class Pool:
         self._refusing: dict[str, float] = {}  # hosts, and until when
 
     def check(self, target: Target) -> None:
-        """Raises `NoConnection` where `lend` would, as far as that is known without asking anybody."""
-        self._hosts.check(target.host, monotonic())
+        """Raises `NoConnection` where `lend` would, as far as that is known without asking anybody.
+
+        Of an account whose session listens none is opened: what others have to bear with the same host says
+        nothing of it.
+        """
+        if target.key not in self.listening:
+            self._hosts.check(target.host, monotonic())
 
     @asynccontextmanager
     async def lend(

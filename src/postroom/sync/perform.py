@@ -168,7 +168,7 @@ async def perform(
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
-        outdated = await _failed(means.db, account, account.poll_every or every, error, means.spent(account))
+        outdated = await failed(means.db, account, account.poll_every or every, error, means.spent(account))
     seconds = monotonic() - began
     if not isinstance(error, TooSoon):  # which has not begun
         live.tell(means.db, account, What.STOPPED if outdated else What.ENDED, counts)
@@ -217,7 +217,7 @@ async def _begun(means: Means, account: Account, every: timedelta, *, full: bool
 async def _synced(
     means: Means, turn: _Turn, manner: Manner, every: timedelta, counts: Counts, tally: Tally
 ) -> PostroomError | None:
-    """What the turn is for, under its lease. An answer as that of `_failed`."""
+    """What the turn is for, under its lease. An answer as that of `failed`."""
     account, lease, shop = turn.account, turn.lease, means.workshop
     spent = means.spent(account)
     async with leases.hold(means.db, lease) as hold:
@@ -236,7 +236,7 @@ async def _succeeded(
     counts: Counts,
     spent: Spent,
 ) -> PostroomError | None:
-    """Write that it did, and give the lease back, in one transaction. An answer as that of `_failed`.
+    """Write that it did, and give the lease back, in one transaction. An answer as that of `failed`.
 
     `soon`: when there is more to be said of mail that lies nowhere, whatever the interval. What a poll costs
     that finds nothing waits to be written with more of it.
@@ -271,7 +271,7 @@ async def _stopped(db: Database, account: Account) -> None:
             await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
 
 
-async def _failed(
+async def failed(
     db: Database, account: Account, every: timedelta, error: PostroomError, spent: Spent
 ) -> PostroomError | None:
     """Write what came of it, unless that says nothing of the account any more: then why."""
