@@ -4,13 +4,24 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from servers.tenants import ONE
+
+from postroom.cli.given import read_settings
+from postroom.cli.installation import Installation
+from postroom.db.listen import open_hints
+from postroom.db.pool import Database
+from postroom.net.egress import Egress
+from postroom.people.keys import FirstKey
+from postroom.providers.registry import Registry
+from postroom.vault import keys
 
 COMMAND = [sys.executable, "-m", "postroom.cli"]
 OURS = ("POSTROOM_", "PYTEST_")
@@ -113,3 +124,27 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     running = Lab(tmp_path / "lab")
     yield running
     running.stop()
+
+
+@pytest.fixture
+async def house(db: Database, tmp_path: Path) -> AsyncIterator[Installation]:
+    async with open_hints(db) as hints:
+        vault, providers = keys.load(tmp_path), Registry(Egress(private_allowed=True))
+        yield Installation(
+            read_settings(tmp_path, None),
+            tmp_path,
+            db,
+            hints,
+            vault,
+            providers,
+            ONE,
+            FirstKey("", is_new=False),
+        )
+
+
+@pytest.fixture(autouse=True)
+def logs_go_where_they_went() -> Iterator[None]:
+    """A command logs into its folder; a test that did so would leave a closed file to all that follow."""
+    before = structlog.is_configured()
+    yield
+    assert structlog.is_configured() == before

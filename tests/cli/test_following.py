@@ -1,20 +1,16 @@
 """What whoever follows a job is told, in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
 from servers.tenants import ANNS, ONE, TWO
 
 from postroom.cli.following import PAGE, News, follow, patient
-from postroom.cli.given import read_settings
 from postroom.cli.installation import Installation
-from postroom.db.listen import open_hints
 from postroom.db.model import Busy, Unreachable
-from postroom.db.pool import Database, open_pool
+from postroom.db.pool import open_pool
 from postroom.errors import NeedsOwner, PostroomError
 from postroom.jobs import store
 from postroom.jobs.attempt import Attempt, Handler
@@ -22,10 +18,6 @@ from postroom.jobs.model import Job, JobEvent, JobId, NoSuchJob, State, Wish
 from postroom.jobs.run import Executor
 from postroom.jobs.store import queue as executors
 from postroom.jobs.store.queue import End
-from postroom.net.egress import Egress
-from postroom.people.keys import FirstKey
-from postroom.providers.registry import Registry
-from postroom.vault import keys
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -34,22 +26,6 @@ DROP = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-
-
-@pytest.fixture
-async def house(db: Database, tmp_path: Path) -> AsyncIterator[Installation]:
-    async with open_hints(db) as hints:
-        vault, providers = keys.load(tmp_path), Registry(Egress(private_allowed=True))
-        yield Installation(
-            read_settings(tmp_path, None),
-            tmp_path,
-            db,
-            hints,
-            vault,
-            providers,
-            ONE,
-            FirstKey("", is_new=False),
-        )
 
 
 async def wanted(house: Installation, wish: Wish) -> JobId:
