@@ -97,9 +97,8 @@ class Further:
         return False
 
     async def _listens(self, key: Key, folder: RemoteFolder, session: Session) -> bool:
-        if not self._stands(key) or folder.name in self.of(
-            key
-        ):  # let go of meanwhile, or somebody was faster
+        is_late = not self._stands(key) or folder.name in self.of(key)
+        if is_late:  # the account was let go of meanwhile, or somebody was faster
             self._close(session)
             return False
         self._sessions.setdefault(key, {})[folder.name] = session
