@@ -306,7 +306,7 @@ async def test_raw_is_what_the_server_has_byte_for_byte(api: Client, ann: Copy) 
 async def test_a_mail_of_many_pieces_arrives_whole(
     api: Client, ann: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "IN_MEMORY", CHUNK // 2)  # so that files are used too
+    monkeypatch.setattr(content, "IN_MEMORY", CHUNK // 2)  # so that it is read from a file
     inside = bytes(range(256)) * (CHUNK * 2 // 256)
     raw = (
         b"Subject: large\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"

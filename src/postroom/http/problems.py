@@ -44,6 +44,7 @@ ROUTING = {
     404: ("http.not_found", "There is nothing at this path."),
     405: ("http.method_not_allowed", "This path has other methods; see the header Allow."),
     413: ("http.too_large", "The body is too large."),
+    416: ("http.nothing_in_range", "Nothing lies in this range; see the header Content-Range."),
 }
 """What the router and the layers around it answer."""
 
