@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from postroom.http.fields import not_required
 from postroom.mail.content import Shown
 from postroom.mail.reading import Content, Row
 
@@ -85,6 +86,14 @@ class MessagePage(BaseModel):
     total_is_exact: bool | None = Field(description="False when there are more than `total`.")
 
 
+class SparseMessage(MessageOut, json_schema_extra=not_required):
+    """A message of which only some fields were asked for."""
+
+
+class SparsePage(MessagePage):
+    items: list[SparseMessage]  # type: ignore[assignment]
+
+
 class AttachmentOut(BaseModel, from_attributes=True):
     number: int
     name: str | None
@@ -114,6 +123,10 @@ class MessageDetail(MessageOut):
     attachments: list[AttachmentOut]
     conversation: list[MessageOut] = Field(description="The thread, the oldest first, up to 100 messages.")
     defects: list[str] = Field(description="What was wrong with it.")
+
+
+class SparseDetail(MessageDetail, json_schema_extra=not_required):
+    """A message of which only some fields were asked for."""
 
 
 class FolderOut(BaseModel, from_attributes=True):

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from postroom.db.pool import Connection
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
+from postroom.http.fields import Fields, fields_of, only
 from postroom.http.pages import COUNTED, Asked, BadPage
 from postroom.http.ranges import Conditional, Stored, answers, sent
 from postroom.ids import MessageId, TenantId, ThreadId
@@ -20,7 +21,10 @@ from postroom.mail.answers import (
     FolderOut,
     Folders,
     MessageDetail,
+    MessageOut,
     MessagePage,
+    SparseDetail,
+    SparsePage,
     ThreadDetail,
     ThreadOut,
     ThreadPage,
@@ -42,6 +46,7 @@ async def _filters(
     conn: Tx,
     account: UUID | None = None,
     folder: Annotated[Text | None, Query(description="Its id, path or role.")] = None,
+    label: Annotated[Text | None, Query(description="A keyword, or a folder by its path or name.")] = None,
     thread: UUID | None = None,
     read_: Annotated[bool | None, Query(alias="read")] = None,
     starred: bool | None = None,
@@ -54,6 +59,7 @@ async def _filters(
     return Filters(
         account=within,
         folders=await read.folders_named(conn, caller.tenant, folder, within) if folder else None,
+        label=label,
         thread=(await browse.thread(conn, caller.tenant, thread)).number if thread else None,
         read=read_,
         starred=starred,
@@ -64,16 +70,17 @@ async def _filters(
     )
 
 
-@router.get("/messages")
+@router.get("/messages", response_model=MessagePage | SparsePage)
 async def messages(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
     window: Asked,
     filters: Annotated[Filters, Depends(_filters)],
+    fields: Annotated[Fields, Depends(fields_of(MessageOut))],
     sort_by: Sort = Sort.DATE,
     order: Annotated[Order | None, Query(description="By default newest first, senders from A.")] = None,
-) -> MessagePage:
+) -> MessagePage | Response:
     """Messages, by page number or by cursor; both ways can be mixed."""
     order = order or (Order.DESCENDING if sort_by is Sort.DATE else Order.ASCENDING)
     of, tenant = f"mail.messages {sort_by} {order}", caller.tenant
@@ -92,7 +99,7 @@ async def messages(
         following = door.cursors.seal(
             tenant, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
         )
-    return MessagePage(
+    answer = MessagePage(
         items=[message_out(row) for row in rows],
         page=window.page,
         page_size=window.size,
@@ -102,10 +109,15 @@ async def messages(
         total=None if total is None else min(total, COUNTED),
         total_is_exact=None if total is None else total <= COUNTED,
     )
+    if fields is None:
+        return answer
+    return only(answer, {**dict.fromkeys(MessagePage.model_fields, True), "items": {"__all__": fields}})
 
 
-@router.get("/messages/{id}")
-async def message(caller: Reader, door: AtDoor, id: UUID) -> MessageDetail:
+@router.get("/messages/{id}", response_model=MessageDetail | SparseDetail)
+async def message(
+    caller: Reader, door: AtDoor, id: UUID, fields: Annotated[Fields, Depends(fields_of(MessageDetail))]
+) -> MessageDetail | Response:
     """A message with its text, its HTML made safe, its attachments and its conversation."""
     tenant = caller.tenant
     async with door.database.transaction(tenant) as conn:
@@ -114,7 +126,8 @@ async def message(caller: Reader, door: AtDoor, id: UUID) -> MessageDetail:
         members = await browse.members(conn, tenant, row.thread_number, MANY)
         conversation = await read.rows(conn, tenant, members)
     shown = await content.shown(door.database, tenant, row.digest, row.size)
-    return detail_out(row, stored, shown, conversation)
+    answer = detail_out(row, stored, shown, conversation)
+    return answer if fields is None else only(answer, fields)
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))
