@@ -119,7 +119,7 @@ class MessageDetail(MessageOut):
     headers: list[HeaderOut] = Field(description="Those that say how it came and what it belongs to.")
     text: str
     html: str | None = Field(description="Safe to show in a sandboxed frame.")
-    blocked_images: int = Field(description="Remote images that were taken out of `html`.")
+    blocked_images: int = Field(description="Remote images, also of backgrounds, taken out of `html`.")
     attachments: list[AttachmentOut]
     conversation: list[MessageOut] = Field(description="The thread, the oldest first, up to 100 messages.")
     defects: list[str] = Field(description="What was wrong with it.")
