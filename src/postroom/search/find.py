@@ -44,7 +44,7 @@ async def find(
     if now is not None:
         moment = moment.astimezone(now.tzinfo)
     tree = parse(query, moment)
-    compiled = compile_query(tree, tenant, accounts, await _names(conn, tenant, tree))
+    compiled = compile_query(tree, tenant, accounts, await names(conn, tenant, tree))
     window = store.Window(moment, place.past, place.after) if place else store.Window(moment)
     page = await store.matches(conn, tenant, compiled, window, limit)
     total = place.total if place else page.matched
@@ -71,7 +71,7 @@ def _following(page: store.Page, window: store.Window, total: int, limit: int) -
     return None
 
 
-async def _names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names:
+async def names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names:
     """The folders and accounts that the query names."""
     named_folders, named_accounts = set(), set()
     todo = [tree]
