@@ -1,6 +1,7 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -23,9 +24,10 @@ from postroom.events import routes as events
 from postroom.http import problems
 from postroom.http.compress import Compressed
 from postroom.http.deps import Door
-from postroom.http.limits import BodyLimit
+from postroom.http.limits import BodyLimit, TimeLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
+from postroom.http.rates import Rates
 from postroom.http.requests import Requests
 from postroom.http.streams import Streams
 from postroom.http.tags import Tags
@@ -80,7 +82,8 @@ def create_app(
         generate_unique_id_function=_name,
     )
     find, origins = partial(keys.find, database), frozenset(settings.cors_origins)
-    app.state.door = Door(database, find, Cursors(vault), Streams(), origins)
+    rates = Rates(settings.rate_limit_per_minute)
+    app.state.door = Door(database, find, Cursors(vault), Streams(), origins, rates=rates)
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()
@@ -98,6 +101,7 @@ def create_app(
     problems.plug_in(app)
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
+    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds))
     app.add_middleware(Unexpected)
     app.add_middleware(Tags)
     app.add_middleware(Compressed)

@@ -5,7 +5,7 @@ They are all `async`, though few of them wait: FastAPI runs any other in a threa
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,6 +15,7 @@ from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http.caller import Caller, Scope
 from postroom.http.pages import Cursors
+from postroom.http.rates import Rates
 from postroom.http.streams import Streams
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `pr_...`")
@@ -37,6 +38,7 @@ class Door:
     cursors: Cursors
     streams: Streams
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
+    rates: Rates = field(default_factory=lambda: Rates(0))
 
     async def caller_of(self, key: str) -> Caller:
         """Raises `UnknownKey`."""
@@ -71,10 +73,12 @@ AtDoor = Annotated[Door, Depends(_door)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _caller(door: AtDoor, credentials: Credentials) -> Caller:
+async def _caller(request: Request, door: AtDoor, credentials: Credentials) -> Caller:
     if credentials is None:
         raise NoKey("Send an API key: `Authorization: Bearer pr_...`.")
-    return await door.caller_of(credentials.credentials)
+    caller = await door.caller_of(credentials.credentials)
+    door.rates.count(request, (caller.tenant, caller.key_id))
+    return caller
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]

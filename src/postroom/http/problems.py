@@ -23,6 +23,7 @@ from postroom import errors, telemetry
 log = telemetry.logger()
 
 KINDS: tuple[tuple[type[errors.PostroomError], int, str], ...] = (
+    (errors.TooOften, 429, "Too many requests"),
     (errors.TryLater, 503, "Try again later"),
     (errors.NeedsOwner, 422, "The owner of the account must act"),
     (errors.BadMessage, 422, "This message cannot be handled"),
