@@ -10,8 +10,6 @@ tenants take turns with everybody else. What belongs to no tenant has no share, 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -34,17 +32,16 @@ class Places:
         self._waiting: dict[TenantId | None, deque[_Turn]] = {}
         self._numbers = count()
 
-    @asynccontextmanager
-    async def one(self, tenant: TenantId | None) -> AsyncIterator[None]:
-        """A place while the block runs."""
+    def one(self, tenant: TenantId | None) -> "_Place":
+        """A place while the block runs: `async with places.one(tenant):`."""
+        return _Place(self, tenant)
+
+    async def take(self, tenant: TenantId | None) -> None:
+        """Wait for a place; whoever has one must `leave` it."""
         if self._free and not self._has_its_share(tenant):
             self._give(tenant)
         else:
             await self._wait(tenant)
-        try:
-            yield
-        finally:
-            self._leave(tenant)
 
     async def _wait(self, tenant: TenantId | None) -> None:
         turn = _Turn(tenant, next(self._numbers), asyncio.get_running_loop().create_future())
@@ -55,7 +52,7 @@ class Places:
             if turn.come.cancelled():
                 self._drop(turn)
             else:
-                self._leave(tenant)  # it had come just then
+                self.leave(tenant)  # it had come just then
             raise
 
     def _has_its_share(self, tenant: TenantId | None) -> bool:
@@ -65,7 +62,8 @@ class Places:
         self._free -= 1
         self._held[tenant] += 1
 
-    def _leave(self, tenant: TenantId | None) -> None:
+    def leave(self, tenant: TenantId | None) -> None:
+        """Give a place back, to whoever comes next."""
         self._free += 1
         self._held[tenant] -= 1
         if not self._held[tenant]:
@@ -86,3 +84,18 @@ class Places:
             queue.remove(turn)
             if not queue:
                 del self._waiting[turn.tenant]
+
+
+class _Place:
+    """A class and no generator: every transaction has one, and it takes a fifth of the time."""
+
+    __slots__ = ("_places", "_tenant")
+
+    def __init__(self, places: Places, tenant: TenantId | None) -> None:
+        self._places, self._tenant = places, tenant
+
+    async def __aenter__(self) -> None:
+        await self._places.take(self._tenant)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.leave(self._tenant)
