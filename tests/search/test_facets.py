@@ -78,6 +78,7 @@ async def test_a_mail_in_two_folders_counts_in_both(mailbox: Mailbox) -> None:
 async def test_what_lies_beyond_the_bound_is_not_counted_and_that_is_told(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
+    monkeypatch.setattr(store, "RANKED", 1)  # that is of pages, not of facets
     for month in (1, 2, 2):
         await mailbox.add("the report", at=datetime(2026, month, 3, tzinfo=UTC))
     for bound, exact, months in ((3, True, [2, 1]), (2, False, [2])):

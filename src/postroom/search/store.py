@@ -144,7 +144,7 @@ async def matches(
     window: Window,
     limit: int,
     *,
-    ranked: int = RANKED,
+    ranked: int | None = None,
 ) -> Page:
     """One page of what matches. PostgreSQL counts one more than `counted`, to know whether there are more."""
     if query.narrow is None:
@@ -164,7 +164,7 @@ async def matches(
         *(window.past or (None, None)),
         window.anchor,
         counted(query) + 1,
-        ranked,
+        RANKED if ranked is None else ranked,
         *(window.after or (None, None, None)),
         limit,
         query.loose,
