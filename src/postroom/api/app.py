@@ -99,6 +99,15 @@ def create_app(
         seek,
     )
     problems.plug_in(app)
+    _put_layers_around(app, settings)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    return app
+
+
+def _put_layers_around(app: FastAPI, settings: Settings) -> None:
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
     app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds))
@@ -114,11 +123,6 @@ def create_app(
             expose_headers=CORS_TOLD,
         )
     app.add_middleware(Requests)
-    for router in ROUTERS:
-        app.include_router(router)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    return app
 
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
