@@ -1,4 +1,4 @@
-"""`python -m bench.feeds`: one event to hundreds who follow a tenant's log, and how soon each reads it.
+"""`make bench ARGS=feeds`: one event to hundreds who follow a tenant's log, and how soon each reads it.
 
 The server is a process of its own, as `postroom serve` runs it. Whoever appends, and all who follow, are in
 this one; a delivery is the time from the return of the COMMIT here to the reading of the event's bytes here.
@@ -40,6 +40,7 @@ MARKS = {
 WAYS = tuple(MARKS)
 LINE = b"event: mail.removed " + b"x" * 330 + b"\n"
 EVENT = Event("mail.removed", {"message": "0197a3b0-0000-7000-8000-000000000000"})
+READERS, EVENTS = 500, 50
 EVERY = 0.2  # seconds between events
 PATIENCE = 30.0
 
@@ -199,8 +200,8 @@ async def _floor(dsn: str) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("-n", "--readers", type=int, default=500)
-    options.add_argument("-e", "--events", type=int, default=50)
+    options.add_argument("-n", "--readers", type=int, default=READERS)
+    options.add_argument("-e", "--events", type=int, default=EVENTS)
     options.add_argument("-r", "--rounds", type=int, default=3)
     options.add_argument("--serve", metavar="DSN", help=argparse.SUPPRESS)
     options.add_argument("--floor", metavar="DSN", help=argparse.SUPPRESS)

@@ -8,20 +8,23 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from servers.dovecot import Dovecot, running
 
 from bench import (
     arrivals,
+    feeds,
     first_sync,
     large_folder,
     log,
     million,
     mime,
+    neighbours,
     newest,
     ours,
+    parallel,
     protocol,
     rounds,
     schedule,
@@ -38,10 +41,23 @@ USUAL = ["mime", "protocol", "first_sync", "newest", "unchanged", "flags", "star
 WARM = {"unchanged", "flags", "startup"}
 ON_DOVECOT = {"arrivals", "protocol", "first_sync", "log_cost", "newest", "slow_link", *WARM}
 
+ALONE: Mapping[str, Callable[[argparse.Namespace], Table | str]] = {  # without a Dovecot
+    "mime": lambda chosen: mime.run(chosen.messages, SEED),
+    "large_folder": lambda chosen: large_folder.run(chosen.messages),
+    "log": lambda chosen: log.run(chosen.messages),
+    "million": lambda chosen: million.run(chosen.messages, chosen.runs),
+    "watched": lambda chosen: watched.run(chosen.messages),
+    "feeds": lambda chosen: feeds.run(feeds.READERS, feeds.EVENTS, chosen.runs),
+    "neighbours": lambda chosen: neighbours.run(chosen.runs),
+    "schedule": lambda chosen: schedule.run(chosen.messages),
+}
+MANY = {"rounds": rounds.run, "parallel": parallel.run}  # accounts on a Dovecot of their own
+
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "arrivals, large_folder, log, log_cost, million, rounds, schedule, slow_link, watched"
+    others = "arrivals, feeds, large_folder, log, log_cost, million, neighbours, parallel, rounds, schedule"
+    others += ", slow_link, watched"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)
@@ -50,21 +66,13 @@ def main() -> None:
     chosen = options.parse_args()
     only = chosen.only or USUAL
     print(f"{machine()}; {chosen.messages:,} messages, seed {SEED}\n", flush=True)
-    if "mime" in only:
-        print(mime.run(chosen.messages, SEED), flush=True)
-    if "large_folder" in only:
-        print(large_folder.run(chosen.messages), flush=True)
-    if "log" in only:
-        print(log.run(chosen.messages), flush=True)
-    if "million" in only:
-        print(million.run(chosen.messages, chosen.runs), flush=True)
-    if "watched" in only:
-        print(watched.run(chosen.messages), flush=True)
-    if "schedule" in only:
-        print(schedule.run(chosen.messages), flush=True)
-    if "rounds" in only:
-        with running() as server:
-            print(rounds.run(server, chosen.messages, chosen.runs), flush=True)
+    for name, measured in ALONE.items():
+        if name in only:
+            print(measured(chosen), flush=True)
+    for name, beside in MANY.items():
+        if name in only:
+            with running() as server:
+                print(beside(server, chosen.messages, chosen.runs), flush=True)
     if ON_DOVECOT & set(only):
         with running() as server:
             _on_dovecot(server, chosen, only)

@@ -3,9 +3,10 @@
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0, le=24 * 60 * 60)]
@@ -30,6 +31,35 @@ class OauthClientSettings(BaseModel, extra="forbid"):
     client_secret: SecretStr | None = None
     client_auth: str = "post"
     revocation_url: str | None = None
+
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""How tokens may be signed: with a private key only. One that is shared (HS256) would have to be here."""
+
+
+def _fetched_safely(url: str) -> str:
+    """Keys that come in the clear are anybody's, except from this very machine."""
+    parts = urlsplit(url)
+    is_here = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    if not parts.hostname or not (parts.scheme == "https" or is_here):
+        raise ValueError("write it as https://...")
+    return url
+
+
+SafeUrl = Annotated[str, AfterValidator(_fetched_safely)]
+
+
+class IssuerSettings(BaseModel, extra="forbid"):
+    """Somebody whose tokens say who a person is."""
+
+    issuer: SafeUrl
+    audience: list[str] = []
+    authorized_parties: list[str] = []
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256"]
+    jwks_url: SafeUrl | None = None
+    organization_claim: str | None = None
+    role_claim: str | None = None
+    roles: dict[str, Literal["admin", "member", "reader"]] = {"admin": "admin", "member": "member"}
 
 
 class Settings(BaseSettings):
@@ -71,6 +101,12 @@ class Settings(BaseSettings):
     login_pause_seconds: Seconds = 30
     """How long a mail server is left alone after a conversation with it came to nothing."""
 
+    watch_sweep_seconds: Annotated[float, Field(ge=5, le=24 * 60 * 60)] = 60
+    """How often folders are looked at that a mail server does not tell of. Very many: more seldom."""
+
+    watch_silence_seconds: Annotated[float, Field(ge=60, le=9 * 60)] = 120
+    """Within how much silence it is noticed that a mail server that tells of changes has gone."""
+
     account_connections: Annotated[int, Field(ge=1, le=100)] = 3
     """How many connections an account has at a time, in all processes, unless its provider is known."""
 
@@ -87,13 +123,48 @@ class Settings(BaseSettings):
     """Clients at token servers that grants may name instead of having their own."""
 
     rate_limit_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 6000
-    """How many requests of one key a process answers in a minute, and at once; 0 is no limit."""
+    """How many requests of one key or person a process answers in a minute, and at once; 0 is no limit."""
 
     request_seconds: Annotated[float, Field(gt=0, le=60 * 60)] = 30
     """How long a request may take until its answer begins; three times as long where it changes something."""
 
     cors_origins: list[str] = []
     """Origins whose pages may call the API from a browser."""
+
+    issuers: list[IssuerSettings] = []
+    """Who may say who a person is: Clerk, or any OpenID Connect provider."""
+
+    public_url: str | None = None
+    """Where people find the API, as their browsers see it: https://mail.example.org."""
+
+    private_networks: bool | None = None
+    """Whether accounts may be on servers in private networks; while there are no issuers, unless said."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_a_path(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("write it as https://host or http://host:port")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("issuers")
+    @classmethod
+    def _each_once(cls, issuers: list[IssuerSettings]) -> list[IssuerSettings]:
+        if len({each.issuer for each in issuers}) < len(issuers):
+            raise ValueError("an issuer is named twice")
+        return issuers
+
+    @property
+    def is_behind_tls(self) -> bool:
+        return self.public_url is not None and self.public_url.startswith("https://")
+
+    @property
+    def private_allowed(self) -> bool:
+        """Where strangers can sign in, the hosts that they name must be public."""
+        return not self.issuers if self.private_networks is None else self.private_networks
 
     @property
     def sync_interval(self) -> timedelta:
@@ -106,6 +177,14 @@ class Settings(BaseSettings):
     @property
     def sync_grace(self) -> timedelta:
         return timedelta(seconds=self.sync_grace_seconds)
+
+    @property
+    def watch_sweep(self) -> timedelta:
+        return timedelta(seconds=self.watch_sweep_seconds)
+
+    @property
+    def watch_silence(self) -> timedelta:
+        return timedelta(seconds=self.watch_silence_seconds)
 
     @property
     def login_pause(self) -> timedelta:

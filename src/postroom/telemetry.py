@@ -24,8 +24,8 @@ SECRET = re.compile(
     r"(^|_)(pass(word|wd)?|secret|token|authorization|auth|cookie|credentials?|(api|private)_?key)$",
     re.I,
 )
-OURS = re.compile(r"pr_[0-9A-Za-z]{43}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
-"""API keys, and user and password in a URL, wherever they stand."""
+OURS = re.compile(r"p[rsl]_[0-9A-Za-z]{43}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]+|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
+"""API keys, sessions and links; tokens of issuers; user and password in a URL, wherever they stand."""
 PRIVATE = frozenset(
     {"subject", "body", "text", "html", "preview", "address", "sender", "recipients", "query", "file_name"}
 )

@@ -11,6 +11,7 @@ from servers.tenants import ONE, TWO
 from postroom.accounts import credentials, store
 from postroom.accounts.connect import Connected, NoServerFound, NothingToCopy, Wish, connect, examine
 from postroom.accounts.model import AccountState, AlreadyConnected, Scope
+from postroom.accounts.scope import BadPattern
 from postroom.db.pool import Database
 from postroom.errors import PostroomError
 from postroom.events import log
@@ -117,15 +118,24 @@ async def test_a_connected_mailbox_is_connected_already_until_its_login_fails(db
     assert [entry.kind for entry in told] == ["accounts.connected", "accounts.changed", "accounts.recovered"]
 
 
-async def test_what_was_chosen_of_a_day_stays_when_a_mailbox_is_connected_again(db: Database) -> None:
+async def test_what_was_chosen_stays_when_a_mailbox_is_connected_again(db: Database) -> None:
     async with serve(messages=5) as server:
-        first = await connected(db, replace(wish(server), daily_bytes=5 << 20))
+        first = await connected(db, replace(wish(server), daily_bytes=5 << 20, watch_folders="Sent"))
         async with db.transaction(ONE) as conn:
             await store.set_state(conn, ONE, first.account.id, AccountState.REAUTH_REQUIRED, "changed")
 
         again = await connected(db, wish(server))
 
     assert first.account.settings["daily_bytes"] == again.account.settings["daily_bytes"] == 5 << 20
+    assert first.account.settings["watch_folders"] == again.account.settings["watch_folders"] == "Sent"
+
+
+async def test_a_pattern_of_watched_folders_that_makes_no_sense_is_said_before_anybody_is_asked(
+    db: Database,
+) -> None:
+    nobody = {"host": "127.0.0.1", "port": 1, "security": "plain"}
+    with pytest.raises(BadPattern):
+        await connected(db, Wish("eve@example.org", "any", settings=nobody, watch_folders=" , "))
 
 
 async def test_the_scope_bounds_the_estimate() -> None:

@@ -79,6 +79,12 @@ def test_a_server_that_misbehaves(cli: Cli, lab: Lab, fault: str, code: str) -> 
     refused(cli, connect(cli, "--server", lab("--messages", "1", "--fault", fault)), code)
 
 
+def test_a_pattern_of_watched_folders_that_makes_no_sense(cli: Cli, lab: Lab) -> None:
+    where = ("--server", lab("--messages", "1"), "--starttls", "off")
+
+    refused(cli, connect(cli, *where, "--watch-folders", " , "), "accounts.bad_folder_pattern")
+
+
 def test_a_folder_that_cannot_be_opened(cli: Cli, lab: Lab) -> None:
     server = lab("--messages", "5", "--fault", "select-fails")
     where = ("--server", server, "--starttls", "off")
@@ -170,6 +176,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         ("POSTROOM_EMAIL_SYNC_ENABLED", "perhaps"),
         ("POSTROOM_EMAIL_SYNC_INTERVAL_MINUTES", "0"),
         ("POSTROOM_EMAIL_SYNC_INTERVAL_MINUTES", "nan"),
+        ("POSTROOM_WATCH_SWEEP_SECONDS", "4"),
+        ("POSTROOM_WATCH_SILENCE_SECONDS", "59"),
+        ("POSTROOM_WATCH_SILENCE_SECONDS", "541"),
         ("POSTROOM_LOGIN_PAUSE_SECONDS", "inf"),
         ("POSTROOM_PORT", "99999"),
         ("POSTROOM_STOP_PATIENCE_SECONDS", "inf"),

@@ -29,7 +29,8 @@ from postroom.ids import TenantId
 
 ONE = TenantId(1)
 GOOD, NARROW = "pr_good", "pr_narrow"
-SCOPES = {GOOD: Scope.READ, NARROW: Scope.PROPOSE}
+SESSION = "ps_good"
+SCOPES = {GOOD: Scope.READ, NARROW: Scope.PROPOSE, SESSION: Scope.READ}
 ORIGIN = "https://page.example"
 
 
@@ -159,6 +160,25 @@ async def test_pages_of_an_origin_that_is_named_may_come() -> None:
         said, _ = await ended(await resumed(client, key=GOOD))
 
     assert said[0] == {"n": 1}
+
+
+@pytest.mark.parametrize("page", ["own", ORIGIN, "http://127.0.0.1:1", None], ids=str)
+async def test_a_session_in_a_cookie_is_for_our_own_page(page: str | None) -> None:
+    """SameSite=Strict leaves out the port: what listens beside us on this machine is not our page."""
+    house = House(Scripted(['{"n":1}'], None))
+    async with house.open() as url:
+        origin = url.replace("ws:", "http:").rstrip("/") if page == "own" else page
+        headers = {"Cookie": f"postroom_session={SESSION}"}
+        try:
+            async with connect(
+                url, additional_headers=headers, origin=Origin(origin) if origin else None, proxy=None
+            ) as client:
+                said, _ = await ended(await resumed(client))
+        except InvalidStatus as refused:
+            said = [json.loads(refused.response.body)]
+
+    wanted = {"own": (1, None), "http://127.0.0.1:1": (None, "http.bad_origin")}
+    assert (said[0].get("n"), said[0].get("code")) == wanted.get(str(page), (None, "http.no_key"))
 
 
 @pytest.mark.parametrize(

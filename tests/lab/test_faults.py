@@ -111,6 +111,7 @@ async def test_the_connection_can_be_cut_in_a_literal() -> None:
     ("fault", "command", "answer"),
     [
         ("select-fails", "f SELECT Sent", "f NO [SERVERBUG]"),
+        ("inbox-refused", "f EXAMINE INBOX", "f NO [SERVERBUG]"),
         ("unsafe-login", "f SELECT INBOX", "f NO SELECT Unsafe Login"),
         ("authenticated-not-connected", "f SELECT INBOX", "f BAD User is authenticated but not connected."),
         ("vanishing-folder", "f SELECT Sent", "f NO [NONEXISTENT]"),

@@ -103,6 +103,21 @@ async def test_pages_by_number_and_by_cursor_show_every_message_once(api: Client
     assert answer["next"] is None
 
 
+@pytest.mark.parametrize("query", ["", "folder=INBOX", "read=false"])
+async def test_a_total_beyond_the_bound_says_that_there_are_more(
+    api: Client, ann: Copy, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("postroom.mail.routes.COUNTED", 3)
+    await ann.deliver(*(plain(number) for number in range(3)))
+    exact = (await api.get(f"/v1/mail/messages?{query}")).json()
+    await ann.deliver(plain(3), plain(4))
+    bound = (await api.get(f"/v1/mail/messages?{query}&page_size=2&page=2")).json()
+
+    assert (exact["total"], exact["total_is_exact"]) == (3, True)
+    assert (bound["total"], bound["total_is_exact"]) == (3, False)
+    assert (len(bound["items"]), bound["has_next"]) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("query", "wanted"),
     [

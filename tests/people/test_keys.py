@@ -136,7 +136,8 @@ async def test_a_file_whose_key_is_no_longer_good_gets_a_new_one(db: Database, t
     first = await keys.first_key(db, tenant, tmp_path)
     assert first.is_new
     caller = await keys.find(db, first.text)
-    assert caller
+    assert caller is not None
+    assert caller.key_id is not None
     await keys.revoke(db, tenant, caller.key_id)
 
     assert (await keys.first_key(db, tenant, tmp_path)).text != first.text

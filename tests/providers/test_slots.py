@@ -103,6 +103,21 @@ async def test_an_account_has_no_more_than_its_ceiling_in_all_processes(
     assert not await refused(there, ann, SYNC, LONG)
 
 
+async def test_a_watcher_that_does_not_wait_gets_what_is_free_and_leaves_no_trace(
+    db: Database, here: Slots, there: Slots
+) -> None:
+    ann = await target(db)
+    first = await here.take_free(ann)
+    second = await there.take_free(ann)
+    assert first is not None
+    assert second is not None
+
+    assert await there.take_free(ann) is None
+    assert await rows(db) == [True, True]
+    await here.give_back([first])
+    assert await there.take_free(ann) is not None
+
+
 @pytest.mark.parametrize(
     ("host", "own", "most"),
     [(HOST, None, 2), (HOST, 5, 5), ("imap.gmail.com", None, 10), ("imap.gmail.com", 1, 1)],

@@ -83,7 +83,7 @@ async def test_what_lies_beyond_the_bound_is_not_counted_and_that_is_told(
         await mailbox.add("the report", at=datetime(2026, month, 3, tzinfo=UTC))
     for bound, exact, months in ((3, True, [2, 1]), (2, False, [2])):
         monkeypatch.setattr(store, "COUNTED", bound)
-        monkeypatch.setattr(store, "COUNTED_READING", bound)
+        monkeypatch.setattr(store, "LOOKED", bound)
         found = await counted(mailbox, query, Facet.MONTH)
 
         assert (found.counted, found.is_exact) == (bound, exact)

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from search.conftest import NOW, Mailbox
 
-from postroom.search.model import BadCursor, BadQuery
+from postroom.ids import MessageId
+from postroom.search.find import find_first
+from postroom.search.model import BadCursor, BadQuery, Results
 
 
 @pytest.mark.parametrize(
@@ -170,8 +172,162 @@ async def test_a_total_beyond_the_bound_says_that_there_are_more(
     assert (results.total, results.total_is_exact) == (3, False)
 
 
+async def whole(mailbox: Mailbox, query: str, limit: int) -> list[Results]:
+    """All pages of a search."""
+    pages = [await mailbox.search(query, limit=limit)]
+    while cursor := pages[-1].next:
+        pages.append(await mailbox.search(query, limit=limit, cursor=cursor))
+    return pages
+
+
+def messages(pages: list[Results]) -> list[MessageId]:
+    return [hit.message for page in pages for hit in page.hits]
+
+
+LOOKED_INTO = ('"annual report"', "body:annual report", "report label:annual")
+
+
+async def add_looked_into(mailbox: Mailbox, number: int, *, matches: bool) -> MessageId:
+    """A mail that the index finds for each of LOOKED_INTO."""
+    if not mailbox.folders:
+        await mailbox.add_folder("INBOX")
+    body, subject = ("annual report", "") if matches else ("report", "annual")
+    flags = ("annual",) if matches else ()
+    return await mailbox.add(f"{body} {number}", subject=subject, folder="INBOX", flags=flags)
+
+
+@pytest.mark.parametrize("query", LOOKED_INTO)
+@pytest.mark.parametrize("is_settled", [False, True])
+async def test_a_search_looks_into_so_many_mails_and_goes_on_from_there(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, query: str, is_settled: bool
+) -> None:
+    monkeypatch.setattr("postroom.search.store.LOOKED", 4)
+    expected = [
+        message
+        for number in range(18)
+        if (message := await add_looked_into(mailbox, number, matches=number in (1, 2, 13, 16)))
+        and number in (1, 2, 13, 16)
+    ]
+    if is_settled:
+        await mailbox.settle()
+
+    pages = await whole(mailbox, query, limit=10)
+
+    assert sorted(messages(pages)) == expected
+    assert [len(page.hits) for page in pages] == [1, 1, 0, 1, 1]
+    assert [(page.total, page.total_is_exact) for page in pages] == [
+        (1, False),
+        (2, False),
+        (2, False),
+        (3, False),
+        (4, True),
+    ]
+
+
+async def test_the_first_so_many_are_looked_for_until_there_are_no_more(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.search.store.LOOKED", 3)
+    stored = [await add_looked_into(mailbox, number, matches=number in (0, 1, 9)) for number in range(14)]
+
+    async with mailbox.db.transaction(mailbox.tenant) as conn:
+        one, two, all_of_them = [
+            await find_first(conn, mailbox.tenant, '"annual report"', limit) for limit in (1, 2, 9)
+        ]
+
+    assert messages([one]) == [stored[9]]
+    assert messages([two]) == [stored[9], stored[1]]
+    assert messages([all_of_them]) == [stored[9], stored[1], stored[0]]
+    assert (all_of_them.total, all_of_them.total_is_exact) == (3, True)
+
+
+@pytest.mark.parametrize("query", LOOKED_INTO)
+async def test_a_total_is_exact_when_all_mails_in_question_were_looked_into(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("postroom.search.store.LOOKED", 6)
+    for number in range(6):
+        await add_looked_into(mailbox, number, matches=number % 2 == 0)
+
+    exact = await mailbox.search(query)
+    await add_looked_into(mailbox, 6, matches=False)
+    bound = await mailbox.search(query)
+
+    assert (exact.total, exact.total_is_exact, exact.next) == (3, True, None)
+    assert (bound.total, bound.total_is_exact) == (2, False)
+    assert bound.next is not None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize(("ranked", "looked"), [(2, 7), (7, 2), (3, 3), (250, 5), (5, 250)])
+async def test_pages_show_every_match_once_whatever_bound_ends_a_window(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, ranked: int, looked: int, limit: int
+) -> None:
+    monkeypatch.setattr("postroom.search.store.RANKED", ranked)
+    monkeypatch.setattr("postroom.search.store.LOOKED", looked)
+    matching = [number % 3 != 1 for number in range(20)]
+    stored = [
+        await add_looked_into(mailbox, number, matches=is_one) for number, is_one in enumerate(matching)
+    ]
+
+    pages = await whole(mailbox, '"annual report"', limit)
+
+    assert sorted(messages(pages)) == [one for one, is_one in zip(stored, matching, strict=True) if is_one]
+    totals = [page.total for page in pages]
+    assert totals == sorted(totals)
+    assert (totals[-1], pages[-1].total_is_exact) == (13, True)
+
+
+@pytest.mark.parametrize("query", ["report", '"annual report"'])
+async def test_mail_that_comes_while_somebody_pages_neither_hides_nor_doubles_any(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("postroom.search.store.RANKED", 6)
+    monkeypatch.setattr("postroom.search.store.LOOKED", 8)
+    stored = [await add_looked_into(mailbox, number, matches=True) for number in range(20)]
+
+    page = await mailbox.search(query, limit=4)
+    seen = messages([page])
+    for number in range(20, 30):
+        await add_looked_into(mailbox, number, matches=True)
+    while page.next:
+        page = await mailbox.search(query, limit=4, cursor=page.next)
+        seen += messages([page])
+
+    assert sorted(seen) == stored
+
+
+async def test_old_mail_that_comes_into_a_window_while_somebody_pages_hides_none(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.search.store.RANKED", 6)
+    monkeypatch.setattr("postroom.search.store.LOOKED", 6)
+    stored = {await mailbox.add("annual report", at=NOW - timedelta(days=2 * day)) for day in range(12)}
+
+    page = await mailbox.search('"annual report"', limit=2)
+    seen = messages([page])
+    for day in range(12):
+        await mailbox.add("annual report", at=NOW - timedelta(days=2 * day + 1))
+    while page.next:
+        page = await mailbox.search('"annual report"', limit=2, cursor=page.next)
+        seen += messages([page])
+
+    assert stored <= set(seen)
+
+
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "bnVsbA", "W10", "WzFd", "é", "A" * 5000, "WyJhIiwxLDEsbnVsbCxudWxsXQ"]
+    "cursor",
+    [
+        "",
+        "x",
+        "bnVsbA",
+        "W10",
+        "WzFd",
+        "é",
+        "A" * 5000,
+        "WyJhIiwxLDEsbnVsbCxudWxsXQ",
+        "WyJhIiwxLDEsdHJ1ZSwwLG51bGwsbnVsbCxudWxsXQ",
+    ],
 )
 async def test_a_made_up_cursor_is_refused(mailbox: Mailbox, cursor: str) -> None:
     with pytest.raises(BadCursor):

@@ -24,6 +24,16 @@ from postroom.search.query import parse
         ("we don’t", "don't", "we <mark>don’t</mark>"),
         ("電子郵件系統", "郵件", "電子<mark>郵件</mark>系統"),
         ("東京タワー", "京", "東<mark>京</mark>タワー"),
+        ("写真iPhone写真、iPhones", "iphone", "写真<mark>iPhone</mark>写真、iPhones"),
+        (
+            "写真iPhone写真、iPhones",
+            "iphone 写真",
+            "<mark>写真</mark><mark>iPhone</mark><mark>写真</mark>、iPhones",
+        ),
+        ("写真iPhone8写真", "iph*", "写真<mark>iPhone8写真</mark>"),
+        ("annual 写 report", '"annual report"', "annual 写 report"),
+        ("annual写report", '"annual report"', "annual写report"),
+        ("写 annual — report", '"annual report"', "写 <mark>annual — report</mark>"),
         ("bob@mail.example.com", "example.com", "bob@mail.<mark>example.com</mark>"),
         ("ham and spam", "ham -spam", "<mark>ham</mark> and spam"),
         ("nothing", "is:unread", "nothing"),
@@ -33,6 +43,14 @@ from postroom.search.query import parse
 )
 def test_what_was_searched_for_is_marked_in_the_text_as_written(text: str, query: str, marked: str) -> None:
     assert mark(text, find_matches(text, terms(parse(query, NOW)))) == marked
+
+
+def test_a_new_word_costs_little_beside_looking_for_it() -> None:
+    text = "some words of a mail, " * 2_000
+    words = iter(f"word{number}" for number in range(100_000))
+    again = seconds(lambda: [find_matches(text, ("word",)) for _ in range(20)])
+
+    assert seconds(lambda: [find_matches(text, (next(words),)) for _ in range(20)]) < 3 * again
 
 
 def test_a_snippet_shows_the_stretch_with_most_of_what_was_asked() -> None:

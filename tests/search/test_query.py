@@ -198,14 +198,13 @@ def test_a_phrase_lets_its_words_through_the_index_wherever_they_stand() -> None
 
     assert compiled.loose == "('o:7' & (('a' & 'b') & 'e'))"
     assert compiled.narrow == "('o:7' & (('a' <1> 'b') & !('c' <1> 'd') & 'e':D & !'f':D))"
-    assert compiled.is_checked
 
 
 def test_words_alone_are_answered_by_the_index_alone() -> None:
     compiled = compile_query(parse("a -b (c OR d*) from:e is:unread", NOW), TenantId(7))
 
     assert compiled.loose == compiled.narrow
-    assert not compiled.is_checked
+    assert compiled.exact is None
 
 
 def test_a_second_folder_is_asked_of_each_mail_that_lies_in_the_first() -> None:

@@ -16,7 +16,9 @@ from postroom.search.query import parse
 
 CALL = """
     SELECT message_id FROM search_matches($1, $2::text::tsquery, $2::text::tsquery, NULL, NULL, '{}', '{}',
-                                          NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(), 10, 10)
+                                          NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now(),
+                                          10, 10, 10)
+     WHERE message_id IS NOT NULL
 """
 MANY = """
     INSERT INTO mail_message (tenant_id, account_id, public_id, thread_id, digest, size, subject, sender_name,

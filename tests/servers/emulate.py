@@ -1,4 +1,4 @@
-"""The sign-in of Google and Microsoft, as npm's `emulate` plays it, and a Dovecot that believes it."""
+"""The sign-in of Google, Microsoft and Clerk, as npm's `emulate` plays it, and a Dovecot that believes it."""
 
 import json
 import os
@@ -76,14 +76,16 @@ class Emulated:
         return {"token_url": self.url(self.place.token), **who, "refresh_token": said["refresh_token"]} | more
 
 
+MAILBOXES = {
+    "users": [{"email": USER, "name": "Grace"}],
+    "oauth_clients": [CLIENT | {"redirect_uris": [BACK]}],
+}
+
+
 @contextmanager
-def playing(service: str) -> Iterator[int]:
+def playing(service: str, seed: dict[str, Any]) -> Iterator[int]:
     """A provider on loopback for the length of a `with` block; its port. Raises CannotFetch."""
     module, port = fetch_emulate(), free_port()
-    seed = {
-        "users": [{"email": USER, "name": "Grace"}],
-        "oauth_clients": [CLIENT | {"redirect_uris": [BACK]}],
-    }
     script = Path(__file__).with_suffix(".mjs")
     process = subprocess.Popen(
         ["node", script, str(module), service, str(port), json.dumps(seed)],
@@ -100,15 +102,23 @@ def playing(service: str) -> Iterator[int]:
 
 
 @contextmanager
-def emulated(service: str) -> Iterator[Emulated]:
-    """A provider and a mail server that asks it whose a token is; tests skip where there is none."""
+def playing_or_skip(service: str, seed: dict[str, Any]) -> Iterator[int]:
+    """The same; tests skip where there is none."""
     with ExitStack() as stack:
         try:
-            port = stack.enter_context(playing(service))
+            port = stack.enter_context(playing(service, seed))
         except CannotFetch as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"No emulate, and with CI=true a skip is a failure: {error}")
             pytest.skip(f"no emulate here: {error}")
+        yield port
+
+
+@contextmanager
+def emulated(service: str) -> Iterator[Emulated]:
+    """A provider, and a mail server that asks it whose a token is."""
+    with ExitStack() as stack:
+        port = stack.enter_context(playing_or_skip(service, MAILBOXES))
         url = f"http://127.0.0.1:{port}{PLACES[service].userinfo}"
         asking = f"introspection_mode = auth\nintrospection_url = {url}\nusername_attribute = email\n"
         yield Emulated(service, port, stack.enter_context(running_or_skip(bearing=asking)))
@@ -119,3 +129,36 @@ def provider(request: pytest.FixtureRequest) -> Iterator[Emulated]:
     """Google, then Microsoft."""
     with emulated(request.param) as running:
         yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Clerk:
+    """Clerk that runs, with Grace of the organisation Navy, and Bob, who is of none."""
+
+    port: int
+
+    @property
+    def issuer(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    async def sign_in(self, user: str, template: str = "") -> str:
+        """What Clerk's page does once somebody has signed in: a session token. With a template: of no
+        organisation."""
+        headers = {"Authorization": "Bearer sk_test_emulated"}
+        async with httpx2.AsyncClient(trust_env=False, base_url=self.issuer, headers=headers) as page:
+            session = (await page.post("/v1/sessions", json={"user_id": user})).json()["id"]
+            answer = await page.post(f"/v1/sessions/{session}/tokens{template}")
+        token: str = answer.json()["jwt"]
+        return token
+
+
+@pytest.fixture(scope="session")
+def clerk() -> Iterator[Clerk]:
+    people = {"user_grace": "grace@example.org", "user_bob": "bob@example.org"}
+    navy = {"name": "Navy", "slug": "navy", "members": [{"email": "grace@example.org", "role": "admin"}]}
+    seed = {
+        "users": [{"clerk_id": user, "email_addresses": [address]} for user, address in people.items()],
+        "organizations": [{"clerk_id": "org_navy", **navy}],
+    }
+    with playing_or_skip("clerk", seed) as port:
+        yield Clerk(port)

@@ -38,12 +38,12 @@ from postroom.accounts.model import Account, Scope
 from postroom.cli.installation import Installation, unlocked
 from postroom.ids import new_public_id
 from postroom.settings import Settings
-from postroom.sync.pace import SWEEP
+from postroom.sync.pace import Pace
 
 COMMAND = (sys.executable, "-m", "postroom.cli")
 EXECUTORS = 2
 SESSIONS = 100  # of one Dovecot: one unix user has 128 instances of inotify
-LATEST = SWEEP + timedelta(seconds=5)
+LATEST = Pace().swept + timedelta(seconds=5)
 SETTLE = 90.0  # seconds for the last mails to be announced
 WATCHED = "SELECT count(*) FROM sync_watch WHERE means IS NOT NULL"
 ANNOUNCED = """

@@ -24,7 +24,7 @@ from postroom.db.pool import Database, open_pool
 from postroom.lab.server import serve
 from postroom.providers import kept
 from postroom.providers.model import Means
-from postroom.sync import pace
+from postroom.sync.pace import Pace
 
 OURS, THEIRS = ipaddress.ip_interface("192.0.2.1/24"), ipaddress.ip_interface("192.0.2.2/24")
 PORT = 1143
@@ -124,12 +124,11 @@ async def _account(db: Database) -> Account:
 
 async def watch_it(dsn: str) -> None:
     """What comes while the network is in trouble is here when that is over, and the trouble is noticed."""
-    pace.PROBE = timedelta(seconds=1), timedelta(seconds=1)
     kept.BEGINNING = kept.ANSWER = 1.0
     async with place() as there, open_pool(dsn) as db:
         account = await _account(db)
         messages = MESSAGES
-        async with watching(db):
+        async with watching(db, at=Pace(silence=timedelta(seconds=3))):
             await holds(db, account, messages)
             for trouble in (there.mute, there.unplugged):
                 await watched(db, account, Means.NOTIFY)

@@ -20,7 +20,8 @@ from postroom.sync.perform import Means
 from postroom.sync.run import Manner
 from postroom.vault.seal import Key, Vault
 
-VAULT = Vault([Key.derived(b"a key that is only for tests")])
+KEY = "a key that is only for tests"
+VAULT = Vault([Key.derived(KEY.encode())])
 
 STORED = """
     SELECT f.name, p.uid, p.flags, m.digest, m.public_id

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,9 +27,10 @@ from postroom.net.egress import Egress
 from postroom.providers import kept as sessions
 from postroom.providers import pool
 from postroom.providers.imap.provider import ImapMailbox, ImapProvider
-from postroom.providers.model import Changed, Login, Notice
+from postroom.providers.model import Changed, Login, Mailbox, NoConnection, Notice, Unreachable, Watching
 from postroom.providers.pool import Pool, open_pool
 from postroom.providers.slots import SESSIONS
+from postroom.providers.target import Key
 from postroom.sync import halt
 from postroom.sync.model import target
 from postroom.sync.perform import perform
@@ -324,3 +325,47 @@ async def test_a_mailbox_that_is_lent_can_be_watched(db: Database, kept: Pool) -
             await asyncio.wait_for(news.wait(), 10)
 
         assert told == [Changed(b"INBOX", 3)]
+
+
+class Everyone:
+    """Wants the session of every account to listen."""
+
+    def wants(self, _key: Key) -> bool:
+        return True
+
+    def began(self, _key: Key, watching: Watching | None, _missed: bool) -> None:
+        assert watching is not None
+
+    def heard(self, _key: Key) -> None: ...
+
+    def lost(self, _key: Key) -> None: ...
+
+    def interval(self, _key: Key, every: timedelta) -> timedelta:
+        return every
+
+
+async def test_who_listens_has_nothing_to_bear_of_what_others_meet_at_the_same_host(db: Database) -> None:
+    async with aclosing(Pool(10, share=1)) as kept, serve(messages=2, folder_count=1) as server:
+        kept.listening.watcher = Everyone()
+        account, broken = [await connected(db, server, address=f"{n}@lab.example") for n in range(2)]
+        assert (await sync(db, account, kept=kept)).status == "success"
+        for _ in range(3):
+            with pytest.raises(Unreachable):
+                async with kept.lend(target(broken), breaking(server.host), often=True):
+                    pass
+        async with kept.lend(target(account), no_opening(), often=True) as used:
+            await used.ping()
+            with pytest.raises(NoConnection):
+                kept.check(target(broken))
+
+
+@asynccontextmanager
+async def breaking(host: str) -> AsyncIterator[Mailbox]:
+    raise Unreachable(f"{host} has broken off.", host=host)
+    yield
+
+
+@asynccontextmanager
+async def no_opening() -> AsyncIterator[Mailbox]:
+    raise AssertionError("its session was not used")
+    yield

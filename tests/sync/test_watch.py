@@ -1,7 +1,7 @@
 """Accounts whose servers tell of changes: what comes is there at once, whoever dies meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -11,8 +11,9 @@ import pytest
 from histories.proxy import proxy
 from servers.dovecot import Dovecot
 from servers.mailbox import other_client
-from servers.tenants import ONE, TWO
+from servers.tenants import ONE
 from sync.lab import connected as connected_to
+from sync.lab import sync
 from sync.mailboxes import connected, copied, means
 from sync.test_ceiling import sharing
 
@@ -28,11 +29,14 @@ from postroom.executor.run import executing
 from postroom.ids import AccountId
 from postroom.lab.server import serve
 from postroom.providers import kept
-from postroom.providers.listening import Key
 from postroom.providers.model import Means
-from postroom.sync import halt, lanes, pace
+from postroom.providers.target import Key
+from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
+from postroom.sync.model import key as sync_key
+from postroom.sync.pace import Pace
 from postroom.sync.perform import Means as MeansOf
+from postroom.sync.perform import perform
 from postroom.sync.store import watch
 
 pytestmark = pytest.mark.usefixtures("tenants", "alone")
@@ -40,17 +44,11 @@ pytestmark = pytest.mark.usefixtures("tenants", "alone")
 EVERY = timedelta(days=1)  # so nothing is found in its turn
 
 
-@pytest.fixture
-async def alone(db: Database) -> None:
-    """The accounts that other tests look at have no server."""
-    for tenant in (ONE, TWO):
-        async with db.transaction(tenant) as conn:
-            await conn.execute("UPDATE accounts_account SET state = 'paused'")
-
-
 @asynccontextmanager
-async def watching(db: Database, every: timedelta = EVERY, use: MeansOf | None = None) -> AsyncIterator[None]:
-    work = Work(use or means(db), every)
+async def watching(
+    db: Database, every: timedelta = EVERY, use: MeansOf | None = None, at: Pace | None = None
+) -> AsyncIterator[None]:
+    work = Work(use or means(db), every, pace=at or Pace())
     async with (
         open_hints(db) as hints,
         executing(work, hints, workers=3, patience=timedelta(0), polls=True),
@@ -101,18 +99,61 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
             await holds(db, account, number + 1)
 
 
-async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+async def test_a_process_that_starts_makes_no_job_of_what_is_as_it_was(
+    db: Database, dovecot: Dovecot
 ) -> None:
-    monkeypatch.setattr(pace, "SWEEP", timedelta(seconds=0.2))
+    same, changed = [await connected(db, dovecot, dovecot.user(name)) for name in ("same", "changed")]
+    for account in same, changed:
+        outcome = await perform(means(db), account, every=EVERY)
+        assert outcome.status == "success"
+    before = [await syncs(db, account) for account in (same, changed)]
+    await asyncio.to_thread(put, dovecot, changed.settings["username"], 1)
+    async with watching(db):
+        for account in same, changed:
+            await watched(db, account, Means.NOTIFY)
+        await holds(db, changed, 1)
+        await until(lambda: is_marked(db, same, before[0][1] + 1))
+    after = [await syncs(db, account) for account in (same, changed)]
+    assert after[0][0] == before[0][0]  # no sync has held its lease
+    assert after[1][0] > before[1][0]
+
+
+async def syncs(db: Database, account: Account) -> tuple[int, int]:
+    """How often its lease was taken, and how many syncs and glances there were."""
+    async with db.transaction(ONE) as conn:
+        token = await conn.fetchval("SELECT token FROM db_lease WHERE name = $1", sync_key(account.id))
+        return token, (await accounts.get_by_id(conn, ONE, account.id)).sync_count
+
+
+async def is_marked(db: Database, account: Account, count: int) -> bool:
+    return (await syncs(db, account))[1] == count
+
+
+async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
+    db: Database,
+) -> None:
+    soon = Pace(swept=timedelta(seconds=0.2))
     async with serve(messages=5, folder_count=3, offers="plain") as server:
         account = await connected_to(db, server)
-        async with watching(db):
+        async with watching(db, at=soon):
             await watched(db, account, Means.IDLE)
             server.arrive()
             await holds(db, account, 6)
             server.mailbox.deliver(b"Subject: sent\r\n\r\nhello", "Sent")
             await holds(db, account, 7)
+
+
+async def test_where_the_inbox_refuses_to_be_opened_another_folder_is_told_of(db: Database) -> None:
+    async with serve(messages=5, folder_count=2, faults=["inbox-refused"], offers="plain") as server:
+        account = await connected_to(db, server)
+        for _ in range(4):  # it is parked then, and the account has been compared but for it
+            await sync(db, account)
+        before = len(await copied(db, account))
+        async with watching(db, at=Pace(swept=EVERY)):
+            await watched(db, account, Means.IDLE)
+            for number in (1, 2):
+                server.mailbox.deliver(b"Subject: sent\r\n\r\nhello %d" % number, "Sent")
+                await holds(db, account, before + number)
 
 
 async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(
@@ -136,12 +177,11 @@ async def test_a_session_that_died_in_silence_is_noticed(
     user = dovecot.user("silent")
     async with proxy(dovecot.host, dovecot.port) as line:
         account = await connected(db, replace(dovecot, port=line.port), user)
-        async with watching(db):
+        async with watching(db, at=Pace(silence=timedelta(seconds=1))):
             await watched(db, account, Means.NOTIFY)
+            monkeypatch.setattr(kept, "ANSWER", 0.2)
             line.hold_all()
             await asyncio.to_thread(put, dovecot, user, 1)
-            monkeypatch.setattr(pace, "PROBE", (timedelta(0), timedelta(0)))
-            monkeypatch.setattr(kept, "ANSWER", 0.2)
             await holds(db, account, 1)
 
 
@@ -224,6 +264,9 @@ async def test_a_session_that_listens_gives_way_to_who_waits_for_a_connection(
         await watched(db, account, Means.NOTIFY)
 
 
+async def nothing(_keys: Sequence[Key]) -> None: ...
+
+
 async def test_polls_that_take_long_keep_nobody_from_being_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "SLICE", 0.01)
     goes_on, polled = asyncio.Event(), list[int]()
@@ -233,7 +276,7 @@ async def test_polls_that_take_long_keep_nobody_from_being_polled(monkeypatch: p
             await goes_on.wait()
         polled.append(key[1])
 
-    work = lanes.Lanes(poll)
+    work = lanes.Lanes(poll, nothing)
     for number in range(lanes.LANES + 3):
         work.put((ONE, AccountId(number)))
     async with asyncio.timeout(60), beside(work.work()):
@@ -248,13 +291,36 @@ async def test_what_is_told_of_is_polled_before_what_is_only_due() -> None:
     async def poll(key: Key) -> None:
         polled.append(key[1])
 
-    work = lanes.Lanes(poll)
+    work = lanes.Lanes(poll, nothing)
     work.put((ONE, AccountId(1)))
     work.put((ONE, AccountId(2)), first=True)
     work.put((ONE, AccountId(1)))
     async with asyncio.timeout(60), beside(work.work()):
         await until_so(lambda: len(polled) == 2)
     assert polled == [2, 1]
+
+
+async def test_what_probably_is_as_it_was_is_glanced_at_together_and_after_what_is_told_of() -> None:
+    looked = list[list[int]]()
+
+    async def poll(key: Key) -> None:
+        looked.append([key[1]])
+
+    async def glance(keys: Sequence[Key]) -> None:
+        looked.append([key[1] for key in keys])
+
+    work = lanes.Lanes(poll, glance)
+    for number in range(lanes.AT_ONCE + 3):
+        work.put_calm((ONE, AccountId(number)))
+    work.put((ONE, AccountId(1)))
+    work.put_calm((ONE, AccountId(1)))
+    work.drop((ONE, AccountId(2)))
+    async with asyncio.timeout(60), beside(work.work()):
+        await until_so(lambda: sum(map(len, looked)) == lanes.AT_ONCE + 2)
+    first, *rest = looked
+    assert first == [1]
+    assert [len(keys) for keys in rest] == [lanes.AT_ONCE, 1]
+    assert [number for keys in rest for number in keys] == [0, *range(3, lanes.AT_ONCE + 3)]
 
 
 async def test_trouble_elsewhere_leaves_a_watched_account_to_the_schedule(
@@ -281,7 +347,7 @@ async def test_nobody_polls_what_was_let_go_of_meanwhile(
     db: Database, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = await connected(db, dovecot, dovecot.user("gone"))
-    gone, turns, put_in = (ONE, AccountId(account.id + 1_000)), asyncio.Event(), lanes.Lanes.put
+    gone, turns, put_in = (ONE, AccountId(account.id + 1_000)), asyncio.Event(), lanes.Lanes.put_calm
     polled = list[Key]()
 
     async def due(*_given: object) -> list[Key]:
@@ -289,12 +355,12 @@ async def test_nobody_polls_what_was_let_go_of_meanwhile(
             turns.set()
         return [gone]
 
-    def put_too(self: lanes.Lanes, key: Key, *, first: bool = False) -> None:
+    def put_too(self: lanes.Lanes, key: Key) -> None:
         polled.append(key)
-        put_in(self, key, first=first)
+        put_in(self, key)
 
     monkeypatch.setattr(watch, "due", due)
-    monkeypatch.setattr(lanes.Lanes, "put", put_too)
+    monkeypatch.setattr(lanes.Lanes, "put_calm", put_too)
     async with watching(db):
         await watched(db, account, Means.NOTIFY)
         turns.clear()

@@ -10,6 +10,7 @@ import structlog
 from postroom import telemetry
 
 KEY = "pr_" + "a1B2" * 10 + "xyz"
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyX2FubiJ9.c2lnbmF0dXJlLV8"
 
 
 @pytest.fixture
@@ -47,8 +48,11 @@ def test_a_secret_is_masked_by_its_name_at_any_depth(out: io.StringIO, name: str
 def test_a_key_or_the_password_of_a_url_is_masked_wherever_it_stands(out: io.StringIO) -> None:
     telemetry.logger().error("x.y", why=f"header was Bearer {KEY}", url="postgresql://me:canary@host/db")
     telemetry.logger().error("x.y", why=ValueError(KEY))
+    for shown in (f"ps_{KEY[3:]}", f"/login?link=pl_{KEY[3:]}", f"Bearer {TOKEN}"):
+        telemetry.logger().error("x.y", why=shown)
 
-    assert KEY not in out.getvalue()
+    assert KEY[3:] not in out.getvalue()
+    assert TOKEN not in out.getvalue()
     assert "canary" not in out.getvalue()
     assert "@host/db" in out.getvalue()
 

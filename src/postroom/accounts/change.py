@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from postroom.accounts import store
 from postroom.accounts.model import Account, AccountState
+from postroom.accounts.scope import check
 from postroom.accounts.store import limits
 from postroom.db.pool import Connection
 from postroom.events import log
@@ -48,6 +49,18 @@ async def allow(conn: Connection, account: Account, daily_bytes: int | None) -> 
     account = await store.lock(conn, account.tenant_id, account.id)
     if account.settings.get("daily_bytes") != daily_bytes:
         await limits.set_daily_bytes(conn, account.tenant_id, account.id, daily_bytes)
+        await tell(conn, account, "accounts.changed")
+
+
+async def watch(conn: Connection, account: Account, folders: str | None) -> None:
+    """The folders of this pattern are watched beside the inbox, as far as there are connections for them.
+
+    Takes effect with the next sync. Raises `BadPattern`, too.
+    """
+    check(folders)
+    account = await store.lock(conn, account.tenant_id, account.id)
+    if account.settings.get("watch_folders") != folders:
+        await limits.set_watch_folders(conn, account.tenant_id, account.id, folders)
         await tell(conn, account, "accounts.changed")
 
 

@@ -24,7 +24,7 @@ from postroom.accounts.grant import AUTH, OAUTH2, BadGrant, ClientRefused, Grant
 from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.oauth import Oauth
-from postroom.accounts.scope import wants
+from postroom.accounts.scope import check, wants
 from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.store import tokens
 from postroom.accounts.tokens import times
@@ -46,6 +46,7 @@ from postroom.providers.model import (
 from postroom.vault.seal import Vault
 
 MENDABLE = {AccountState.REAUTH_REQUIRED, AccountState.ERROR}
+CHOSEN = {"daily_bytes", "watch_folders"}
 TRY = 15  # seconds that one candidate has, from its name to the login
 NOBODY_THERE = (Unreachable, NotTrusted, TlsRefused, Incomplete, EgressRefused)  # another may do
 
@@ -81,6 +82,7 @@ class Wish:
     compress: str | None = None  # whether an IMAP server is to: auto, always, never
     connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
     daily_bytes: int | None = None  # to download in a day; None: as its provider has it
+    watch_folders: str | None = None  # a pattern of those that are watched beside the inbox
     grant: Grant | None = None
     granted: Granted | None = None
 
@@ -174,6 +176,7 @@ async def examine(
     """
     provider = providers[wish.provider]
     address = normal_address(wish.address)
+    check(wish.watch_folders)
     candidates: Sequence[Candidate] = ()
     if wish.settings is None:
         trusted = Path(wish.ca_file) if wish.ca_file else None
@@ -246,6 +249,7 @@ def _with_wishes(wish: Wish, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         "connections": wish.connections,
         AUTH: OAUTH2 if wish.grant else None,
         "daily_bytes": wish.daily_bytes,
+        "watch_folders": wish.watch_folders,
     }
     return {**settings, **{key: value for key, value in given.items() if value}}
 
@@ -299,11 +303,11 @@ async def _add(
 async def _mend(
     conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found, begin_anew: Then
 ) -> Account:
-    """What is copied, how often and how much of it in a day, stays as it was chosen."""
+    """What is copied, how often and how much of it in a day, and what is watched, stays as it was chosen."""
     if (await store.lock(conn, known.tenant_id, known.id)).state is AccountState.PAUSED:
         raise _connected_already(known.address)  # paused or being removed, while we asked the server
     sealed = _sealed(vault, known.tenant_id, known.public_id, wish)
-    chosen = {key: value for key, value in known.settings.items() if key == "daily_bytes"}
+    chosen = {key: value for key, value in known.settings.items() if key in CHOSEN}
     settings = {**chosen, **found.settings}
     await store.set_credentials(conn, known.tenant_id, known.id, settings, sealed)
     account = await store.get_by_id(conn, known.tenant_id, known.id)

@@ -37,6 +37,10 @@ PATIENCE = 60
 """Seconds that a server may take to be connected."""
 LIST = "accounts"
 DAILY_BYTES = "To download in a day; null: as its provider has it."
+WATCH_FOLDERS = (
+    "A pattern of folders that are watched beside the inbox, each over a connection of its own where the "
+    "server tells of one folder only, and as far as there are connections for that; null: none."
+)
 
 
 class TooSlow(TryLater):
@@ -103,6 +107,7 @@ class AccountOut(SyncStateOut):
     scope: ScopeOut
     poll_every_minutes: float | None = Field(description="Null: the installation's default.")
     daily_bytes: int | None = Field(description=DAILY_BYTES)
+    watch_folders: str | None = Field(description=WATCH_FOLDERS)
     created_at: datetime
 
 
@@ -168,6 +173,7 @@ class ConnectIn(BaseModel, extra="forbid"):
     largest: int | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
     poll_every_minutes: Minutes | None = None
     daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
+    watch_folders: Text | None = Field(None, description=WATCH_FOLDERS)
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
@@ -186,6 +192,7 @@ class ChangeIn(BaseModel, extra="forbid"):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
     daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
+    watch_folders: Text | None = Field(None, description=WATCH_FOLDERS)
     password: SecretStr | None = Field(None, min_length=1, max_length=1000)
     oauth: OauthIn | None = Field(None, description="Instead of a password, or of another grant.")
 
@@ -229,6 +236,7 @@ async def connect_account(
         compress=wanted.compress,
         connections=wanted.connections,
         daily_bytes=wanted.daily_bytes,
+        watch_folders=wanted.watch_folders,
     )
     wish = _with_credentials(wish, wanted.password, wanted.oauth)
     async with _patience():
@@ -261,8 +269,8 @@ async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOu
 
 @router.patch("/{id}")
 async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wanted: ChangeIn) -> AccountOut:
-    """Pause or resume a mailbox, change how often it is polled and how much is downloaded in a day, or what
-    one logs in with.
+    """Pause or resume a mailbox, change how often it is polled, how much is downloaded in a day and which
+    folders are watched, or what one logs in with.
 
     What is left out stays as it is. A password or grant is tried at the server first.
     """
@@ -281,6 +289,8 @@ async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wa
             await change.poll(conn, found, _every(wanted.poll_every_minutes), desk.interval)
         if "daily_bytes" in wanted.model_fields_set:
             await change.allow(conn, found, wanted.daily_bytes)
+        if "watch_folders" in wanted.model_fields_set:
+            await change.watch(conn, found, wanted.watch_folders)
         return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
 
@@ -334,6 +344,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         scope=ScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
         daily_bytes=account.settings.get("daily_bytes"),
+        watch_folders=account.settings.get("watch_folders"),
         created_at=account.created_at,
         **SyncStateOut.model_validate(now).model_dump(),
     )

@@ -18,6 +18,11 @@ def wants(scope: Scope, path: str) -> bool:
     return any(matches(p, name) for p in include) and not any(matches(p, name) for p in exclude)
 
 
+def check(pattern: str | None) -> None:
+    """Raises `BadPattern`."""
+    _patterns(pattern)
+
+
 def matches(pattern: str, text: str) -> bool:
     """In time of the product of their lengths, however many stars there are."""
     at = here = 0

@@ -35,8 +35,9 @@ from postroom.ids import AccountId, TenantId
 from postroom.jobs import routes as jobs
 from postroom.jobs.gauges import Gauges
 from postroom.mail.routes import router as mail
-from postroom.people import keys
+from postroom.people.entrance import Entrance
 from postroom.people.routes import router as people
+from postroom.people.tokens import Issuers
 from postroom.providers.model import Provider
 from postroom.search.routes import router as search
 from postroom.settings import Settings
@@ -66,6 +67,7 @@ def create_app(
     live: Live,
     oauth: Oauth | None = None,
     seek: Seek = guessed,
+    issuers: Issuers | None = None,
 ) -> FastAPI:
     """The HTTP API, on a pool, and with live news, that the caller opens and closes.
 
@@ -81,9 +83,16 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_name,
     )
-    find, origins = partial(keys.find, database), frozenset(settings.cors_origins)
-    rates = Rates(settings.rate_limit_per_minute)
-    app.state.door = Door(database, find, Cursors(vault), Streams(), origins, rates=rates)
+    find, origins = Entrance(database, issuers or Issuers()).find, frozenset(settings.cors_origins)
+    app.state.door = Door(
+        database,
+        find,
+        Cursors(vault),
+        Streams(),
+        origins,
+        settings.is_behind_tls,
+        rates=Rates(settings.rate_limit_per_minute),
+    )
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()

@@ -21,7 +21,7 @@ from postroom.accounts.guess import by_table, normal_address
 from postroom.accounts.model import Scope
 from postroom.accounts.seeker import Seeker
 from postroom.cli import screen
-from postroom.cli.installation import OURS, unlocked
+from postroom.cli.installation import unlocked
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.errors import Invalid
@@ -61,6 +61,16 @@ DailyBytes = Annotated[
     int | None,
     typer.Option(min=1 << 20, help="To download in a day; as its provider has it without it."),
 ]
+Folders = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="Such as 'INBOX,Archive*,-Spam'; everything without it."),
+]
+WatchFolders = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN", help="Folders to be told of beside the inbox, where that costs a connection each."
+    ),
+]
 
 
 class NoPassword(Invalid):
@@ -97,15 +107,13 @@ def main(
             exists=True, dir_okay=False, help="Certificates to trust instead of the usual ones (PEM)."
         ),
     ] = None,
-    folders: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Such as 'INBOX,Archive*,-Spam'; everything without it."),
-    ] = None,
+    folders: Folders = None,
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Older mail stays on the server.")
     ] = None,
     compress: WhetherToCompress = Compress.AUTO,
     daily_bytes: DailyBytes = None,
+    watch_folders: WatchFolders = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -119,7 +127,8 @@ def main(
         grant, granted = _grant(oauth) if oauth is not None else (None, None)
         secret = "" if grant else _password(address, password_file, is_asking=not as_json)
         wish = Wish(address, secret, "imap", at, username, trusted, scope)
-        wish = replace(wish, compress=compress, daily_bytes=daily_bytes, grant=grant, granted=granted)
+        wish = replace(wish, compress=compress, daily_bytes=daily_bytes, watch_folders=watch_folders)
+        wish = replace(wish, grant=grant, granted=granted)
         return _connect(settings, wish)
 
     made = carry_out(begin, data, database_url, as_json=as_json)
@@ -131,7 +140,7 @@ def main(
 
 async def _connect(settings: Settings, wish: Wish) -> Connected:
     async with unlocked(settings) as house:
-        seek = Seeker(OURS, ispdb=settings.autoconfig_ispdb)
+        seek = Seeker(house.allowed, ispdb=settings.autoconfig_ispdb)
         return await connect_account(
             house.database, house.vault, house.providers, house.tenant, wish, begin_anew, house.oauth, seek
         )

@@ -41,8 +41,6 @@ from postroom.vault.seal import Vault
 
 LARGEST_LOG = 10 << 20
 PAGE = 1000
-OURS = Egress(private_allowed=True)
-"""One tenant, who owns this machine: servers in its own network are fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,13 @@ class Installation:
 
     @property
     def oauth(self) -> Oauth:
-        """Token servers may be in our own network, as mail servers may."""
-        return Oauth(Client(OURS), clients_of(self.settings.oauth_clients))
+        """Token servers may be where mail servers may."""
+        return Oauth(Client(self.allowed), clients_of(self.settings.oauth_clients))
+
+    @property
+    def allowed(self) -> Egress:
+        """Who owns this machine may use servers in its own network; strangers who sign in may not."""
+        return Egress(self.settings.private_allowed)
 
 
 @asynccontextmanager
@@ -78,7 +81,7 @@ async def opened(settings: Settings, dsn: str | None = None) -> AsyncIterator[In
         await feed.mind_restore(database)
         given = settings.secret_key
         vault = vault_keys.load(settings.data, Secret(given.get_secret_value()) if given else None)
-        providers = Providers(OURS)
+        providers = Providers(Egress(settings.private_allowed))
         tenant = await keys.our_tenant(database)
         key = await keys.first_key(database, tenant, settings.data)
         hints = await stack.enter_async_context(open_hints(database))

@@ -12,7 +12,7 @@ from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.mail.reading import Row
 from postroom.mail.store import read
-from postroom.search.find import MAX_PAGE, find
+from postroom.search.find import MAX_PAGE, find_first
 from postroom.search.highlight import Snippet, find_matches, snippet
 from postroom.search.model import Results
 from postroom.settings import Settings
@@ -68,7 +68,7 @@ def main(
 
 async def _search(settings: Settings, query: str, limit: int) -> tuple[Results, list[Found]]:
     async with opened(settings) as house, house.database.transaction(house.tenant) as conn:
-        results = await find(conn, house.tenant, query, limit=limit)
+        results = await find_first(conn, house.tenant, query, limit)
         scores = {hit.message: hit.score for hit in results.hits}
         found = []
         for row in await read.rows(conn, house.tenant, [hit.message for hit in results.hits]):

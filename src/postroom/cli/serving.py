@@ -10,12 +10,13 @@ from fastapi import FastAPI
 
 from postroom.api.app import create_app
 from postroom.api.live import live
-from postroom.cli.installation import OURS, Installation
+from postroom.cli.installation import Installation
 from postroom.cli.outward import PROVIDERS, SEEKER, Seeking
 from postroom.cli.settled import settled
 from postroom.cli.starting import loading
 from postroom.db.beside import beside
 from postroom.http.ws import LARGEST
+from postroom.people.tokens import open_issuers
 
 GRACE_SECONDS = 1
 
@@ -31,10 +32,10 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def answering(house: Installation, listener: socket.socket) -> AsyncIterator[None]:
     """The API of an installation, while the block runs."""
-    async with live(house.database, house.hints) as news:
-        seek = Seeking(OURS, ispdb=house.settings.autoconfig_ispdb)
+    async with live(house.database, house.hints) as news, open_issuers(house.settings.issuers) as issuers:
+        seek = Seeking(house.allowed, ispdb=house.settings.autoconfig_ispdb)
         app = create_app(
-            house.database, house.settings, house.vault, house.providers, news, house.oauth, seek
+            house.database, house.settings, house.vault, house.providers, news, house.oauth, seek, issuers
         )
         with settled():
             async with serving(app, listener), loading(PROVIDERS, SEEKER):

@@ -1,6 +1,6 @@
 """The executor inside a command, which says what arrives."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -11,7 +11,16 @@ from postroom.cli.settled import settled
 from postroom.db.beside import beside
 from postroom.executor.handlers import Work
 from postroom.executor.run import executing
-from postroom.sync.workshop import workshop
+from postroom.sync.pace import Pace
+from postroom.sync.perform import Outcome
+from postroom.sync.workshop import Workshop, workshop
+
+
+def work_of(house: Installation, shop: Workshop, told: Callable[[Outcome], None]) -> Work:
+    """What it takes to run jobs; `told` hears of each sync that ended in this process."""
+    settings = house.settings
+    pace = Pace(settings.watch_sweep, settings.watch_silence)
+    return Work(means_of(house, shop), settings.sync_interval, told, pace)
 
 
 @asynccontextmanager
@@ -22,7 +31,7 @@ async def working(house: Installation, patience: timedelta) -> AsyncIterator[Non
         async with (
             beside(announcer.run()),
             executing(
-                Work(means_of(house, shop), settings.sync_interval, announcer.hear),
+                work_of(house, shop, announcer.hear),
                 house.hints,
                 workers=settings.workers,
                 patience=patience,

@@ -64,8 +64,8 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     telemetry.set_up()
     async with unlocked(settings) as (db, vault), open_hints(db) as hints:
         manner = Manner(grace=settings.sync_grace, pause=settings.login_pause)
-        # One tenant, who owns this machine, as for the command line; mail is read in the process that syncs.
-        own = Egress(private_allowed=True)
+        # As for the command line; mail is read in the process that syncs.
+        own = Egress(settings.private_allowed)
         oauth = Oauth(Client(own), clients_of(settings.oauth_clients))
         limits = {"ceiling": settings.account_connections, "of_host": settings.host_connections}
         async with open_slots(db, hints, **limits) as slots:

@@ -1,11 +1,12 @@
 """What an executor can do: one line a room."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from postroom.jobs.attempt import Handler
 from postroom.sync import jobs as sync
+from postroom.sync.pace import Pace
 from postroom.sync.perform import Means, Outcome
 from postroom.vault.seal import Vault
 
@@ -20,6 +21,7 @@ class Work:
     means: Means
     every: timedelta  # the poll interval of accounts without their own
     told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
+    pace: Pace = field(default_factory=Pace)  # of what is watched
 
     @property
     def vault(self) -> Vault:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from postroom.db.beside import beside
 from postroom.db.listen import Hints
@@ -11,6 +12,7 @@ from postroom.jobs import duties as jobs_duties
 from postroom.jobs.run import Executor
 from postroom.providers.pool import open_pool
 from postroom.sync.due import schedule
+from postroom.sync.glance import glance
 from postroom.sync.watch import watching
 
 from .duties import duties
@@ -45,6 +47,7 @@ async def _executing(
         await stack.enter_async_context(executor.working(patience))
         await stack.enter_async_context(beside(*recurring))
         if polls:
-            pool, run = work.means.pool, executor.run_now
-            await stack.enter_async_context(watching(db, hints, pool, run, work.every))
+            look = partial(glance, work.means, work.every, work.told)
+            watches = watching(db, hints, work.means.pool, executor.run_now, look, work.every, work.pace)
+            await stack.enter_async_context(watches)
         yield

@@ -12,9 +12,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def _begins_with_a_day(text: str) -> str:
+def _begins_with_a_day(text: object) -> object:
     """A mere number would be taken for seconds since 1970: `after=2024` would mean 00:33 of that year."""
-    if not DAY.match(text):
+    if not isinstance(text, str) or not DAY.match(text):
         raise ValueError("write it as YYYY-MM-DD, or as YYYY-MM-DDTHH:MM:SSZ")
     return text
 

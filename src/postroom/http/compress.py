@@ -20,7 +20,7 @@ class Compressed(GZipMiddleware):
     """`GZipMiddleware` with our settings."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app, minimum_size=1000, compresslevel=5, exclude_content_types=AS_IT_IS)
+        super().__init__(app, minimum_size=1000, compresslevel=1, exclude_content_types=AS_IT_IS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if STORED.search(scope.get("path", "")):

@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from postroom.db.pool import Connection, Database
 from postroom.errors import Broken, TryLater, Unauthenticated
-from postroom.http.caller import Caller, Scope
+from postroom.http import cookies
+from postroom.http.caller import Caller, NoKey, Scope
 from postroom.http.pages import Cursors
 from postroom.http.rates import Rates
 from postroom.http.streams import Streams
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `pr_...`")
-
-
-class NoKey(Unauthenticated):
-    code = "http.no_key"
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="key", description="An API key, `pr_...`, or a token of an issuer"
+)
+_cookie = APIKeyCookie(name=cookies.NAME, auto_error=False, scheme_name="session")
 
 
 class UnknownKey(Unauthenticated):
@@ -38,14 +39,19 @@ class Door:
     cursors: Cursors
     streams: Streams
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
+    is_behind_tls: bool = False  # people reach us over TLS, whatever arrives here
     rates: Rates = field(default_factory=lambda: Rates(0))
 
     async def caller_of(self, key: str) -> Caller:
         """Raises `UnknownKey`."""
         caller = await self.find_caller(key)
         if caller is None:
-            raise UnknownKey("This API key is unknown, revoked or expired.")
+            raise UnknownKey("This API key or session is unknown, revoked or expired.")
         return caller
+
+    def is_secure(self, connection: HTTPConnection) -> bool:
+        """Whether cookies go over TLS."""
+        return self.is_behind_tls or connection.url.scheme in {"https", "wss"}
 
     def welcome(self, caller: Caller, key: str) -> Callable[[], Awaitable[bool]]:
         """Asks whether the caller may still read, for answers that go on for long."""
@@ -55,6 +61,8 @@ class Door:
                 now = await self.streams.recalled(key, self.find_caller)
             except (Broken, TryLater):  # nobody can say, and nothing can be read either
                 return True
+            except Unauthenticated:
+                return False
             if now is None or now.tenant != caller.tenant:
                 return False
             return bool({Scope.READ, Scope.ADMIN} & now.scopes)
@@ -70,14 +78,29 @@ async def _door(request: Request) -> Door:
 AtDoor = Annotated[Door, Depends(_door)]
 
 
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-
-
-async def _caller(request: Request, door: AtDoor, credentials: Credentials) -> Caller:
-    if credentials is None:
+async def _shown(
+    request: Request,
+    door: AtDoor,
+    header: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    _: Annotated[str | None, Depends(_cookie)],
+) -> str:
+    """What the caller shows; the header goes before the cookie."""
+    if header is not None:
+        return header.credentials
+    session = cookies.shown(request, is_secure=door.is_secure(request))
+    if session is None:
         raise NoKey("Send an API key: `Authorization: Bearer pr_...`.")
-    caller = await door.caller_of(credentials.credentials)
-    door.rates.count(request, (caller.tenant, caller.key_id))
+    if request.method not in cookies.SAFE:
+        cookies.check_same_origin(request.headers)
+    return session
+
+
+Shown = Annotated[str, Depends(_shown)]
+
+
+async def _caller(request: Request, door: AtDoor, shown: Shown) -> Caller:
+    caller = await door.caller_of(shown)
+    door.rates.count(request, caller.who)
     return caller
 
 
@@ -97,11 +120,8 @@ Syncer = Annotated[Caller, Depends(_holder_of(Scope.SYNC))]
 Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
 
 
-async def _still_reader(
-    door: AtDoor, caller: Reader, credentials: Credentials
-) -> Callable[[], Awaitable[bool]]:
-    assert credentials is not None  # there is a caller
-    return door.welcome(caller, credentials.credentials)
+async def _still_reader(door: AtDoor, caller: Reader, shown: Shown) -> Callable[[], Awaitable[bool]]:
+    return door.welcome(caller, shown)
 
 
 StillReader = Annotated[Callable[[], Awaitable[bool]], Depends(_still_reader)]

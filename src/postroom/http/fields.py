@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Query
 from pydantic import BaseModel
 
 from postroom.errors import Invalid
 from postroom.http.asked import Text
 
 Fields = frozenset[str] | None
-"""Names of attributes of a model; None: all of them."""
+"""Names as answers have them; None: all of them."""
 
 
 class UnknownField(Invalid):
@@ -19,7 +19,7 @@ class UnknownField(Invalid):
 
 def fields_of(model: type[BaseModel]) -> Callable[..., Awaitable[Fields]]:
     """What routes depend on whose answers, or whose items, are of this model. Raises `UnknownField`."""
-    names = {field.serialization_alias or name: name for name, field in model.model_fields.items()}
+    names = [field.serialization_alias or name for name, field in model.model_fields.items()]
     described = f"Only these, with commas: {', '.join(names)}."
 
     async def asked(fields: Annotated[Text | None, Query(description=described)] = None) -> Fields:
@@ -29,8 +29,8 @@ def fields_of(model: type[BaseModel]) -> Callable[..., Awaitable[Fields]]:
         unknown = [name for name in wanted if name not in names]
         if unknown:
             there = ", ".join(names)
-            raise UnknownField(f"There is no field {unknown[0]!r}; there are {there}.", fields=list(names))
-        return frozenset(names[name] for name in wanted)
+            raise UnknownField(f"There is no field {unknown[0]!r}; there are {there}.", fields=names)
+        return frozenset(wanted)
 
     return asked
 
@@ -40,6 +40,6 @@ def not_required(schema: dict[str, Any]) -> None:
     schema.pop("required", None)
 
 
-def only(answer: BaseModel, include: Any) -> Response:
-    """The answer with nothing but what `include` names, as pydantic takes it."""
-    return Response(answer.model_dump_json(by_alias=True, include=include), media_type="application/json")
+def only(answer: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """The answer with nothing but these fields, in its own order."""
+    return answer if fields is None else {name: value for name, value in answer.items() if name in fields}

@@ -19,8 +19,8 @@ from postroom.vault.seal import Vault
 LARGEST_PAGE = 100
 DEEPEST = 50_000
 """Rows that page numbers reach; cursors go to the end of any list."""
-COUNTED = 10_000
-"""Totals are exact up to this; counting further would take longer than reading the page."""
+COUNTED = 1_000
+"""Totals are exact up to this; counting further would take longer than reading the page: 2 ms for 10,000."""
 
 
 class BadCursor(Invalid):

@@ -7,6 +7,7 @@
 operator must mend is told to the log, not to the caller, who gets the `request_id` to find it there.
 """
 
+import re
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom import errors, telemetry
+from postroom.http.caller import MissingScope, NoKey
 
 log = telemetry.logger()
 
@@ -39,6 +41,8 @@ MEDIA_TYPE = "application/problem+json"
 MANY = 20
 """Complaints about one request that are told; a body can earn any number of them."""
 
+UNQUOTABLE = re.compile(r'[^\x20-\x7e]|["\\]')
+"""What an error_description must not hold (RFC 6750, 3)."""
 
 ROUTING = {
     400: ("http.bad_request", "The body cannot be read."),
@@ -80,11 +84,22 @@ def told(error: errors.PostroomError, request_id: str | None) -> dict[str, Any]:
 def of(error: errors.PostroomError, request_id: str | None) -> Response:
     """The same as an answer."""
     headers = {}
-    if isinstance(error, errors.Unauthenticated):
-        headers["WWW-Authenticate"] = 'Bearer realm="postroom"'
+    if isinstance(error, errors.Unauthenticated | MissingScope):
+        headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, errors.TryLater):
         headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
     return answer(told(error, request_id), headers)
+
+
+def _challenge(error: errors.PostroomError) -> str:
+    """RFC 6750, 3: nothing of an error where nothing was shown."""
+    words = ['realm="postroom"']
+    if isinstance(error, MissingScope):
+        words += ['error="insufficient_scope"', f'scope="{error.data["scope"]}"']
+    elif not isinstance(error, NoKey):
+        said = UNQUOTABLE.sub("", error.message)
+        words += ['error="invalid_token"', f'error_description="{said}"']
+    return f"Bearer {', '.join(words)}"
 
 
 def plug_in(app: FastAPI) -> None:

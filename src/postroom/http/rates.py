@@ -1,4 +1,4 @@
-"""How often a key may ask: a bucket of requests for each, which fills up again all the time.
+"""How often a key or a person may ask: a bucket of requests for each, which fills up again all the time.
 
 It holds a minute's worth, so that is what may come at once; then requests come through as fast as it fills.
 Whoever finds it empty is told when the next one will be let through. How it stands is told with every answer
@@ -77,7 +77,7 @@ class Rates:
         connection.state.rate = standing = self.take(whose)
         if standing.wait:
             raise TooManyRequests(
-                f"This key may ask {self._quota:,} times a minute; ask again a little later.",
+                f"A key, or a person, may ask {self._quota:,} times a minute; ask again a little later.",
                 wait=timedelta(seconds=standing.wait),
             )
 

@@ -21,9 +21,9 @@ from fastapi.security.utils import get_authorization_scheme_param
 from postroom import telemetry
 from postroom.db.beside import beside
 from postroom.errors import Broken, Forbidden, Invalid, PostroomError, TryLater
-from postroom.http import problems
-from postroom.http.caller import Scope
-from postroom.http.deps import Door, NoKey
+from postroom.http import cookies, problems
+from postroom.http.caller import NoKey, Scope
+from postroom.http.deps import Door
 from postroom.http.streams import PATIENCE, Gone, Over, Slow, Source, Stopping, Telling, Waits
 from postroom.ids import TenantId
 
@@ -94,7 +94,7 @@ async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, wa
     if not isinstance(key, str):
         raise NoKey("Send an API key as `key` of the first message, or in the header Authorization.")
     caller = await door.caller_of(key)
-    door.rates.count(socket, (caller.tenant, caller.key_id))
+    door.rates.count(socket, caller.who)
     caller.require(Scope.READ)
     with door.streams.entered(caller.tenant) as waits:
         source, beat = await begin(caller.tenant, wanted)
@@ -113,12 +113,15 @@ async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, wa
 
 
 def _shown(socket: WebSocket, door: Door) -> str | None:
-    """The key in the header, where a browser can put none. Raises `BadOrigin`."""
+    """The key in the header, where a browser can put none, or our own page's session. Raises `BadOrigin`."""
     origin = socket.headers.get("origin")
-    if origin is not None and not {origin, "*"} & door.origins:
+    is_own = cookies.is_own(origin, socket.headers)
+    if origin is not None and not is_own and not {origin, "*"} & door.origins:
         raise BadOrigin("Pages of this origin may not call the API; see POSTROOM_CORS_ORIGINS.")
     scheme, key = get_authorization_scheme_param(socket.headers.get("authorization"))
-    return key if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer":
+        return key
+    return cookies.shown(socket, is_secure=door.is_secure(socket)) if is_own else None
 
 
 async def _first(socket: WebSocket, waits: Waits, within: timedelta) -> dict[str, Any]:

@@ -132,11 +132,22 @@ BY_TOKEN = {"OAUTHBEARER": oauthbearer, "XOAUTH2": xoauth2}
 def redacted(command: Command, status: Status) -> Status:
     """`status` as it may be shown: some servers repeat the line that they did not like, as they read it."""
     spellings = {spelling for secret in filter(None, command.secrets) for spelling in _spellings(secret)}
-    if not spellings:
+    if not spellings or not _may_have(status.text, spellings):
         return status
     longest_first = sorted(spellings, key=len, reverse=True)
     text = re.sub("|".join(map(re.escape, longest_first)), "***", status.text, flags=re.IGNORECASE)
     return replace(status, text=text) if text != status.text else status
+
+
+def _may_have(text: str, spellings: Collection[str]) -> bool:
+    """Whether it is worth a pattern, which each login would have to compile: a third of its processor time.
+
+    In ASCII there is one way to write a letter otherwise; elsewhere the pattern knows them all.
+    """
+    if not (text.isascii() and all(map(str.isascii, spellings))):
+        return True
+    small = text.lower()
+    return any(spelling.lower() in small for spelling in spellings)
 
 
 def _spellings(secret: bytes) -> Iterator[str]:

@@ -39,7 +39,7 @@ def _admitted(session: Session, command: str, name: str) -> LabFolder:
     folder = session.account.folder(name)
     if not folder.selectable:
         raise No("[NONEXISTENT] that is only a level")
-    if folder.name != "INBOX" and session.faults.active("select-fails"):
+    if session.faults.active("inbox-refused" if folder.name == "INBOX" else "select-fails"):
         raise No("[SERVERBUG] Internal error occurred")
     if folder.name != "INBOX" and session.faults.active("select-drops"):
         raise Hangup

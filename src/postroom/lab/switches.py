@@ -30,6 +30,7 @@ SESSION = (
     Fault("reset-in-literal", "resets the connection in the middle of the first body it sends", 8),
     Fault("stall-in-literal", "falls silent for ever in the middle of the first body it sends", 8),
     Fault("select-fails", "refuses to select any folder but INBOX", 9),
+    Fault("inbox-refused", "refuses to select INBOX", 9),
     Fault("select-drops", "closes when any folder but INBOX is selected", 9),
     Fault("drops-after-select", "closes right after each SELECT that it has carried out", 10),
     Fault("second-list-fails", "refuses the second LIST of a session", 12),

@@ -82,7 +82,7 @@ class MessagePage(BaseModel):
     has_next: bool
     has_prev: bool
     next: str | None = Field(description="The `cursor` of the next page.")
-    total: int | None = Field(description="Up to 10,000. Null when asked with a cursor.")
+    total: int | None = Field(description="Up to 1,000. Null when asked with a cursor.")
     total_is_exact: bool | None = Field(description="False when there are more than `total`.")
 
 
@@ -167,6 +167,30 @@ class ThreadDetail(BaseModel):
 
 def message_out(row: Row) -> MessageOut:
     return MessageOut.model_validate(row)
+
+
+def listed(row: Row) -> dict[str, object]:
+    """What `MessageOut` becomes as JSON, for lists: `Ready` writes it."""
+    return {
+        "id": str(row.id),
+        "account": str(row.account),
+        "thread": str(row.thread),
+        "subject": row.subject,
+        "from": {"name": row.sender.name, "address": row.sender.address},
+        "to": [{"name": person.name, "address": person.address} for person in row.to],
+        "sent_at": row.sent_at,
+        "received_at": row.received_at,
+        "preview": row.preview[:SHOWN],
+        "read": row.read,
+        "starred": row.starred,
+        "answered": row.answered,
+        "draft": row.draft,
+        "flags": row.flags,
+        "folders": [{"id": str(place.id), "path": place.path, "role": place.role} for place in row.folders],
+        "attachment_count": row.attachment_count,
+        "size": row.size,
+        "priority": row.priority,
+    }
 
 
 def fields_of(row: Row) -> dict[str, object]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
 from postroom.db.pool import Connection
+from postroom.http.answers import Ready
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
 from postroom.http.fields import Fields, fields_of, only
@@ -29,6 +30,7 @@ from postroom.mail.answers import (
     ThreadOut,
     ThreadPage,
     detail_out,
+    listed,
     message_out,
 )
 from postroom.mail.reading import Filters, NoHtml, Order, Row, Sort
@@ -80,7 +82,7 @@ async def messages(
     fields: Annotated[Fields, Depends(fields_of(MessageOut))],
     sort_by: Sort = Sort.DATE,
     order: Annotated[Order | None, Query(description="By default newest first, senders from A.")] = None,
-) -> MessagePage | Response:
+) -> Ready:
     """Messages, by page number or by cursor; both ways can be mixed."""
     order = order or (Order.DESCENDING if sort_by is Sort.DATE else Order.ASCENDING)
     of, tenant = f"mail.messages {sort_by} {order}", caller.tenant
@@ -99,25 +101,24 @@ async def messages(
         following = door.cursors.seal(
             tenant, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
         )
-    answer = MessagePage(
-        items=[message_out(row) for row in rows],
-        page=window.page,
-        page_size=window.size,
-        has_next=following is not None,
-        has_prev=after is not None or window.offset > 0,
-        next=following,
-        total=None if total is None else min(total, COUNTED),
-        total_is_exact=None if total is None else total <= COUNTED,
+    return Ready(
+        {
+            "items": [only(listed(row), fields) for row in rows],
+            "page": window.page,
+            "page_size": window.size,
+            "has_next": following is not None,
+            "has_prev": after is not None or window.offset > 0,
+            "next": following,
+            "total": None if total is None else min(total, COUNTED),
+            "total_is_exact": None if total is None else total <= COUNTED,
+        }
     )
-    if fields is None:
-        return answer
-    return only(answer, {**dict.fromkeys(MessagePage.model_fields, True), "items": {"__all__": fields}})
 
 
 @router.get("/messages/{id}", response_model=MessageDetail | SparseDetail)
 async def message(
     caller: Reader, door: AtDoor, id: UUID, fields: Annotated[Fields, Depends(fields_of(MessageDetail))]
-) -> MessageDetail | Response:
+) -> MessageDetail | Ready:
     """A message with its text, its HTML made safe, its attachments and its conversation."""
     tenant = caller.tenant
     async with door.database.transaction(tenant) as conn:
@@ -127,7 +128,9 @@ async def message(
         conversation = await read.rows(conn, tenant, members)
     shown = await content.shown(door.database, tenant, row.digest, row.size)
     answer = detail_out(row, stored, shown, conversation)
-    return answer if fields is None else only(answer, fields)
+    if fields is None:
+        return answer
+    return Ready(only(answer.model_dump(mode="json", by_alias=True), fields))
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))

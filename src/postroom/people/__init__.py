@@ -1,1 +1,1 @@
-"""Tenants, users and API keys: who may ask."""
+"""Tenants, their people and their API keys: who may ask."""

@@ -19,7 +19,8 @@ from postroom.people.model import Key, NoSuchKey, UnusableKeyFile
 
 ALPHABET = digits + ascii_letters
 LENGTH = 43  # 62**43 > 2**256
-SHAPE = re.compile(rf"pr_[0-9A-Za-z]{{{LENGTH}}}")
+PREFIX = "pr_"
+SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{LENGTH}}}")
 SHOWN = 9  # characters of a key that are kept for people to tell keys apart: `pr_` and 36 bits
 EVERYTHING = frozenset(Scope)
 OUR_TENANT = "default"
@@ -35,14 +36,14 @@ class FirstKey:
     is_new: bool
 
 
-def new_text() -> str:
+def new_text(prefix: str = PREFIX) -> str:
     """A key nobody can guess: `pr_` and 256 random bits, in characters that a double click selects."""
     number = secrets.randbits(256)
     letters = []
     for _ in range(LENGTH):
         number, letter = divmod(number, len(ALPHABET))
         letters.append(ALPHABET[letter])
-    return "pr_" + "".join(letters)
+    return prefix + "".join(letters)
 
 
 def digest_of(text: str) -> bytes:

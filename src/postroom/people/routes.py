@@ -1,25 +1,44 @@
 """GET /v1/people/…"""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, Field
 
+from postroom.http import cookies
+from postroom.http.asked import Moment, Text
 from postroom.http.caller import Scope
-from postroom.http.deps import AnyCaller, Tx
-from postroom.people import store
+from postroom.http.deps import Admin, AnyCaller, AtDoor, Tx
+from postroom.people import keys, sessions, store
+from postroom.people.model import AlreadyOver, Key, NoSession, Role
 
 router = APIRouter(prefix="/v1/people", tags=["people"])
 
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Sign in to Postroom</title>
+<form method="post"><button>Sign in to Postroom</button></form>
+"""
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",  # with `no-referrer` browsers do not tell the form's origin
+}
 
-class TenantOut(BaseModel, from_attributes=True):
+
+class TenantOut(BaseModel):
     id: UUID
     name: str
     created_at: datetime
 
 
-class KeyOut(BaseModel, from_attributes=True):
+class KeyOut(BaseModel):
     id: UUID
     name: str
     start: str
@@ -29,26 +48,163 @@ class KeyOut(BaseModel, from_attributes=True):
     last_used_at: datetime | None
 
 
+class NewKeyOut(KeyOut):
+    key: str
+    """Shown this once."""
+
+
+class KeyIn(BaseModel, extra="forbid"):
+    name: Annotated[Text, Field(max_length=200)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
+    expires_at: Moment | None = None
+
+
+class PersonOut(BaseModel):
+    id: UUID
+    name: str | None
+    email: str | None
+    role: Role
+    since: datetime
+    session: UUID | None
+
+
+class SessionOut(BaseModel):
+    id: UUID
+    person: UUID
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
 class MeOut(BaseModel):
     tenant: TenantOut
-    key: KeyOut
+    key: KeyOut | None
+    person: PersonOut | None
+    scopes: list[Scope]
+    may_approve: bool
+
+
+class KeysOut(BaseModel):
+    keys: list[KeyOut]
+
+
+class SessionsOut(BaseModel):
+    sessions: list[SessionOut]
 
 
 @router.get("/me")
 async def me(caller: AnyCaller, conn: Tx) -> MeOut:
-    """Whose key this is, and what it may do."""
+    """Whose key this is, or who has signed in; and what they may do."""
     tenant = await store.tenant_of(conn, caller.tenant)
-    key = await store.key(conn, caller.tenant, caller.key_id)
-    assert key is not None  # it has just opened the door; keys are never deleted alone
+    key = person = None
+    if caller.key_id is not None:
+        shown = await store.key(conn, caller.tenant, caller.key_id)
+        assert shown is not None  # it has just opened the door; keys are never deleted alone
+        key = _key(shown)
+    if caller.person is not None:
+        found = await store.member(conn, caller.tenant, caller.person.id)
+        assert found is not None  # who comes is a member from then on
+        person = PersonOut(
+            id=found.public_id,
+            name=found.name,
+            email=found.email,
+            role=Role(caller.person.role),
+            since=found.since,
+            session=caller.person.session,
+        )
     return MeOut(
         tenant=TenantOut(id=tenant.public_id, name=tenant.name, created_at=tenant.created_at),
-        key=KeyOut(
-            id=key.public_id,
-            name=key.name,
-            start=key.start,
-            scopes=sorted(key.scopes),
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-            last_used_at=key.last_used_at,
-        ),
+        key=key,
+        person=person,
+        scopes=sorted(caller.scopes),
+        may_approve=caller.may_approve,
+    )
+
+
+@router.get("/keys")
+async def list_keys(caller: Admin, conn: Tx) -> KeysOut:
+    """The keys of this tenant that are not revoked, the oldest first. Of each only how it begins is known."""
+    found = [key for key in await store.keys(conn, caller.tenant) if key.revoked_at is None]
+    return KeysOut(keys=[_key(key) for key in found])
+
+
+@router.post("/keys", status_code=201)
+async def make_key(caller: Admin, door: AtDoor, wanted: KeyIn) -> NewKeyOut:
+    """Make a key. It is in this answer and can never be asked for again."""
+    if wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC):
+        raise AlreadyOver("A key must expire in the future.")
+    made, text = await keys.create(
+        door.database, caller.tenant, wanted.name, frozenset(wanted.scopes), wanted.expires_at
+    )
+    return NewKeyOut(**_key(made).model_dump(), key=text)
+
+
+@router.delete("/keys/{id}", status_code=204)
+async def revoke_key(caller: Admin, door: AtDoor, id: UUID) -> Response:
+    """End a key at once, and within seconds whatever stream it has opened."""
+    await keys.revoke(door.database, caller.tenant, id)
+    return Response(status_code=204)
+
+
+@router.get("/sessions")
+async def list_sessions(caller: Admin, conn: Tx) -> SessionsOut:
+    """The sessions that `postroom login` has opened and that are not over, the oldest first."""
+    found = await store.sessions(conn, caller.tenant)
+    return SessionsOut(
+        sessions=[
+            SessionOut(
+                id=session.public_id,
+                person=session.person_id,
+                created_at=session.created_at,
+                expires_at=session.expires_at,
+                last_used_at=session.last_used_at,
+            )
+            for session in found
+        ]
+    )
+
+
+@router.delete("/sessions/{id}", status_code=204)
+async def revoke_session(caller: Admin, door: AtDoor, id: UUID) -> Response:
+    """End somebody's session at once."""
+    await sessions.revoke(door.database, caller.tenant, id)
+    return Response(status_code=204)
+
+
+@router.delete("/session", status_code=204)
+async def sign_out(caller: AnyCaller, door: AtDoor, request: Request) -> Response:
+    """End the session that asks this, and have the browser forget it."""
+    if caller.person is None or caller.person.session is None:
+        raise NoSession("There is no session of ours to end; a key is revoked, a token ends at its issuer.")
+    await sessions.revoke(door.database, caller.tenant, caller.person.session)
+    answer = Response(status_code=204)
+    cookies.take(answer, is_secure=door.is_secure(request))
+    return answer
+
+
+@router.get("/login", include_in_schema=False)
+async def ask() -> Response:
+    """Uses nothing up: who looks at a link for somebody else, as programs do, must not spend it."""
+    return HTMLResponse(PAGE, headers=PAGE_HEADERS)
+
+
+@router.post("/login", include_in_schema=False)
+async def sign_in(door: AtDoor, request: Request, link: Annotated[str, Query(max_length=100)]) -> Response:
+    """Use a link up, and give the browser a session."""
+    cookies.check_same_origin(request.headers)
+    text = await sessions.open_session(door.database, link)
+    answer = RedirectResponse("../../docs", status_code=303)
+    cookies.give(answer, text, sessions.LIFE, is_secure=door.is_secure(request))
+    return answer
+
+
+def _key(key: Key) -> KeyOut:
+    return KeyOut(
+        id=key.public_id,
+        name=key.name,
+        start=key.start,
+        scopes=sorted(key.scopes),
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        last_used_at=key.last_used_at,
     )

@@ -1,13 +1,13 @@
-"""All SQL about tenants and keys. What takes no tenant is asked before one is known."""
+"""All SQL about tenants, keys, people, sessions. What takes no tenant is asked before one is known."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from postroom.http.caller import Scope
+from postroom.http.caller import Caller, Person, Scope
 from postroom.ids import TenantId, new_public_id
-from postroom.people.model import Holder, Key, Tenant
+from postroom.people.model import SCOPES, Holder, Identity, Key, Member, Role, Session, Tenant
 
 TENANT_NAMED = "SELECT people_tenant_named($1, $2)"
 FIND_KEY = "SELECT tenant_id, key_id, public_id, scopes, last_used_at FROM people_find_key($1)"
@@ -111,6 +111,98 @@ async def revoke_key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key
     """End a key at once; None when the tenant has no such key. A key that has ended stays as it is."""
     row = await conn.fetchrow(REVOKE_KEY, tenant, public_id)
     return _key(row) if row else None
+
+
+ARRIVE = "SELECT tenant, person FROM people_arrive($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+
+async def arrive(conn: Connection, who: Identity) -> tuple[TenantId, UUID]:
+    """The tenant and the public id of somebody who has come, made at first sight. Unbound."""
+    title = who.organization_name or who.organization or who.email or who.name or who.subject
+    row = await conn.fetchrow(
+        ARRIVE,
+        who.issuer,
+        who.subject,
+        who.organization,
+        title,
+        who.role,
+        who.name,
+        who.email,
+        new_public_id(),
+        new_public_id(),
+    )
+    assert row is not None  # a function that returns next once
+    return TenantId(row["tenant"]), row["person"]
+
+
+MEMBER = "SELECT public_id, name, email, role, since FROM people_member($1, $2)"
+
+
+async def member(conn: Connection, tenant: TenantId, person: UUID) -> Member | None:
+    row = await conn.fetchrow(MEMBER, tenant, person)
+    return Member(**{**dict(row), "role": Role(row["role"])}) if row else None
+
+
+NEW_LINK = "SELECT people_new_link($1, $2, $3, $4)"
+
+
+async def new_link(conn: Connection, tenant: TenantId, digest: bytes, good_for: timedelta) -> datetime:
+    """Store a link for whoever holds this machine; until when it is good."""
+    until: datetime = await conn.fetchval(NEW_LINK, tenant, digest, good_for, new_public_id())
+    return until
+
+
+USE_LINK = "SELECT session_id FROM people_use_link($1, $2, $3, $4)"
+
+
+async def use_link(conn: Connection, link: bytes, session: bytes, good_for: timedelta) -> bool:
+    """Use a link up and open a session; False where the link is not good. Unbound."""
+    return await conn.fetchval(USE_LINK, link, session, good_for, new_public_id()) is not None
+
+
+FIND_SESSION = "SELECT tenant, id, public_id, person, role, last_used_at FROM people_find_session($1)"
+TOUCH_SESSION = """
+    UPDATE people_session
+       SET last_used_at = now()
+     WHERE tenant_id = $1 AND id = $2
+       AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+"""
+
+
+async def find_session(conn: Connection, digest: bytes) -> tuple[Caller, int, datetime | None] | None:
+    """Whose session this is, its number, and when it was last used; None where it is over. Unbound."""
+    row = await conn.fetchrow(FIND_SESSION, digest)
+    if row is None:
+        return None
+    person = Person(row["person"], row["role"], row["public_id"])
+    caller = Caller(TenantId(row["tenant"]), None, SCOPES[Role(row["role"])], person)
+    return caller, row["id"], row["last_used_at"]
+
+
+async def touch_session(conn: Connection, tenant: TenantId, session: int) -> None:
+    """Note that a session is in use, at most once a minute."""
+    await conn.execute(TOUCH_SESSION, tenant, session)
+
+
+SESSIONS = "SELECT public_id, person_id, created_at, expires_at, last_used_at FROM people_sessions($1)"
+
+
+async def sessions(conn: Connection, tenant: TenantId) -> list[Session]:
+    """Those that are open, the oldest first."""
+    return [Session(**dict(row)) for row in await conn.fetch(SESSIONS, tenant)]
+
+
+REVOKE_SESSION = """
+    UPDATE people_session
+       SET revoked_at = now()
+     WHERE tenant_id = $1 AND public_id = $2 AND revoked_at IS NULL AND expires_at > now()
+    RETURNING public_id
+"""
+
+
+async def revoke_session(conn: Connection, tenant: TenantId, public_id: UUID) -> bool:
+    """End a session at once; False when the tenant has no such session that is open."""
+    return await conn.fetchval(REVOKE_SESSION, tenant, public_id) is not None
 
 
 def _key(row: Record) -> Key:

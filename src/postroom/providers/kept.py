@@ -42,6 +42,7 @@ class Began:
 
     watching: Watching | None  # None: its server cannot tell
     missed: bool  # a folder is not as the use before has seen it
+    folders: Sequence[RemoteFolder]  # that there are, of those that are wanted; the inbox first
 
 
 class Session:
@@ -159,7 +160,23 @@ class Session:
         self._used_at = monotonic()
         names = {folder.name for folder in chosen}
         now = self._watching.statuses.items() if self._watching else ()
-        return Began(self._watching, any(_differ(seen.get(n), s) for n, s in now if n in names))
+        return Began(self._watching, any(_differ(seen.get(n), s) for n, s in now if n in names), chosen)
+
+    async def listen_to(self, folder: RemoteFolder, told: Callable[[Notice], None]) -> bool:
+        """Have one that has just begun do nothing else; whether it does. Raises what its server raises."""
+        self._watching = await self._mailbox.watch([folder], told)
+        self._used_at = monotonic()
+        return self._watching is not None
+
+    def looked(self) -> None:
+        """What was told may be told again."""
+        if self._watching is not None:
+            self._watching.looked()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it was used, or has told of something."""
+        return monotonic() - self._used_at
 
     def heard(self) -> None:
         """It stands, as it has just said something."""
@@ -173,6 +190,7 @@ class Session:
                     await self._watching.renew()
         except (PostroomError, TimeoutError):
             return False
+        self._used_at = monotonic()
         return True
 
     async def ping(self) -> None:

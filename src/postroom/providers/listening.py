@@ -10,12 +10,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from postroom.ids import AccountId, TenantId
-
-from .kept import Session
+from .further import Further
+from .kept import Began, Session
 from .model import Ended, Notice, Watching
-
-Key = tuple[TenantId, AccountId]
+from .target import Key
 
 
 class Watcher(Protocol):
@@ -42,6 +40,7 @@ class Listening:
 
     def __init__(self, close: Callable[[Session], None]) -> None:
         self._close = close
+        self.further = Further(self.__contains__, self._heard, close)
         self._sessions: dict[Key, Session] = {}
         self._asked: dict[Key, asyncio.Event] = {}  # who is asked whether it stands; set when that is known
         self.watcher: Watcher | None = None
@@ -56,10 +55,11 @@ class Listening:
         """This account's session, to be lent. It listens until it is used."""
         if asked := self._asked.get(key):
             await asked.wait()
+        self.further.looked(key)
         return self._sessions.pop(key, None)
 
-    async def begin(self, key: Key, session: Session, wants: Callable[[str], bool]) -> bool:
-        """Have a session listen that was used; whether it does."""
+    async def begin(self, key: Key, session: Session, wants: Callable[[str], bool]) -> Began | None:
+        """Have a session listen that was used; None: it does not."""
         early: list[Notice] | None = []  # what is told before all is set up
 
         def told(notice: Notice) -> None:
@@ -70,21 +70,26 @@ class Listening:
 
         began = await session.listen(wants, told)
         if began is None or self.watcher is None or not self.wants(key):
-            return False
+            return None
         if began.watching is not None:
-            self.drop(key)
+            if key in self._sessions:
+                self.drop(key)
             self._sessions[key] = session
         self.watcher.began(key, began.watching, began.missed)
         before, early = early or [], None
         for notice in before:
             told(notice)
-        return began.watching is not None
+        return began if began.watching is not None else None
 
     def _hear(self, key: Key, session: Session, notice: Notice) -> None:
         if isinstance(notice, Ended):
             self.drop(key)
-        elif self.watcher is not None:
+        else:
             session.heard()
+            self._heard(key)
+
+    def _heard(self, key: Key) -> None:
+        if self.watcher is not None:
             self.watcher.heard(key)
 
     async def renew(self, key: Key) -> None:
@@ -94,18 +99,20 @@ class Listening:
             return
         self._asked[key] = asyncio.Event()
         try:
-            is_well = await session.renew()
+            is_well, _ = await asyncio.gather(session.renew(), self.further.ask(key))
         finally:
             self._asked.pop(key).set()
         if not is_well and self._sessions.get(key) is session:
             self.drop(key)
 
     def lost(self, key: Key) -> None:
+        self.further.drop(key)
         if self.watcher is not None:
             self.watcher.lost(key)
 
     def drop(self, key: Key) -> None:
-        """It is to be closed."""
+        """It is to be closed, whatever it is used for otherwise."""
+        self.further.drop(key)
         if (session := self._sessions.pop(key, None)) is not None:
             self._close(session)
             self.lost(key)
@@ -114,6 +121,7 @@ class Listening:
         """Drop those whose slot somebody else needs more."""
         for key in [key for key, session in self._sessions.items() if session.is_wanted_elsewhere]:
             self.drop(key)
+        self.further.expire()
 
     def drop_all(self) -> None:
         self.watcher = None

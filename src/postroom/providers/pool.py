@@ -37,9 +37,10 @@ from postroom.db.listen import Hints
 from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
 
+from .further import Chosen
 from .hosts import Hosts
 from .kept import Opening, Session
-from .listening import Key, Listening
+from .listening import Listening
 from .model import (
     Incomplete,
     Mailbox,
@@ -51,7 +52,7 @@ from .model import (
     Unreachable,
 )
 from .slots import SESSIONS, Slot, Slots
-from .target import Purpose, Target
+from .target import Key, Purpose, Target
 
 REFUSED = timedelta(days=1)  # that a host is remembered which refused a login
 LOOK_EVERY = 15.0  # seconds, for those whose time is over
@@ -94,8 +95,13 @@ class Pool:
         self._refusing: dict[str, float] = {}  # hosts, and until when
 
     def check(self, target: Target) -> None:
-        """Raises `NoConnection` where `lend` would, as far as that is known without asking anybody."""
-        self._hosts.check(target.host, monotonic())
+        """Raises `NoConnection` where `lend` would, as far as that is known without asking anybody.
+
+        Of an account whose session listens none is opened: what others have to bear with the same host says
+        nothing of it.
+        """
+        if target.key not in self.listening:
+            self._hosts.check(target.host, monotonic())
 
     @asynccontextmanager
     async def lend(
@@ -103,6 +109,7 @@ class Pool:
         target: Target,
         opening: Opening,
         wants: Callable[[str], bool] = lambda _path: True,
+        chosen: Chosen | None = None,
         *,
         often: bool,
         anew: bool = False,
@@ -110,13 +117,15 @@ class Pool:
     ) -> AsyncIterator[Mailbox]:
         """The account's mailbox, by its credentials of today: one that was kept, or what `opening` opens.
 
-        `wants` says which folders matter, by their paths, if it is to listen afterwards. `often`: it will be
+        `wants` says which folders matter, by their paths, if it is to listen afterwards; which of them are
+        watched by sessions of their own, `chosen` says. `often`: it will be
         wanted again within `IDLE`. `anew`: what was kept will not do. Raises what `opening` does, and
         `NoConnection`.
         """
         key = target.key
         self.check(target)
         listens, has_listened = self._most > 0 and self.listening.wants(key), key in self.listening
+        began = None
         try:
             session = await self._taken(target, anew=anew)
             if session is None:
@@ -130,11 +139,13 @@ class Pool:
                     await session.begin(opening)
                 yield session
                 listens = listens and not session.is_wanted_elsewhere
-                if listens and await self.listening.begin(key, session, wants):
+                if listens and (began := await self.listening.begin(key, session, wants)):
                     end.pop_all()
                 elif often and self._has_room(session) and await session.rest() and self._has_room(session):
                     end.pop_all()
                     self._keep(key, session)
+            if began is not None:
+                await self.listening.further.mind(target, began, chosen, self._one_more)
         finally:
             if has_listened and key not in self.listening:
                 self.listening.lost(key)
@@ -183,6 +194,21 @@ class Pool:
         finally:
             if went:
                 self._hosts.learn(host, began, monotonic(), went=went[0], roll=random.random())
+
+    async def _one_more(self, target: Target, opening: Opening) -> Session | None:
+        """Another session of an account that is watched, where a slot is free. Raises as `lend` does."""
+        is_counted = self.slots is not None and bool(target.host)
+        slot = await self.slots.take_free(target) if self.slots is not None and is_counted else None
+        if is_counted and slot is None:
+            return None
+        session = Session(target, self._opened)
+        session.slot = slot
+        async with AsyncExitStack() as end:
+            end.push_async_callback(self._give_back, [session])
+            end.push_async_exit(session.stack)
+            await session.begin(opening)
+            end.pop_all()
+        return session
 
     async def _slot(self, target: Target, purpose: Purpose) -> Slot | None:
         if self.slots is None or not target.host:
@@ -278,7 +304,8 @@ class Pool:
                 self._drop((TenantId(int(tenant)), AccountId(int(account))))
             case ["wait", tenant, account] if tenant.isdecimal() and account.isdecimal():
                 key = (TenantId(int(tenant)), AccountId(int(account)))
-                self._drop(key)
+                if not self.listening.further.give_way(key):
+                    self._drop(key)
                 for session in self._lent:
                     session.is_wanted |= session.target.key == key
             case ["room", host]:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from postroom.ids import AccountId, TenantId
+
+Key: TypeAlias = tuple[TenantId, AccountId]
 
 
 class Purpose(StrEnum):
@@ -25,5 +28,5 @@ class Target:
     connections: int | None = None  # so many at a time; None: as its provider is known, or the setting
 
     @property
-    def key(self) -> tuple[TenantId, AccountId]:
+    def key(self) -> Key:
         return self.tenant, self.account

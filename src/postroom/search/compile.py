@@ -91,11 +91,6 @@ class Compiled:
     sizes: tuple[int, ...]
     """Likewise `size:N`, at least so many bytes."""
 
-    @property
-    def is_checked(self) -> bool:
-        """Whether mails that the index finds have to be read to know whether they match."""
-        return self.exact is not None or self.narrow != self.loose
-
 
 def tenant_fact(tenant: TenantId) -> str:
     return f"o:{tenant:d}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from postroom.ids import MessageId, TenantId
 
-from .model import BadCursor
+from .model import BadCursor, Position
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -26,7 +26,11 @@ _LIMIT = 2**62
 class Cursor:
     anchor: datetime
     total: int
-    past: tuple[datetime, MessageId] | None
+    is_exact: bool
+    passed: int
+    """Matches in the windows before this one."""
+    past: Position | None
+    end: Position | None
     after: tuple[float, datetime, MessageId] | None
 
 
@@ -36,9 +40,10 @@ def fingerprint(tenant: TenantId, *question: object) -> str:
 
 
 def encode(cursor: Cursor, search: str) -> str:
-    past = cursor.past and (_micros(cursor.past[0]), cursor.past[1])
+    past, end = (place and (_micros(place[0]), place[1]) for place in (cursor.past, cursor.end))
     after = cursor.after and (cursor.after[0], _micros(cursor.after[1]), cursor.after[2])
-    content = json.dumps([search, _micros(cursor.anchor), cursor.total, past, after], separators=(",", ":"))
+    told = [cursor.total, cursor.is_exact, cursor.passed]
+    content = json.dumps([search, _micros(cursor.anchor), *told, past, end, after], separators=(",", ":"))
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
@@ -46,13 +51,16 @@ def decode(text: str, search: str) -> Cursor:
     """Raises BadCursor for what `encode` never made, or made for another search."""
     try:
         content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        found, anchor, total, past, after = json.loads(content)
+        found, anchor, total, is_exact, passed, past, end, after = json.loads(content)
         if found != search:
             raise BadCursor("This cursor belongs to another query; start again without it.")
         return Cursor(
             _time(anchor),
             _whole(total),
-            None if past is None else (_time(past[0]), MessageId(_whole(past[1]))),
+            is_exact is True,
+            _whole(passed),
+            _position(past),
+            _position(end),
             None if after is None else (_finite(after[0]), _time(after[1]), MessageId(_whole(after[2]))),
         )
     except (
@@ -73,6 +81,10 @@ def _micros(at: datetime) -> int:
 
 def _time(micros: Any) -> datetime:
     return _EPOCH + timedelta(microseconds=_whole(micros))
+
+
+def _position(place: Any) -> Position | None:
+    return None if place is None else (_time(place[0]), MessageId(_whole(place[1])))
 
 
 def _whole(number: Any) -> int:

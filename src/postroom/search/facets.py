@@ -59,13 +59,13 @@ async def count(
     moment = now or datetime.now(UTC)
     tree = parse(query, moment)
     compiled = compile_query(tree, tenant, accounts, await names(conn, tenant, tree))
-    bound = store.counted(compiled)
+    bound = store.COUNTED
     unranked = replace(compiled, words=None)
     page = await store.matches(conn, tenant, unranked, store.Window(moment), bound, ranked=bound)
     found = [hit.message for hit in page.hits]
     return Facets(
         counted=len(found),
-        is_exact=page.matched <= len(found),
+        is_exact=page.matched <= len(found) and not page.is_cut,
         accounts=await store.of_accounts(conn, tenant, found) if Facet.ACCOUNT in wanted else None,
         folders=await store.of_folders(conn, tenant, found) if Facet.FOLDER in wanted else None,
         senders=await store.of_senders(conn, tenant, found) if Facet.SENDER in wanted else None,

@@ -1,22 +1,28 @@
 """Answer a query: read it, look its names up, ask PostgreSQL, cut the answer into pages.
 
 Results come in windows of the newest RANKED matches; inside a window the best come first, then the next
-window follows. So everything can be reached, and ranking never reads more than a window.
+window follows. So everything can be reached, and ranking never reads more than a window. Where mails have to
+be looked into to know whether they match, a window ends after LOOKED of them, however few did: its pages can
+be short or empty, and the total is what was found until there.
+
+The first page of a window finds out where it ends; the cursor keeps that, so that mail which comes while
+somebody pages is neither in the way nor shown in between.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import asyncpg
 
-from postroom.ids import AccountId, FolderId, TenantId
+from postroom.ids import AccountId, FolderId, MessageId, TenantId
 from postroom.text.fold import fold
 
 from . import store
 from .compile import Names, compile_query
 from .cursor import Cursor, decode, encode, fingerprint
 from .highlight import terms
-from .model import Results
+from .model import Position, Results
 from .query import And, HasLabel, InAccount, InFolder, Node, Not, Or, parse
 
 MAX_PAGE = 100
@@ -45,30 +51,68 @@ async def find(
         moment = moment.astimezone(now.tzinfo)
     tree = parse(query, moment)
     compiled = compile_query(tree, tenant, accounts, await names(conn, tenant, tree))
-    window = store.Window(moment, place.past, place.after) if place else store.Window(moment)
+    window = store.Window(moment, place.past, place.end, place.after) if place else store.Window(moment)
     page = await store.matches(conn, tenant, compiled, window, limit)
-    total = place.total if place else page.matched
-    following = _following(page, window, total, limit)
-    counted = store.counted(compiled)
+    told = _told(page, place)
+    following = _following(page, window, told, limit)
     return Results(
-        total=min(total, counted),
-        total_is_exact=total <= counted,
+        total=told.total,
+        total_is_exact=told.is_exact,
         hits=page.hits,
         next=encode(following, search) if following else None,
         terms=terms(tree),
     )
 
 
-def _following(page: store.Page, window: store.Window, total: int, limit: int) -> Cursor | None:
+async def find_first(conn: asyncpg.Connection, tenant: TenantId, query: str, limit: int) -> Results:
+    """The first `limit` hits, for whoever cannot ask for a page after a short one."""
+    results = await find(conn, tenant, query, limit=limit)
+    while results.next and len(results.hits) < limit:
+        missing = limit - len(results.hits)
+        more = await find(conn, tenant, query, limit=missing, cursor=results.next)
+        results = replace(more, hits=results.hits + more.hits)
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is known of all matches."""
+
+    total: int
+    is_exact: bool
+    passed: int
+
+
+def _told(page: store.Page, place: Cursor | None) -> _Told:
+    """What was known before, and when it was not all, what this window adds to it on its first page."""
+    if place is None:
+        return _Told(min(page.matched, store.COUNTED), _is_all(page, page.matched), 0)
+    if place.is_exact or place.after is not None:
+        return _Told(place.total, place.is_exact, place.passed)
+    found = place.passed + page.matched
+    total = min(max(place.total, found), store.COUNTED)
+    return _Told(total, _is_all(page, found), place.passed)
+
+
+def _is_all(page: store.Page, found: int) -> bool:
+    return found <= store.COUNTED and not page.is_cut
+
+
+def _following(page: store.Page, window: store.Window, told: _Told, limit: int) -> Cursor | None:
     """Where the next page begins: behind the last hit, or in the next window when this one is read."""
-    if page.oldest is None:
-        return None
+    known = window.anchor, told.total, told.is_exact
     if len(page.hits) == limit:
-        last = page.hits[-1]
-        return Cursor(window.anchor, total, window.past, (last.score, last.received_at, last.message))
-    if page.matched > store.RANKED:
-        return Cursor(window.anchor, total, page.oldest, None)
+        last, past = page.hits[-1], window.past or _above(page.newest)
+        after = last.score, last.received_at, last.message
+        return Cursor(*known, told.passed, past, page.end, after)
+    if page.end is not None:
+        return Cursor(*known, told.passed + page.ranked, page.end, None, None)
     return None
+
+
+def _above(newest: Position | None) -> Position | None:
+    """What comes later than the newest match would push others out of the first window."""
+    return None if newest is None else (newest[0], MessageId(newest[1] + 1))
 
 
 async def names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names:

@@ -22,10 +22,13 @@ MAX_WORDS = 48
 """Words looked for in one pass, shared among the terms: each makes the pattern dearer to build and to run."""
 WIDTH = 200
 
-_LETTER = rf"[^\W_{SPACELESS}]"
-_NOT_BEFORE_LETTER = f"(?!{_LETTER})"
-_BETWEEN = r"[\W_]{0,8}"  # what may stand between the words of a phrase
 _SPACELESS = re.compile(f"[{SPACELESS}]")
+# A letter that makes a word longer. The second class takes 2 ms to build and stands twice in each word: it is
+# for terms that hold letters of such scripts. For other terms those of the text are masked.
+_LETTER, _LETTER_OF_ANY = r"[^\W_]", rf"[^\W_{SPACELESS}]"
+_MASK = "\ue000"  # neither a letter nor what may stand between the words of a phrase
+_BETWEEN = rf"(?:(?!{_MASK})[\W_]){{0,8}}"
+_MORE = rf"[\w{_MASK}]{{0,64}}"
 _BREAKS = str.maketrans({code: " " for code in (*range(32), 0x7F, 0x85, 0x2028, 0x2029)})
 
 
@@ -87,10 +90,13 @@ def snippet(text: str, terms: Sequence[str], width: int = WIDTH) -> Snippet:
 
 def _find(text: str, terms: Sequence[str]) -> list[tuple[int, int, str]]:
     """Each match and the term it is for."""
-    pattern = _pattern(tuple(terms[:MAX_RANKED]))
+    wanted = tuple(terms[:MAX_RANKED])
+    pattern = _pattern(wanted)
     if pattern is None:
         return []
     folded, offsets = fold_aligned(text[:MAX_READ])
+    if not folded.isascii() and not _are_spaceless(wanted):
+        folded = _SPACELESS.sub(_MASK, folded)
     found: list[tuple[int, int, str]] = []
     for match in pattern.finditer(folded):
         start, end = offsets[match.start()], _end(offsets, match.end())
@@ -112,32 +118,41 @@ def _end(offsets: Sequence[int], at: int) -> int:
 @lru_cache(maxsize=64)
 def _pattern(terms: tuple[str, ...]) -> re.Pattern[str] | None:
     most = max(1, MAX_WORDS // max(1, len(terms)))
-    patterns = filter(None, (_term_pattern(term, most) for term in sorted(terms, key=len, reverse=True)))
+    letter = _LETTER_OF_ANY if _are_spaceless(terms) else _LETTER
+    longest = sorted(terms, key=len, reverse=True)
+    patterns = filter(None, (_term_pattern(term, most, letter) for term in longest))
     choices = [f"(?P<t{number}>{pattern})" for number, pattern in enumerate(patterns)]
     return re.compile("|".join(choices)) if choices else None
 
 
-def _term_pattern(term: str, most: int) -> str:
+@lru_cache(maxsize=64)
+def _are_spaceless(terms: tuple[str, ...]) -> bool:
+    """Whether any has letters of scripts that put no spaces between words."""
+    return _SPACELESS.search(fold(" ".join(terms))) is not None
+
+
+def _term_pattern(term: str, most: int, letter: str) -> str:
     """A pattern without nested repetition, hence linear; of a phrase only the first `most` words."""
     runs = [expand(run) for run in cut(fold(term))]
+    ending = f"(?!{letter})"
     parts: list[str] = []
     for run in runs:
         if run.parts and _SPACELESS.match(run.parts[0]):
             parts.append(re.escape("".join([run.parts[0], *(pair[-1] for pair in run.parts[1:])])))
         else:
-            parts += map(_word_pattern, run.parts)
+            parts += (_word_pattern(word, letter) + ending for word in run.parts)
     if parts and term.endswith("*"):
-        parts[-1] = parts[-1].removesuffix(_NOT_BEFORE_LETTER) + r"\w{0,64}"
+        parts[-1] = parts[-1].removesuffix(ending) + _MORE
     return _BETWEEN.join(parts[:most])
 
 
-def _word_pattern(word: str) -> str:
+def _word_pattern(word: str, letter: str) -> str:
     """The tokens have lost their apostrophes, the text has not.
 
     What stands before the word is looked at behind its first letter, which is what `re` leaps to.
     """
     first, *rest = map(re.escape, word)
-    return "'?".join([f"{first}(?<!{_LETTER}{first})", *rest]) + _NOT_BEFORE_LETTER
+    return "'?".join([f"{first}(?<!{letter}{first})", *rest])
 
 
 def _best(found: list[tuple[int, int, str]], width: int) -> int:

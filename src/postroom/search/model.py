@@ -8,6 +8,9 @@ from uuid import UUID
 from postroom.errors import Invalid
 from postroom.ids import AccountId, MessageId
 
+Position = tuple[datetime, MessageId]
+"""Of a mail in the order of time."""
+
 
 class BadQuery(Invalid):
     """The query holds something that only its writer can mend; `data` says where: `position`, `length`."""
@@ -115,9 +118,9 @@ class Hit:
 class Results:
     total: int
     total_is_exact: bool
-    """False when there are more than `total`."""
+    """False when there are more than `total`, or may be: nobody has looked further yet."""
     hits: tuple[Hit, ...]
     next: str | None
-    """The cursor of the next page, None at the end."""
+    """The cursor of the next page, None at the end. Only that says so: a page can be short, or empty."""
     terms: tuple[str, ...]
     """What to highlight; see `highlight`."""

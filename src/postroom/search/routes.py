@@ -7,9 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from postroom.http.answers import Ready
 from postroom.http.asked import Text
 from postroom.http.deps import AtDoor, Reader, Tx
-from postroom.mail.answers import MessageOut, message_out
+from postroom.mail.answers import MessageOut, listed
 from postroom.mail.reading import Row
 from postroom.mail.store import read
 
@@ -71,12 +72,14 @@ class FacetsOut(BaseModel, from_attributes=True):
 class SearchPage(BaseModel):
     items: list[HitOut]
     total: int
-    total_is_exact: bool = Field(description="False when there are more than `total`.")
-    next: str | None = Field(description="The `cursor` of the next page.")
+    total_is_exact: bool = Field(description="False when there are, or may be, more than `total`.")
+    next: str | None = Field(
+        description="The `cursor` of the next page; null at the end. Pages before can be short or empty."
+    )
     facets: FacetsOut | None = Field(description="Of all matches, on whatever page. Null unless asked for.")
 
 
-@router.get("")
+@router.get("", response_model=SearchPage)
 async def search(
     caller: Reader,
     conn: Tx,
@@ -86,7 +89,7 @@ async def search(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 25,
     cursor: Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")] = None,
     facets: Annotated[Text | None, Query(description="Any of account, folder, sender, month.")] = None,
-) -> SearchPage:
+) -> Ready:
     """Mail that answers the query: among the newest matches the best first, then older ones likewise."""
     tenant = caller.tenant
     wanted = None if facets is None else facet.read(facets)
@@ -99,19 +102,21 @@ async def search(
     texts = await store.texts(conn, tenant, numbers)
     scores = {hit.message: hit.score for hit in results.hits}
     shown = [(row, texts.get(row.number, ""), scores[row.number]) for row in rows]
-    return SearchPage(
-        items=await asyncio.to_thread(lambda: [_hit(*hit, results.terms) for hit in shown]),
-        total=results.total,
-        total_is_exact=results.total_is_exact,
-        next=None if results.next is None else door.cursors.seal(tenant, LIST, [results.next]),
-        facets=None if counts is None else FacetsOut.model_validate(counts),
+    return Ready(
+        {
+            "items": await asyncio.to_thread(lambda: [_hit(*hit, results.terms) for hit in shown]),
+            "total": results.total,
+            "total_is_exact": results.total_is_exact,
+            "next": None if results.next is None else door.cursors.seal(tenant, LIST, [results.next]),
+            "facets": None if counts is None else FacetsOut.model_validate(counts).model_dump(mode="json"),
+        }
     )
 
 
-def _hit(row: Row, text: str, score: float, terms: tuple[str, ...]) -> HitOut:
-    return HitOut(
-        message=message_out(row),
-        score=score,
-        subject_html=mark(row.subject, find_matches(row.subject, terms)),
-        snippet_html=snippet(text, terms).html,
-    )
+def _hit(row: Row, text: str, score: float, terms: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "message": listed(row),
+        "score": score,
+        "subject_html": mark(row.subject, find_matches(row.subject, terms)),
+        "snippet_html": snippet(text, terms).html,
+    }

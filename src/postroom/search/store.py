@@ -9,7 +9,7 @@ import asyncpg
 from postroom.ids import AccountId, FolderId, MessageId, TenantId
 
 from .compile import Compiled
-from .model import Hit, OfAccount, OfFolder, OfMonth, OfSender, Row
+from .model import Hit, OfAccount, OfFolder, OfMonth, OfSender, Position, Row
 
 REMOVE = "DELETE FROM search_document WHERE tenant_id = $1 AND message_id = ANY($2::bigint[])"
 INSERT = """
@@ -87,54 +87,59 @@ async def unsettled(conn: asyncpg.Connection, most: int) -> list[TenantId]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a page lies: among the newest mails older than `past`, ranked, after `after`."""
+    """Where a page lies: in the ranking of mails older than `past`, none older than `end`, after `after`."""
 
     anchor: datetime
     """The time that mails' age is counted from; the same for all pages."""
-    past: tuple[datetime, MessageId] | None = None
+    past: Position | None = None
+    end: Position | None = None
+    """The oldest mail of the window; None in the last one, and for a first page, which finds it out."""
     after: tuple[float, datetime, MessageId] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     hits: tuple[Hit, ...]
+    ranked: int
+    """Matches in the window."""
     matched: int
-    """In the window and older than it, counted up to the bound."""
-    oldest: tuple[datetime, MessageId] | None
-    """The last mail of the window; None when nothing matched."""
+    """In the window and older than it, counted up to the bound; with `is_cut` only up to its end."""
+    is_cut: bool
+    """Whether the window ends because enough mails were looked into: what lies beyond is not known."""
+    newest: Position | None
+    """The first match of the window; None when there is none."""
+    end: Position | None
+    """The oldest mail that the window covers; None when nothing older can match."""
 
 
 MATCHES = """
     WITH matches AS MATERIALIZED (
-        SELECT * FROM search_matches($1, $20::text::tsquery, $2::text::tsquery, $3::text::tsquery,
-                                     $4::text::tsquery, $5, $6, $7, $8, $21, $9, $10, $11, $12, $13, $14, $15)
-    ), edge AS (
-        SELECT received_at, message_id FROM matches ORDER BY received_at, message_id LIMIT 1
+        SELECT * FROM search_matches($1, $2::text::tsquery, $3::text::tsquery, $4::text::tsquery,
+                                     $5::text::tsquery, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                                     $17, $18, $19, $20)
+    ), told AS (
+        SELECT matched, is_cut, end_at, end_id, received_at AS newest_at, message_id AS newest_id,
+               (SELECT count(message_id) FROM matches) AS ranked
+          FROM matches ORDER BY received_at DESC, message_id DESC LIMIT 1
     )
-    SELECT e.received_at AS oldest_at, e.message_id AS oldest_id,
-           (SELECT max(matched) FROM matches) AS matched,
-           page.message_id, page.received_at, page.score
-      FROM edge e
+    SELECT told.*, page.message_id, page.received_at, page.score
+      FROM told
       LEFT JOIN LATERAL (
           SELECT message_id, received_at, score
             FROM matches
-           WHERE $16::float8 IS NULL OR (score, received_at, message_id) < ($16, $17, $18)
+           WHERE message_id IS NOT NULL
+             AND ($21::float8 IS NULL OR (score, received_at, message_id) < ($21, $22, $23))
            ORDER BY score DESC, received_at DESC, message_id DESC
-           LIMIT $19
+           LIMIT $24
       ) page ON true
      ORDER BY page.score DESC, page.received_at DESC, page.message_id DESC
 """
 COUNTED = 10_000
 """Totals are exact up to this, if the index answers alone."""
-COUNTED_READING = 1_000
-"""And up to this, if each mail has to be read (`Compiled.is_checked`)."""
+LOOKED = 500
+"""Mails that a window looks into at most, where the index cannot answer alone: the newest that it finds."""
 RANKED = 250
 """Matches of a window, the newest ones: these are ranked."""
-
-
-def counted(query: Compiled) -> int:
-    """How many matches of this query are counted."""
-    return COUNTED_READING if query.is_checked else COUNTED
 
 
 async def matches(
@@ -146,12 +151,13 @@ async def matches(
     *,
     ranked: int | None = None,
 ) -> Page:
-    """One page of what matches. PostgreSQL counts one more than `counted`, to know whether there are more."""
+    """One page of what matches. PostgreSQL counts one more than COUNTED, to know whether there are more."""
     if query.narrow is None:
-        return Page((), 0, None)
+        return Page((), 0, 0, is_cut=False, newest=None, end=None)
     rows = await conn.fetch(
         MATCHES,
         tenant,
+        query.loose,
         query.narrow,
         query.exact,
         query.words,
@@ -159,25 +165,35 @@ async def matches(
         query.sizes,
         query.seen,
         query.flagged,
+        query.folders,
         query.since,
         query.until,
         *(window.past or (None, None)),
+        *(window.end or (None, None)),
         window.anchor,
-        counted(query) + 1,
+        COUNTED + 1,
+        LOOKED,
         RANKED if ranked is None else ranked,
         *(window.after or (None, None, None)),
         limit,
-        query.loose,
-        query.folders,
     )
-    if not rows:
-        return Page((), 0, None)
-    hits = tuple(
-        Hit(MessageId(row["message_id"]), row["received_at"], row["score"])
-        for row in rows
-        if row["message_id"] is not None
+    told = rows[0]
+    return Page(
+        tuple(
+            Hit(MessageId(row["message_id"]), row["received_at"], row["score"])
+            for row in rows
+            if row["message_id"] is not None
+        ),
+        told["ranked"],
+        told["matched"],
+        told["is_cut"],
+        _position(told["newest_at"], told["newest_id"]),
+        _position(told["end_at"], told["end_id"]),
     )
-    return Page(hits, rows[0]["matched"], (rows[0]["oldest_at"], MessageId(rows[0]["oldest_id"])))
+
+
+def _position(at: datetime | None, message: int | None) -> Position | None:
+    return None if at is None or message is None else (at, MessageId(message))
 
 
 FOLDERS = "SELECT id, path, delimiter, role FROM mail_folder WHERE tenant_id = $1"

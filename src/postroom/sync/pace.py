@@ -3,31 +3,49 @@
 `roll` is a random number from 0 to 1 that the caller throws.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
-SWEEP = timedelta(seconds=60)  # of the folders that IDLE does not tell of
+from postroom.providers.kept import ANSWER
+
 SWEEPS = 5.0  # a second in one process, at most
-PROBE = timedelta(seconds=40), timedelta(seconds=100)  # of silence; with its patience at most two minutes
 PROBES = 50.0  # a second in one process, from which on they are made more seldom
+TICK = timedelta(seconds=0.5)  # between two looks at what is due
 BRIEF = timedelta(minutes=1)  # a session that told for less ended soon
+BUSY = timedelta(minutes=1)  # at most, before an account that somebody else is at is tried again
 LONGEST = timedelta(minutes=30)  # without a session, where they keep on ending soon
 SLACK = 1.1  # times its share that a process may have before it lets go of some
 
 
-def sweep(every: timedelta, idling: int) -> timedelta:
-    """The interval of an account whose server tells of one folder only, if it were polled `every` otherwise.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """As the installation's settings have it."""
 
-    `idling` is how many such accounts this process has: with many of them all are looked at more seldom, but
-    never more seldom than they would be without being watched.
-    """
-    return min(every, max(SWEEP, timedelta(seconds=idling / SWEEPS)))
+    swept: timedelta = timedelta(seconds=60)  # so often the folders that IDLE does not tell of
+    silence: timedelta = timedelta(minutes=2)  # in which a dead session is noticed; a minute at least
 
+    def sweep(self, every: timedelta, idling: int) -> timedelta:
+        """The interval of an account whose server tells of one folder only, if it were polled `every` else.
 
-def probe(listening: int) -> timedelta:
-    """After how much silence one of so many sessions is asked whether it still listens."""
-    soonest, latest = PROBE
-    return min(latest, max(soonest, timedelta(seconds=listening / PROBES)))
+        `idling` is how many such accounts this process has: with many of them all are looked at more seldom,
+        but never more seldom than they would be without being watched.
+        """
+        return min(every, max(self.swept, timedelta(seconds=idling / SWEEPS)))
+
+    def probe(self, listening: int) -> timedelta:
+        """After how much silence one of so many sessions is asked whether it still listens."""
+        return min(self.silence * 3 / 4, max(self.silence / 3, timedelta(seconds=listening / PROBES)))
+
+    def probes(self, accounts: int) -> int:
+        """How many sessions to ask in a tick, at most, where a process has so many.
+
+        If all fell silent in one moment, each has still been asked, and had its time to answer, within
+        `silence`: what is left of that after `probe` is shared among them.
+        """
+        left = self.silence / 4 - timedelta(seconds=ANSWER) - 2 * TICK
+        return math.ceil(accounts / max(1.0, left / TICK))
 
 
 def back_after(brief: int, roll: float) -> timedelta:
@@ -40,7 +58,7 @@ def back_after(brief: int, roll: float) -> timedelta:
 
 def again_after(tries: int, roll: float) -> timedelta:
     """How long to wait before an account that somebody else is at is polled: after so many tries in a row."""
-    return min(timedelta(seconds=0.5) * (1 << min(tries, 20)), SWEEP) * (0.5 + roll)
+    return min(timedelta(seconds=0.5) * (1 << min(tries, 20)), BUSY) * (0.5 + roll)
 
 
 def share(accounts: int, of: Mapping[str, int]) -> int:

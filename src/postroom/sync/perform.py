@@ -25,7 +25,7 @@ import structlog
 from postroom.accounts import change, credentials, due
 from postroom.accounts import store as accounts
 from postroom.accounts.grant import is_grant
-from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Throttle
+from postroom.accounts.model import NOT_THROTTLED, Account, AccountState, NoSuchAccount, Scope, Throttle
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import wants
 from postroom.accounts.tokens import Tokens
@@ -36,6 +36,7 @@ from postroom.errors import Broken, NeedsOwner, NotFound, PostroomError, TryLate
 from postroom.jobs.model import JobLost
 from postroom.providers import store as budgets
 from postroom.providers.budget import is_worth_writing
+from postroom.providers.further import Chosen
 from postroom.providers.kept import IDLE
 from postroom.providers.model import Login, Mailbox, NoConnection, Provider, SentAway
 from postroom.providers.pool import Pool
@@ -98,8 +99,13 @@ class Means:
         purpose: Purpose = Purpose.SYNC,
     ) -> AbstractAsyncContextManager[Mailbox]:
         """The same, of a secret that was read; for the rest see `Pool.lend`. Raises `WrongKey`."""
-        opening, chosen = self._connection(account, sealed), partial(wants, account.scope)
-        return self.pool.lend(target(account), opening, chosen, often=often, anew=anew, purpose=purpose)
+        connection, chosen = partial(self._connection, account, sealed), None
+        if pattern := account.settings.get("watch_folders"):
+            chosen = Chosen(partial(wants, Scope(folders=pattern)), connection)
+        copied = partial(wants, account.scope)
+        return self.pool.lend(
+            target(account), connection(), copied, chosen, often=often, anew=anew, purpose=purpose
+        )
 
     def _connection(self, account: Account, sealed: str | None) -> AbstractAsyncContextManager[Mailbox]:
         tenant, provider, spent = account.tenant_id, self.providers[account.provider], self.spent(account)
@@ -162,7 +168,7 @@ async def perform(
         return Outcome(account, "failed", counts, monotonic() - began, ours)
     except (TryLater, NeedsOwner, NotFound, Broken) as failure:
         error = failure
-        outdated = await _failed(means.db, account, account.poll_every or every, error, means.spent(account))
+        outdated = await failed(means.db, account, account.poll_every or every, error, means.spent(account))
     seconds = monotonic() - began
     if not isinstance(error, TooSoon):  # which has not begun
         live.tell(means.db, account, What.STOPPED if outdated else What.ENDED, counts)
@@ -211,7 +217,7 @@ async def _begun(means: Means, account: Account, every: timedelta, *, full: bool
 async def _synced(
     means: Means, turn: _Turn, manner: Manner, every: timedelta, counts: Counts, tally: Tally
 ) -> PostroomError | None:
-    """What the turn is for, under its lease. An answer as that of `_failed`."""
+    """What the turn is for, under its lease. An answer as that of `failed`."""
     account, lease, shop = turn.account, turn.lease, means.workshop
     spent = means.spent(account)
     async with leases.hold(means.db, lease) as hold:
@@ -230,7 +236,7 @@ async def _succeeded(
     counts: Counts,
     spent: Spent,
 ) -> PostroomError | None:
-    """Write that it did, and give the lease back, in one transaction. An answer as that of `_failed`.
+    """Write that it did, and give the lease back, in one transaction. An answer as that of `failed`.
 
     `soon`: when there is more to be said of mail that lies nowhere, whatever the interval. What a poll costs
     that finds nothing waits to be written with more of it.
@@ -265,7 +271,7 @@ async def _stopped(db: Database, account: Account) -> None:
             await accounts.mark_sync_stopped(conn, account.tenant_id, account.id)
 
 
-async def _failed(
+async def failed(
     db: Database, account: Account, every: timedelta, error: PostroomError, spent: Spent
 ) -> PostroomError | None:
     """Write what came of it, unless that says nothing of the account any more: then why."""

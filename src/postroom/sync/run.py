@@ -245,7 +245,7 @@ class _Run:
         self, remotes: Sequence[RemoteFolder], known: Mapping[bytes, Folder]
     ) -> Sequence[Folder]:
         """Each as it is stored, once what is new of them has been written, together."""
-        differ = [remote for remote in remotes if not _is_kept(remote, known.get(remote.name))]
+        differ = [remote for remote in remotes if not is_kept(remote, known.get(remote.name))]
         saved = await self._writer.folders(differ, known) if differ else []
         now = {**known, **{folder.name: folder for folder in saved}}
         return [now[remote.name] for remote in remotes]
@@ -365,7 +365,7 @@ def _waits(parked: Sequence[Parked]) -> bool:
     return any(entry.code != TOO_LARGE for entry in parked)
 
 
-def _is_kept(remote: RemoteFolder, known: Folder | None) -> bool:
+def is_kept(remote: RemoteFolder, known: Folder | None) -> bool:
     """Whether all that the server says of a folder is stored."""
     if known is None:
         return False

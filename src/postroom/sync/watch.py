@@ -3,14 +3,15 @@
     nobody's, or of a process that is gone
         │ whoever has less than its share claims it
         v
-    a poll, here and now ──> its session is kept, and listens ──┬─ told ──> a poll upon that very session ──┐
+    a glance, or a poll ───> its session is kept, and listens ──┬─ told ──> a poll upon that very session ──┐
         ^                        ^                              ├─ silent ─> is it still there? ────────────┤
         │                        └──────────────────────────────┼───────────────────────────────────────────┘
         └──────────────── after a moment ─────── it ended ──────┘
 
-What is told is a hint: a poll finds out what has happened. Polls in their usual turn go on, so who is told of
-nothing loses time and no mail. A session that begins to listen says how its folders stand: what came since
-the sync began is polled for at once.
+What is told is a hint: a poll finds out what has happened. Where probably nothing has (an account was just
+claimed, is due in its turn, or has lost its session) many are glanced at together, see `glance`. Polls in
+their usual turn go on, so who is told of nothing loses time and no mail. A session that begins to listen says
+how its folders stand: what came since the sync began is polled for at once.
 
 Nothing is written for what is watched but whose it is, and how. An account that two processes watch for a
 moment is polled twice.
@@ -20,10 +21,8 @@ import asyncio
 import heapq
 import random
 import resource
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
@@ -41,15 +40,19 @@ from postroom.db.pool import Connection, Database, hint
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.model import JobId
 from postroom.jobs.store import running as jobs
-from postroom.providers.listening import Key
 from postroom.providers.model import Means, Watching
 from postroom.providers.pool import Pool
+from postroom.providers.target import Key
 
 from . import live, pace
 from .ask import poll
+from .glance import Seen
 from .lanes import Lanes
 from .model import key as sync_key
+from .pace import TICK, Pace
+from .silent import Silent
 from .store import watch as store
+from .watched import Watched
 
 KIND = "watcher"  # what such a process is registered as
 FREE = "watch"  # a hint: some accounts are nobody's any more
@@ -58,30 +61,15 @@ COMPARE_EVERY = 30.0  # seconds, of what is ours with what the database says
 TELL_EVERY = 0.5  # seconds
 STEP = 500  # accounts claimed at once
 GATHER = 0.1  # seconds after a hint, for more of them
-PROBES = 200  # at once
-TICK = 0.5  # seconds
 GAPS = 3  # polls at once in a row because a folder was not as it had been seen; then they come later
 SPARE = 256  # files for everything else
 MOST_FILES = 65_536
 GOODBYE = 2.0  # seconds
 
+Glance = Callable[[Sequence[Key], Seen], Awaitable[None]]
 Run = Callable[[TenantId, Callable[[Connection], Awaitable[JobId | None]]], Awaitable[bool]]
 
 logger = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Watched:
-    """An account of ours."""
-
-    watching: Watching | None = None
-    began: float = 0.0  # when it began to listen
-    brief: int = 0  # sessions in a row that ended soon
-    tries: int = 0  # polls in a row that somebody else was at
-    gaps: int = 0  # in a row
-    cannot_until: float = 0.0  # its server does not tell
-    waits: bool = False  # it is to be polled later
-    again: bool = False  # and once more after the poll of this moment
 
 
 class Watchers:
@@ -93,17 +81,20 @@ class Watchers:
         hints: Hints,
         pool: Pool,
         run: Run,
+        glance: Glance,
         me: processes.Process,
+        pace: Pace,
         *,
         every: timedelta,
         most: int,
     ) -> None:
-        self._db, self._hints, self._pool, self._run, self._me = db, hints, pool, run, me
-        self._every, self._most = every, most
-        self._ours: dict[Key, _Watched] = {}
-        self._silent: OrderedDict[Key, float] = OrderedDict()  # since when; the longest first
-        self._lanes = Lanes(self._poll)
-        self._polled: set[Key] = set()  # in this moment
+        self._db, self._hints, self._pool, self._me = db, hints, pool, me
+        self._run, self._look = run, glance
+        self._pace, self._every, self._most = pace, every, most
+        self._ours: dict[Key, Watched] = {}
+        self._silent = Silent(pace, pool.listening.renew)
+        self._lanes = Lanes(self._poll, self._glance)
+        self._polled: set[Key] = set()  # or glanced at, in this moment
         self._later: list[tuple[float, Key]] = []  # to be polled at that time
         self._door = asyncio.Lock()  # whoever changes what is ours, here and in the database
         self._untold: dict[AccountId, Means | None] = {}
@@ -131,7 +122,7 @@ class Watchers:
             self._poll_later(key, pace.again_after(ours.gaps, random.random()))
 
     def heard(self, key: Key) -> None:
-        self._heard_of(key)
+        self._silent.heard(key)
         self._poll_soon(key, first=True)
 
     def lost(self, key: Key) -> None:
@@ -148,13 +139,13 @@ class Watchers:
         ours = self._ours.get(key)
         if ours is None or ours.watching is None or ours.watching.folders is None:
             return every
-        return pace.sweep(every, self._idling)
+        return self._pace.sweep(every, self._idling)
 
     # What goes on for as long as the block of `watching` runs.
 
     def work(self) -> Sequence[Coroutine[None, None, None]]:
         always = [self._claiming(), self._comparing(), self._lanes.work(), self._ticking(), self._telling()]
-        return [*always, self._hearing(), self._probing()]
+        return [*always, self._hearing(), self._silent.work(lambda: len(self._ours))]
 
     async def _claiming(self) -> None:
         """Take what is nobody's, as far as it is our share; let go of more than that."""
@@ -187,8 +178,8 @@ class Watchers:
             for key in over:
                 self._forget(key)
             for key in found:
-                self._ours.setdefault(key, _Watched())
-                self._poll_soon(key)
+                self._ours.setdefault(key, Watched())
+                self._glance_soon(key)
             return len(found)
 
     async def _comparing(self) -> None:
@@ -211,9 +202,9 @@ class Watchers:
             for key in self._ours.keys() - mine.keys():
                 self._forget(key)
             for key, is_well in mine.items():
-                ours = self._ours.setdefault(key, _Watched())
+                ours = self._ours.setdefault(key, Watched())
                 if is_well and ours.watching is None and not ours.waits and self.wants(key):
-                    self._poll_soon(key)
+                    self._glance_soon(key)
 
     async def _hearing(self) -> None:
         """Somebody else's sync of an account of ours has ended: from now on it can be listened to."""
@@ -229,7 +220,7 @@ class Watchers:
                 if ours.watching is None and self.wants(key) and not ours.waits:
                     self._poll_soon(key)
                 elif ours.watching is not None and ours.watching.folders is not None:
-                    self._poll_later(key, pace.sweep(self._every, self._idling))
+                    self._poll_later(key, self._pace.sweep(self._every, self._idling))
 
     async def _poll(self, key: Key) -> None:
         tenant, number = key
@@ -245,9 +236,7 @@ class Watchers:
                     return await poll(conn, account)
             return None
 
-        if (before := self._ours.get(key)) is not None and before.watching is not None:
-            before.watching.looked()  # what is told from now on is news
-        self._polled.add(key)
+        self._begin(key)
         try:
             is_done = await self._run(tenant, want)
         except DATABASE_AWAY as error:
@@ -258,7 +247,38 @@ class Watchers:
         if (ours := self._ours.get(key)) is not None and is_ready:
             self._go_on(key, ours, is_done=is_done)
 
-    def _go_on(self, key: Key, ours: _Watched, *, is_done: bool) -> None:
+    async def _glance(self, keys: Sequence[Key]) -> None:
+        open_ones = set(keys)
+
+        def seen(key: Key, *, is_settled: bool) -> None:
+            open_ones.discard(key)
+            self._polled.discard(key)
+            if (ours := self._ours.get(key)) is None:
+                return
+            if is_settled:
+                self._go_on(key, ours, is_done=True)
+            else:
+                ours.again = False
+                self._poll_soon(key)
+
+        for key in keys:
+            self._begin(key)
+        try:
+            await self._look(keys, seen)
+        except DATABASE_AWAY as error:
+            logger.warning("sync.database_away", code=error.code)
+        finally:
+            self._polled -= open_ones
+        for key in open_ones & self._ours.keys():
+            self._go_on(key, self._ours[key], is_done=False)
+
+    def _begin(self, key: Key) -> None:
+        """It is looked at: what is told from now on is news."""
+        if (ours := self._ours.get(key)) is not None and ours.watching is not None:
+            ours.watching.looked()
+        self._polled.add(key)
+
+    def _go_on(self, key: Key, ours: Watched, *, is_done: bool) -> None:
         """After a poll of ours, or one that was not to be made because somebody else was at it."""
         is_again, ours.again = ours.again, False
         if not is_done:  # who is at it may have passed the news
@@ -273,37 +293,21 @@ class Watchers:
             self._poll_soon(key)
 
     async def _ticking(self) -> None:
-        """Poll what has waited, or is due in its turn."""
+        """Look at what has waited, or is due in its turn."""
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK.total_seconds())
             now = monotonic()
             while self._later and self._later[0][0] <= now:
                 key = heapq.heappop(self._later)[1]
                 if (ours := self._ours.get(key)) is not None:
                     ours.waits = False
-                    self._poll_soon(key)
+                    self._glance_soon(key)
             if self._ours and self._lanes.has_room:  # else others poll what is due in its turn
                 with suppress(*DATABASE_AWAY):
                     async with self._db.unbound() as conn:
                         due = await store.due(conn, self._me.identity, self._every, STEP)
                     for key in due:
-                        self._poll_soon(key)
-
-    async def _probing(self) -> None:
-        """Ask sessions that were silent for long, `PROBES` at once: one that is dead takes its time."""
-        places = asyncio.Semaphore(PROBES)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await asyncio.sleep(TICK)
-                while (key := self._silent_for(pace.probe(len(self._silent)))) is not None:
-                    self._heard_of(key)  # it is asked once
-                    await places.acquire()
-                    asking = group.create_task(self._pool.listening.renew(key))
-                    asking.add_done_callback(lambda _: places.release())
-
-    def _silent_for(self, long: timedelta) -> Key | None:
-        key, since = next(iter(self._silent.items()), (None, 0.0))
-        return key if since <= monotonic() - long.total_seconds() else None
+                        self._glance_soon(key)
 
     async def _telling(self) -> None:
         """Write how servers tell, for people."""
@@ -335,16 +339,17 @@ class Watchers:
         else:
             self._lanes.put(key, first=first)
 
+    def _glance_soon(self, key: Key) -> None:
+        if key in self._polled:
+            self._poll_soon(key)
+        elif key in self._ours:
+            self._lanes.put_calm(key)
+
     def _poll_later(self, key: Key, wait: timedelta) -> None:
         ours = self._ours.get(key)
         if ours is not None and not ours.waits:
             ours.waits = True
             heapq.heappush(self._later, (monotonic() + wait.total_seconds(), key))
-
-    def _heard_of(self, key: Key) -> None:
-        if key in self._silent:
-            self._silent[key] = monotonic()
-            self._silent.move_to_end(key)
 
     def _forget(self, key: Key) -> None:
         ours = self._ours.pop(key, None)
@@ -354,7 +359,7 @@ class Watchers:
         self._lanes.drop(key)
         self._pool.listening.drop(key)
 
-    def _set(self, key: Key, ours: _Watched, watching: Watching | None) -> None:
+    def _set(self, key: Key, ours: Watched, watching: Watching | None) -> None:
         before = ours.watching
         ours.watching = watching
         for one, step in ((before, -1), (watching, 1)):
@@ -362,25 +367,26 @@ class Watchers:
                 telemetry.SYNC_WATCHED.labels(one.means).inc(step)
                 self._idling += step if one.means is Means.IDLE else 0
         if watching is None:
-            self._silent.pop(key, None)
+            self._silent.end(key)
         else:
-            self._silent[key] = 0.0
-            self._heard_of(key)
+            self._silent.begin(key)
         if (before and before.means) != (watching and watching.means):
             self._untold[key[1]] = watching.means if watching else None
 
 
 @asynccontextmanager
-async def watching(db: Database, hints: Hints, pool: Pool, run: Run, every: timedelta) -> AsyncIterator[None]:
+async def watching(
+    db: Database, hints: Hints, pool: Pool, run: Run, glance: Glance, every: timedelta, pace: Pace
+) -> AsyncIterator[None]:
     """Watch this process's share of all accounts for as long as the block runs. `every`: their poll interval.
 
-    `run` runs a job here and now, as `Executor.run_now` does.
+    `run` runs a job here and now, as `Executor.run_now` does; `glance` looks at many accounts at once.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each that listens is a file
     async with processes.registered(db, KIND) as me:
-        ours = Watchers(db, hints, pool, run, me, every=every, most=most - SPARE)
+        ours = Watchers(db, hints, pool, run, glance, me, pace, every=every, most=most - SPARE)
         try:
             async with beside(*ours.work()):
                 yield

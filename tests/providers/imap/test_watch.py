@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -73,6 +73,10 @@ async def at_lab(*faults: str, offers: str = "qresync") -> AsyncIterator[tuple[L
             yield server, mailbox, Ear()
 
 
+def inbox_first(folders: Sequence[RemoteFolder]) -> list[RemoteFolder]:
+    return sorted(folders, key=lambda folder: folder.path != "INBOX")
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -135,6 +139,32 @@ async def test_the_status_of_a_watch_is_that_of_the_moment_it_begins() -> None:
         await watching.renew()
 
         assert watching.statuses == {}
+
+
+@pytest.mark.parametrize(("offers", "told_of"), [("qresync", {b"Sent"}), ("notify", None)])
+async def test_where_the_inbox_refuses_to_be_opened_the_next_folder_is_watched(
+    offers: str, told_of: set[bytes] | None
+) -> None:
+    async with at_lab("inbox-refused", offers=offers) as (server, mailbox, ear):
+        watching = await watched(mailbox, ear, *inbox_first(await mailbox.folders()))
+        assert watching.folders == told_of
+        server.mailbox.deliver(b"Subject: sent\r\n\r\nhello", "Sent")
+        assert [type(notice) for notice in await ear.next()] == [Changed]
+
+
+async def test_a_server_that_opens_no_folder_tells_nothing_and_stays_usable() -> None:
+    async with at_lab("inbox-refused", "select-fails") as (_, mailbox, ear):
+        folders = inbox_first(await mailbox.folders())
+        assert await mailbox.watch(folders, ear) is None
+        await mailbox.ping()
+
+
+async def test_a_server_that_wants_less_of_us_is_asked_for_no_second_folder() -> None:
+    refusal = 'C: TAG EXAMINE "INBOX"\nS: TAG NO [LIMIT] too many\nC: TAG NOOP\nS: TAG OK'
+    async with scripted(refusal) as (_, mailbox):
+        with pytest.raises(SentAway):
+            await mailbox.watch([INBOX, RemoteFolder(b"Sent", "Sent")], Ear())
+        await mailbox.ping()
 
 
 async def test_a_server_without_idle_tells_nothing() -> None:

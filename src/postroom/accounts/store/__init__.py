@@ -53,7 +53,7 @@ async def add(
         ADD, tenant, public_id, address, provider, dict(settings), secret, _scope_json(scope), poll_every
     )
     hint(conn, DUE)
-    return _account(row) if row else None
+    return account_of(row) if row else None
 
 
 GET = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND public_id = $2"  # noqa: S608
@@ -61,7 +61,7 @@ GET = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND public_i
 
 async def get(conn: Connection, tenant: TenantId, public_id: UUID) -> Account:
     """Raises `NoSuchAccount`."""
-    return _account(_found(await conn.fetchrow(GET, tenant, public_id)))
+    return account_of(_found(await conn.fetchrow(GET, tenant, public_id)))
 
 
 GET_BY_ID = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND id = $2"  # noqa: S608
@@ -69,7 +69,7 @@ GET_BY_ID = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND id
 
 async def get_by_id(conn: Connection, tenant: TenantId, account: AccountId) -> Account:
     """Raises `NoSuchAccount`."""
-    return _account(_found(await conn.fetchrow(GET_BY_ID, tenant, account)))
+    return account_of(_found(await conn.fetchrow(GET_BY_ID, tenant, account)))
 
 
 LOCK = f"{GET_BY_ID} FOR NO KEY UPDATE"
@@ -77,7 +77,7 @@ LOCK = f"{GET_BY_ID} FOR NO KEY UPDATE"
 
 async def lock(conn: Connection, tenant: TenantId, account: AccountId) -> Account:
     """As it is until the end of the transaction, unless this one changes it. Raises `NoSuchAccount`."""
-    return _account(_found(await conn.fetchrow(LOCK, tenant, account)))
+    return account_of(_found(await conn.fetchrow(LOCK, tenant, account)))
 
 
 FIND = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND address = $2"  # noqa: S608
@@ -86,7 +86,7 @@ FIND = f"SELECT {COLUMNS} FROM accounts_account WHERE tenant_id = $1 AND address
 async def find(conn: Connection, tenant: TenantId, address: str) -> Account | None:
     """By address, as `guess.normal_address` writes it."""
     row = await conn.fetchrow(FIND, tenant, address)
-    return _account(row) if row else None
+    return account_of(row) if row else None
 
 
 LIST = f"""
@@ -99,7 +99,7 @@ async def list_after(
     conn: Connection, tenant: TenantId, after: AccountId | None = None, limit: int = 1000
 ) -> list[Account]:
     """In the order in which they were connected."""
-    return [_account(row) for row in await conn.fetch(LIST, tenant, after or 0, limit)]
+    return [account_of(row) for row in await conn.fetch(LIST, tenant, after or 0, limit)]
 
 
 PUBLIC_IDS = "SELECT id, public_id FROM accounts_account WHERE tenant_id = $1 AND id = ANY($2)"
@@ -205,7 +205,7 @@ async def begin_sync(
         wait: timedelta = _found(await conn.fetchrow(LOGIN_WAITS, tenant, account))[0]
         return wait
     *values, secret, is_old = row.items()
-    return _account(dict(values)), secret[1], is_old[1]
+    return account_of(dict(values)), secret[1], is_old[1]
 
 
 SUCCEEDED = """
@@ -369,7 +369,7 @@ def _found(row: Record | None) -> Record:
     return row
 
 
-def _account(row: Record | Mapping[str, Any]) -> Account:
+def account_of(row: Record | Mapping[str, Any]) -> Account:
     values = dict(row)
     scope = values.pop("scope")
     since = scope.get("since")

@@ -29,17 +29,17 @@ from postroom.mail.reading import (
 from postroom.mail.store import labels
 from postroom.mime.model import Attachment
 
-# The messages first, by their ids: joined with their account, they would be looked for among all that it has.
+# No joins: to plan one takes longer than to look up fifty accounts and threads.
 ROWS = """
-    WITH m AS MATERIALIZED (
-        SELECT * FROM mail_message WHERE tenant_id = $1 AND id = ANY($2::bigint[])
-    )
-    SELECT m.id AS number, m.thread_id, m.digest, m.public_id, a.public_id AS account, t.public_id AS thread,
+    SELECT m.id AS number, m.thread_id, m.digest, m.public_id,
+           (SELECT a.public_id FROM accounts_account a
+             WHERE a.tenant_id = $1 AND a.id = m.account_id) AS account,
+           (SELECT t.public_id FROM mail_thread t
+             WHERE t.tenant_id = $1 AND t.id = m.thread_id) AS thread,
            m.subject, m.sender_name, m.sender_address, m.recipients, m.sent_at, m.received_at, m.preview,
            m.seen, m.flagged, m.answered, m.draft, m.attachments, m.size, m.message_id, m.list_id, m.defects
-      FROM m
-      JOIN accounts_account a ON a.tenant_id = m.tenant_id AND a.id = m.account_id
-      JOIN mail_thread t ON t.tenant_id = m.tenant_id AND t.id = m.thread_id
+      FROM mail_message m
+     WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
 """
 PLACES = """
     SELECT p.message_id, f.public_id, f.path, f.role, p.flags

@@ -7,6 +7,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import islice
+
+import structlog
 
 from postroom import __version__
 from postroom.imap import commands, quirks
@@ -36,6 +39,7 @@ from postroom.providers.model import (
     Mailbox,
     Notice,
     RemoteFolder,
+    SentAway,
     ServerRefused,
     TlsRefused,
     TokenRefused,
@@ -48,6 +52,7 @@ GREETING = 20  # seconds from the connection to a session that may log in
 MOST_IN_CLEAR = 1000  # hosts that we do not compress with any more, as it broke or slowed down what came
 SAMPLE = 100  # UIDs looked at in each of three places of a folder
 MOST_SAMPLED = 10  # folders
+MOST_TRIED = 10  # folders, until one can be watched
 # SEARCH says all its numbers on one line: 16 MB are those of two million messages.
 LIMITS = Limits(line=16 << 20, spool_over=SPOOL_OVER)
 START = {
@@ -56,6 +61,8 @@ START = {
     Security.AUTO: StartTls.AUTO,
     Security.STARTTLS: StartTls.REQUIRE,
 }
+
+logger = structlog.get_logger()
 
 
 class ImapProvider:
@@ -240,14 +247,24 @@ class ImapMailbox:
         """By NOTIFY of all folders, else by IDLE of the first that can be opened."""
         await self._free()
         conversation = self._conversation
-        first = next((folder for folder in folders if folder.selectable), None)
-        if first is None or not can_tell(conversation):
+        opened = await self._first(folders) if can_tell(conversation) else None
+        if opened is None:
             return None
-        opened = await self.open(first)
-        watching = ImapWatching(conversation, told, first, opened.status)
+        watching = ImapWatching(conversation, told, opened.folder, opened.status)
         with translated(conversation.settings):
             self._watching = watching if await watching.begin(folders) else None
         return self._watching
+
+    async def _first(self, folders: Sequence[RemoteFolder]) -> ImapFolder | None:
+        """The first that the server opens; None: none of `MOST_TRIED`. Raises `TryLater`."""
+        for folder in islice((one for one in folders if one.selectable), MOST_TRIED):
+            try:
+                return await self.open(folder)
+            except SentAway:
+                raise
+            except (FolderGone, ServerRefused, Incomplete) as error:
+                logger.info("providers.not_watched", path=shown(folder.path), code=error.code)
+        return None
 
     async def ping(self) -> None:
         await self._free()

@@ -108,6 +108,20 @@ class Slots:
             raise self._refusal(target, verdict)
         return slot
 
+    async def take_free(self, target: Target) -> Slot | None:
+        """One for a watcher, if nobody has it or waits for it. Raises what the database raises."""
+        slot, verdict = Slot(target, Purpose.WATCH), None
+        try:
+            (answer,) = await self._ask([slot], Purpose.WATCH)
+            verdict = answer.verdict
+        finally:
+            if verdict != "granted":
+                await self._forget([slot], is_certain=verdict is not None)
+        if verdict != "granted":
+            return None
+        self._held[slot.id] = slot
+        return slot
+
     async def give_back(self, slots: Collection[Slot]) -> None:
         """Their connections are closed. What cannot be told now is told later."""
         for slot in slots:

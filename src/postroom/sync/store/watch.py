@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from asyncpg import Connection, Record
 
 from postroom.ids import AccountId, TenantId
-from postroom.providers.listening import Key
 from postroom.providers.model import Means
+from postroom.providers.target import Key
 
 KINDS = ["imap"]  # providers whose servers may tell of changes
 
