@@ -1,5 +1,6 @@
 """Glances: a mailbox that is as it was costs next to nothing, and of any other a sync has to find out."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -7,9 +8,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from servers.dovecot import Dovecot
 from servers.tenants import ONE
 from sync.lab import connected, sync
+from sync.mailboxes import connected as connected_to
 from sync.mailboxes import means
+from sync.test_watch import holds, put, until, watched, watching
 
 from postroom.accounts import credentials
 from postroom.accounts import store as accounts
@@ -21,18 +25,19 @@ from postroom.db.pool import Connection, Database
 from postroom.ids import AccountId, FolderId, TenantId
 from postroom.lab.server import serve
 from postroom.mail.model import Folder
-from postroom.providers.model import FolderRole, FolderStatus, RemoteFolder
+from postroom.providers.model import FolderRole, FolderStatus, Means, RemoteFolder
 from postroom.providers.pool import Pool
 from postroom.providers.target import Key
 from postroom.sync import halt
 from postroom.sync.glance import Stored, glance, is_as_it_was
 from postroom.sync.model import Cursor
 from postroom.sync.model import key as sync_key
-from postroom.sync.perform import Outcome
+from postroom.sync.perform import Outcome, perform
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
 EVERY = timedelta(minutes=1)  # so a session is kept
+SELDOM = timedelta(days=1)
 THERE = FolderStatus(3, 7, 4, 9)
 INBOX = RemoteFolder(b"INBOX", "INBOX", "/", FolderRole.INBOX, status=THERE)
 HERE = Folder(FolderId(1), uuid4(), AccountId(1), b"INBOX", "INBOX", FolderRole.INBOX, selectable=True)
@@ -206,3 +211,34 @@ async def test_one_that_is_paused_meanwhile_stays_so(
         found = await glanced(db, kept, account)
     assert found.outcomes == []
     assert (await now(db, account)).state is AccountState.PAUSED
+
+
+@pytest.mark.usefixtures("alone")
+async def test_a_process_that_starts_makes_no_job_of_what_is_as_it_was(
+    db: Database, dovecot: Dovecot
+) -> None:
+    same, changed = [await connected_to(db, dovecot, dovecot.user(name)) for name in ("same", "changed")]
+    for account in same, changed:
+        outcome = await perform(means(db), account, every=SELDOM)
+        assert outcome.status == "success"
+    before = [await syncs(db, account) for account in (same, changed)]
+    await asyncio.to_thread(put, dovecot, changed.settings["username"], 1)
+    async with watching(db, SELDOM):
+        for account in same, changed:
+            await watched(db, account, Means.NOTIFY)
+        await holds(db, changed, 1)
+        await until(lambda: is_marked(db, same, before[0][1] + 1))
+    after = [await syncs(db, account) for account in (same, changed)]
+    assert after[0][0] == before[0][0]  # no sync has held its lease
+    assert after[1][0] > before[1][0]
+
+
+async def syncs(db: Database, account: Account) -> tuple[int, int]:
+    """How often its lease was taken, and how many syncs and glances there were."""
+    async with db.transaction(ONE) as conn:
+        token = await conn.fetchval("SELECT token FROM db_lease WHERE name = $1", sync_key(account.id))
+        return token, (await accounts.get_by_id(conn, ONE, account.id)).sync_count
+
+
+async def is_marked(db: Database, account: Account, count: int) -> bool:
+    return (await syncs(db, account))[1] == count

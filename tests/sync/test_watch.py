@@ -27,13 +27,13 @@ from postroom.db.pool import Database
 from postroom.executor.handlers import Work
 from postroom.executor.run import executing
 from postroom.ids import AccountId
+from postroom.jobs.store import running
 from postroom.lab.server import serve
 from postroom.providers import kept
 from postroom.providers.model import Means
 from postroom.providers.target import Key
 from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
-from postroom.sync.model import key as sync_key
 from postroom.sync.pace import Pace
 from postroom.sync.perform import Means as MeansOf
 from postroom.sync.perform import perform
@@ -99,36 +99,6 @@ async def test_what_comes_is_stored_as_soon_as_the_server_tells(db: Database, do
             await holds(db, account, number + 1)
 
 
-async def test_a_process_that_starts_makes_no_job_of_what_is_as_it_was(
-    db: Database, dovecot: Dovecot
-) -> None:
-    same, changed = [await connected(db, dovecot, dovecot.user(name)) for name in ("same", "changed")]
-    for account in same, changed:
-        outcome = await perform(means(db), account, every=EVERY)
-        assert outcome.status == "success"
-    before = [await syncs(db, account) for account in (same, changed)]
-    await asyncio.to_thread(put, dovecot, changed.settings["username"], 1)
-    async with watching(db):
-        for account in same, changed:
-            await watched(db, account, Means.NOTIFY)
-        await holds(db, changed, 1)
-        await until(lambda: is_marked(db, same, before[0][1] + 1))
-    after = [await syncs(db, account) for account in (same, changed)]
-    assert after[0][0] == before[0][0]  # no sync has held its lease
-    assert after[1][0] > before[1][0]
-
-
-async def syncs(db: Database, account: Account) -> tuple[int, int]:
-    """How often its lease was taken, and how many syncs and glances there were."""
-    async with db.transaction(ONE) as conn:
-        token = await conn.fetchval("SELECT token FROM db_lease WHERE name = $1", sync_key(account.id))
-        return token, (await accounts.get_by_id(conn, ONE, account.id)).sync_count
-
-
-async def is_marked(db: Database, account: Account, count: int) -> bool:
-    return (await syncs(db, account))[1] == count
-
-
 async def test_what_lies_in_folders_that_idle_does_not_tell_of_is_found_by_a_sweep(
     db: Database,
 ) -> None:
@@ -154,6 +124,35 @@ async def test_where_the_inbox_refuses_to_be_opened_another_folder_is_told_of(db
             for number in (1, 2):
                 server.mailbox.deliver(b"Subject: sent\r\n\r\nhello %d" % number, "Sent")
                 await holds(db, account, before + number)
+
+
+async def test_news_that_nobody_could_look_at_at_once_does_not_wait_for_the_next_sweep(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, refused = asyncio.Event(), list[bool]()
+    later, is_running = watch_module.Watchers._poll_later, running.is_running
+
+    def polled_later(self: watch_module.Watchers, *given: Any) -> None:
+        later(self, *given)
+        waits.set()
+
+    async def refuses_once(*given: Any) -> bool:
+        refused.append(not refused)
+        return refused[-1] or await is_running(*given)
+
+    monkeypatch.setattr(watch_module.Watchers, "_poll_later", polled_later)
+    async with serve(messages=5, folder_count=1, offers="plain") as server:
+        account = await connected_to(db, server)
+        async with watching(db, at=Pace(swept=timedelta(hours=1))):
+            await watched(db, account, Means.IDLE)
+            await holds(db, account, 5)
+            waits.clear()
+            await perform(means(db), account, every=EVERY)  # after which the next sweep is waited for
+            await waits.wait()
+            monkeypatch.setattr(running, "is_running", refuses_once)
+            server.arrive()
+            await holds(db, account, 6)
+            assert refused[0]
 
 
 async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(

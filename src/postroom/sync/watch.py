@@ -203,7 +203,7 @@ class Watchers:
                 self._forget(key)
             for key, is_well in mine.items():
                 ours = self._ours.setdefault(key, Watched())
-                if is_well and ours.watching is None and not ours.waits and self.wants(key):
+                if is_well and ours.watching is None and ours.waits is None and self.wants(key):
                     self._glance_soon(key)
 
     async def _hearing(self) -> None:
@@ -217,7 +217,7 @@ class Watchers:
                 ours = self._ours.get(key)
                 if ours is None or key in self._polled:
                     continue
-                if ours.watching is None and self.wants(key) and not ours.waits:
+                if ours.watching is None and self.wants(key) and ours.waits is None:
                     self._poll_soon(key)
                 elif ours.watching is not None and ours.watching.folders is not None:
                     self._poll_later(key, self._pace.sweep(self._every, self._idling))
@@ -298,9 +298,9 @@ class Watchers:
             await asyncio.sleep(TICK.total_seconds())
             now = monotonic()
             while self._later and self._later[0][0] <= now:
-                key = heapq.heappop(self._later)[1]
-                if (ours := self._ours.get(key)) is not None:
-                    ours.waits = False
+                at, key = heapq.heappop(self._later)
+                if (ours := self._ours.get(key)) is not None and ours.waits == at:
+                    ours.waits = None
                     self._glance_soon(key)
             if self._ours and self._lanes.has_room:  # else others poll what is due in its turn
                 with suppress(*DATABASE_AWAY):
@@ -346,10 +346,10 @@ class Watchers:
             self._lanes.put_calm(key)
 
     def _poll_later(self, key: Key, wait: timedelta) -> None:
-        ours = self._ours.get(key)
-        if ours is not None and not ours.waits:
-            ours.waits = True
-            heapq.heappush(self._later, (monotonic() + wait.total_seconds(), key))
+        ours, at = self._ours.get(key), monotonic() + wait.total_seconds()
+        if ours is not None and (ours.waits is None or at < ours.waits):
+            ours.waits = at
+            heapq.heappush(self._later, (at, key))
 
     def _forget(self, key: Key) -> None:
         ours = self._ours.pop(key, None)

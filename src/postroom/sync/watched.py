@@ -13,5 +13,5 @@ class Watched:
     tries: int = 0  # polls in a row that somebody else was at
     gaps: int = 0  # in a row
     cannot_until: float = 0.0  # its server does not tell
-    waits: bool = False  # it is to be polled later
+    waits: float | None = None  # when it is to be polled later
     again: bool = False  # and once more after the poll of this moment
