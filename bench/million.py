@@ -215,7 +215,8 @@ async def _read(filled: Filled, count: int) -> list[Table]:
     db, mailboxes = filled.db, filled.mailboxes
     vault = Vault([Key.derived(secrets.token_bytes(32))])
     async with open_hints(db) as hints, live(db, hints) as news:
-        app = create_app(db, Settings(), vault, Registry(Egress(private_allowed=True)), news)
+        unlimited = Settings(rate_limit_per_minute=0)
+        app = create_app(db, unlimited, vault, Registry(Egress(private_allowed=True)), news)
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://bench") as client:
             callers = [

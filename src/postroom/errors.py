@@ -2,6 +2,7 @@
 
 PostroomError
 ├── TryLater           the same call may work after `wait`
+│   └── TooOften       and whoever calls should call less often
 ├── NeedsOwner         only the owner of the account can mend it (password, consent, permission)
 ├── BadMessage         this one message cannot be handled; park it and go on
 ├── Invalid            the caller asked for something that makes no sense; say it differently
@@ -39,6 +40,12 @@ class TryLater(PostroomError):
     def __init__(self, message: str, *, wait: timedelta = timedelta(minutes=1), **data: Any) -> None:
         super().__init__(message, **data)
         self.wait = wait
+
+
+class TooOften(TryLater):
+    """The same call may work after `wait`, if there are fewer of them from then on."""
+
+    code = "postroom.too_often"
 
 
 class NeedsOwner(PostroomError):

@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     oauth_clients: dict[str, OauthClientSettings] = {}
     """Clients at token servers that grants may name instead of having their own."""
 
+    rate_limit_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 6000
+    """How many requests of one key or person a process answers in a minute, and at once; 0 is no limit."""
+
+    request_seconds: Annotated[float, Field(gt=0, le=60 * 60)] = 30
+    """How long a request may take until its answer begins; three times as long where it changes something."""
+
     cors_origins: list[str] = []
     """Origins whose pages may call the API from a browser."""
 

@@ -183,3 +183,12 @@ async def test_long_answers_are_compressed_for_who_can_read_it(stranger: Client)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert "Content-Encoding" not in plain.headers
     assert packed.json() == plain.json()
+
+
+async def test_an_answer_that_is_known_already_is_not_sent_again(api: Client) -> None:
+    first = await api.get("/v1/mail/messages")
+    again = await api.get("/v1/mail/messages", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["X-Request-ID"]
+    assert again.headers["Cache-Control"] == "no-store"

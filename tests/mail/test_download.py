@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.mail import download
+from postroom.mime.model import Attachment
 
 
 @given(st.text(max_size=50))
@@ -53,12 +54,13 @@ def test_what_only_shows_keeps_its_type(declared: str) -> None:
     assert download.content_type(declared) == declared
 
 
-def test_a_copy_is_known_by_its_tag() -> None:
-    tag = download.etag(b"\1\2", 3)
+def test_a_tag_names_the_bytes_of_a_mail_and_of_each_part() -> None:
+    parts = [
+        Attachment(1, None, "text/plain", 3, None, "attachment", start, 9, encoding)
+        for start, encoding in ((5, "base64"), (4, "base64"), (5, "base64+tnef:1-4"))
+    ]
+    tags = {download.etag(b"\1\2"), *(download.etag_of(b"\1\2", part) for part in parts)}
 
-    assert tag == 'W/"0102.3"'
-    assert download.unchanged(tag, f'"x", {tag}')
-    assert download.unchanged(tag, '"0102.3"')
-    assert download.unchanged(tag, "*")
-    assert not download.unchanged(tag, None)
-    assert not download.unchanged(tag, '"0102"')
+    assert download.etag(b"\1\2") == '"0102"'
+    assert len(tags) == 4
+    assert all(tag.isascii() and tag.count('"') == 2 and not tag.startswith("W/") for tag in tags)

@@ -228,6 +228,10 @@ async def test_a_folder_lists_the_same_however_far_away_its_mail_is(
         ("after=0001-01-01T00:00:00%2B14:00", 422, "http.invalid_request"),
         ("before=9999-12-31T23:59:59-14:00", 422, "http.invalid_request"),
         ("after=2024", 422, "http.invalid_request"),
+        ("fields=id,colour", 400, "http.unknown_field"),
+        ("fields=sender", 400, "http.unknown_field"),
+        ("fields=id,", 400, "http.unknown_field"),
+        ("fields=", 422, "http.invalid_request"),
         ("folder=nowhere", 404, "mail.folder_not_found"),
         ("account=5f3f1c7e-9d57-4a3a-8a53-6d1f0a7c2b11", 404, "mail.account_not_found"),
         ("thread=5f3f1c7e-9d57-4a3a-8a53-6d1f0a7c2b11", 404, "mail.thread_not_found"),
@@ -244,6 +248,85 @@ async def test_what_cannot_be_asked_is_refused(api: Client, query: str, status: 
 )
 async def test_odd_questions_get_an_answer(api: Client, query: str) -> None:
     assert (await api.get(f"/v1/mail/messages?{query}")).status_code in {200, 404}
+
+
+async def test_a_label_is_a_keyword_or_the_name_of_a_folder(
+    api: Client, ann: Copy, bob: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.deliver(plain(9), flags=("Work",), path="Work")
+    await ann.deliver(plain(0), flags=("Work",))
+    await ann.deliver(plain(1), flags=("$work", "WORK"))
+    await ann.deliver(plain(2), path="Projects/Work")
+    await ann.deliver(plain(3), path="Homework", flags=("Workshop",))
+    await ann.deliver(plain(2), path="INBOX", flags=("$Work",))  # again, and there without the keyword
+    await ann.deliver(plain(4), path="Work")
+
+    for nearby in (2_000, 0, 2):
+        monkeypatch.setattr("postroom.mail.store.read.NEARBY", nearby)
+        for query, wanted in {
+            "label=Work": "4210",
+            "label=work": "10",  # names of folders are as they are written
+            "label=Projects/Work": "2",
+            "label=Work&order=asc": "0124",
+            "label=Work&sort_by=sender": "0124",
+            "label=Work&folder=inbox": "210",
+            "label=Work&read=true": "",
+            "label=%25": "",
+            "label=nowhere": "",
+        }.items():
+            assert "".join(await subjects(api, query)) == wanted, (query, nearby)
+            assert (await api.get(f"/v1/mail/messages?{query}")).json()["total"] == len(wanted), query
+        first = (await api.get("/v1/mail/messages?label=Work&page_size=3")).json()
+        assert first["has_next"]
+        assert await subjects(api, f"label=Work&page_size=3&cursor={first['next']}") == ["0"]
+
+
+async def test_of_a_list_only_the_fields_asked_for_are_told(api: Client, ann: Copy) -> None:
+    await ann.deliver(plain(0), plain(1))
+    whole = (await api.get("/v1/mail/messages?page_size=1")).json()
+    answer = await api.get("/v1/mail/messages?page_size=1&fields=subject,%20from,received_at")
+    sparse = answer.json()
+
+    wanted = {name: whole["items"][0][name] for name in ("subject", "from", "received_at")}
+    assert sparse["items"] == [wanted]
+    assert sparse.keys() == whole.keys()
+    assert [sparse[name] == whole[name] for name in whole if name not in ("items", "next")] == [True] * 6
+    assert answer.headers["Content-Type"] == "application/json"
+    assert await subjects(api, f"page_size=1&fields=subject&cursor={sparse['next']}") == ["0"]
+
+
+async def test_an_unknown_field_is_told_which_there_are(api: Client, ann: Copy) -> None:
+    [mail] = await ann.deliver(plain(0))
+    of_list = (await api.get("/v1/mail/messages?fields=colour")).json()
+    of_one = (await api.get(f"/v1/mail/messages/{mail.public_id}?fields=colour")).json()
+    row = (await api.get("/v1/mail/messages")).json()["items"][0]
+
+    assert "'colour'" in of_list["detail"]
+    assert of_list["data"]["fields"] == list(row)
+    assert set(of_one["data"]["fields"]) > set(row)
+
+
+async def test_of_a_message_only_the_fields_asked_for_are_told(api: Client, ann: Copy) -> None:
+    [mail] = await ann.deliver(RICH)
+    path = f"/v1/mail/messages/{mail.public_id}"
+    whole = (await api.get(path)).json()
+    for name in whole:
+        assert (await api.get(f"{path}?fields={name}")).json() == {name: whole[name]}
+
+
+async def test_who_has_a_message_hears_of_it_when_it_changes(api: Client, ann: Copy) -> None:
+    [mail] = await ann.deliver(plain(0))
+    for path in (f"/v1/mail/messages/{mail.public_id}", "/v1/mail/messages?page_size=1", "/v1/mail/folders"):
+        tag = (await api.get(path)).headers["ETag"]
+        assert (await api.get(path, headers={"If-None-Match": tag})).status_code == 304, path
+    path = "/v1/mail/messages?page_size=1"
+    tag = (await api.get(path)).headers["ETag"]
+    await ann.deliver(plain(1))
+    tag, before = (await api.get(path, headers={"If-None-Match": tag})).headers["ETag"], tag
+
+    assert tag != before
+    assert (await api.get(path)).json()["next"] != (await api.get(path)).json()["next"]
+    assert (await api.get(path, headers={"If-None-Match": tag})).status_code == 304
 
 
 async def test_a_cursor_is_good_for_its_list_only(api: Client, ann: Copy) -> None:
@@ -321,7 +404,7 @@ async def test_raw_is_what_the_server_has_byte_for_byte(api: Client, ann: Copy) 
 async def test_a_mail_of_many_pieces_arrives_whole(
     api: Client, ann: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "IN_MEMORY", CHUNK // 2)  # so that files are used too
+    monkeypatch.setattr(content, "IN_MEMORY", CHUNK // 2)  # so that it is read from a file
     inside = bytes(range(256)) * (CHUNK * 2 // 256)
     raw = (
         b"Subject: large\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"
@@ -441,7 +524,7 @@ async def test_what_belongs_to_another_tenant_is_as_if_it_were_not(
         assert there.status_code == 200, path
         assert here.status_code == nowhere.status_code == 404, path
         assert here.content == nowhere.content, path
-        ignored = {"x-request-id"}
+        ignored = {"x-request-id", "ratelimit"}
         assert {k: v for k, v in here.headers.items() if k not in ignored} == {
             k: v for k, v in nowhere.headers.items() if k not in ignored
         }

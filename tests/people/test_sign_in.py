@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from servers.tenants import ONE, TWO
 
 from postroom.db.pool import Database
 from postroom.http.problems import MEDIA_TYPE
+from postroom.http.rates import Rates
 from postroom.people import keys, store
 from postroom.people.model import Identity, Role
 
@@ -122,6 +124,14 @@ async def test_a_new_role_counts_at_once(house: House) -> None:
     assert "The role 'member' lacks" in refused.json()["detail"]
     assert (await reader.get("/v1/accounts")).status_code == 200
     assert (await reader.get("/v1/people/me")).json()["scopes"] == ["read"]
+
+
+async def test_how_often_somebody_asks_counts_for_them_alone(house: House) -> None:
+    house.app.state.door = replace(house.app.state.door, rates=Rates(2, lambda: 0.0))
+    ann, again, bob = (house.client(house.issuer.token(sub=sub, **ORG)) for sub in ("ann", "ann", "bob"))
+    asked = [(await client.get("/v1/people/me")).status_code for client in (ann, again, ann, again, bob)]
+
+    assert asked == [200, 200, 429, 429, 200]
 
 
 async def test_tenants_that_are_served_by_turns_never_see_each_other(house: House, db: Database) -> None:

@@ -97,6 +97,33 @@ async def test_a_query_that_cannot_be_understood_says_where(
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "search.bad_query")
     assert "YYYY-MM-DD" in problem["detail"]
+    assert problem["data"] == {"position": len("report before:"), "length": len("someday")}
+
+
+async def test_facets_are_told_to_who_asks_for_them(mailbox: Mailbox, db: Database, connect: Connect) -> None:
+    await mailbox.add("report")
+    await mailbox.add("report")
+    api = await client_of(mailbox, db, connect)
+    asked: dict[str, str | int] = {"q": "report", "limit": 1}
+
+    assert (await api.get("/v1/search", params=asked)).json()["facets"] is None
+    first = (await api.get("/v1/search", params={**asked, "facets": "account,month"})).json()
+    second = (
+        await api.get("/v1/search", params={**asked, "facets": "account,month", "cursor": first["next"]})
+    ).json()
+    unknown = await api.get("/v1/search", params={**asked, "facets": "colour"})
+
+    assert first["facets"] == second["facets"]
+    assert (first["facets"]["counted"], first["facets"]["is_exact"]) == (2, True)
+    [account] = first["facets"]["accounts"]
+    assert account == {
+        "id": first["items"][0]["message"]["account"],
+        "address": "me@example.com",
+        "count": 2,
+    }
+    assert first["facets"]["months"] == [{"month": "2026-01", "count": 2}]
+    assert (first["facets"]["folders"], first["facets"]["senders"]) == (None, None)
+    assert (unknown.status_code, unknown.json()["code"]) == (400, "search.unknown_facet")
 
 
 async def test_an_account_of_somebody_else_is_as_good_as_none(

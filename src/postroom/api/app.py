@@ -1,13 +1,13 @@
 """Builds the application. Nothing here decides anything; a room that has routes is one line."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from postroom import __version__
 from postroom.accounts import store as account_store
@@ -22,12 +22,15 @@ from postroom.db import leases
 from postroom.db.pool import Connection, Database
 from postroom.events import routes as events
 from postroom.http import problems
+from postroom.http.compress import Compressed
 from postroom.http.deps import Door
-from postroom.http.limits import BodyLimit
+from postroom.http.limits import BodyLimit, TimeLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
+from postroom.http.rates import Rates
 from postroom.http.requests import Requests
 from postroom.http.streams import Streams
+from postroom.http.tags import Tags
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import routes as jobs
 from postroom.jobs.gauges import Gauges
@@ -45,13 +48,15 @@ from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
 ROUTERS = (people, accounts, mail, search, sync, jobs.router, events.router)
-AS_IT_IS = (
-    *DEFAULT_EXCLUDED_CONTENT_TYPES,
-    "application/octet-stream",
-    "application/pdf",
-    "message/rfc822",
+CORS_ASKED = (
+    *("Authorization", "Content-Type", "Last-Event-ID", "X-Request-ID"),
+    *("If-None-Match", "If-Range", "Range"),
 )
-"""Types of answers that are not compressed: large, on their way in pieces, and mostly compressed inside."""
+CORS_TOLD = (
+    *("X-Request-ID", "Retry-After", "ETag", "Content-Disposition", "Accept-Ranges", "Content-Range"),
+    *("RateLimit", "RateLimit-Policy"),
+)
+"""Headers that pages of other origins may send and read."""
 
 
 def create_app(
@@ -79,7 +84,15 @@ def create_app(
         generate_unique_id_function=_name,
     )
     find, origins = Entrance(database, issuers or Issuers()).find, frozenset(settings.cors_origins)
-    app.state.door = Door(database, find, Cursors(vault), Streams(), origins, settings.is_behind_tls)
+    app.state.door = Door(
+        database,
+        find,
+        Cursors(vault),
+        Streams(),
+        origins,
+        settings.is_behind_tls,
+        rates=Rates(settings.rate_limit_per_minute),
+    )
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()
@@ -95,24 +108,30 @@ def create_app(
         seek,
     )
     problems.plug_in(app)
-    # The last one added is the outermost: a request meets them from the bottom up.
-    app.add_middleware(BodyLimit)
-    app.add_middleware(Unexpected)
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1, exclude_content_types=AS_IT_IS)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After", "ETag", "Content-Disposition"],
-        )
-    app.add_middleware(Requests)
+    _put_layers_around(app, settings)
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
     app.include_router(docs.router)
     return app
+
+
+def _put_layers_around(app: FastAPI, settings: Settings) -> None:
+    # The last one added is the outermost: a request meets them from the bottom up.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds))
+    app.add_middleware(Unexpected)
+    app.add_middleware(Tags)
+    app.add_middleware(Compressed)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=CORS_ASKED,
+            expose_headers=CORS_TOLD,
+        )
+    app.add_middleware(Requests)
 
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:

@@ -6,7 +6,6 @@ after a cancellation, a lost connection or any doubt it is closed, never lent ag
 transaction, and asyncpg's reset (a round trip each time) is not needed.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -18,6 +17,7 @@ import asyncpg
 from postroom.db import alive, codecs
 from postroom.db.failures import DRIVER, connecting, translating
 from postroom.db.model import TooOld
+from postroom.db.places import Places
 from postroom.db.roles import APP
 from postroom.ids import TenantId
 
@@ -48,7 +48,7 @@ class Database:
         self.dsn = dsn
         self._role = role
         self._settings = SESSION if role is None else {**SESSION, "role": role}
-        self._places = asyncio.Semaphore(size)
+        self._places = Places(size)
         self._idle: deque[Connection] = deque()
         self._lent: set[Connection] = set()
         self.tell: Callable[[str, str], None] | None = None  # who hears the hints; see `listen`
@@ -68,7 +68,8 @@ class Database:
         then nothing is stored, except that a connection lost during COMMIT leaves the outcome unknown.
         """
         plans = LASTING_PLANS if lasting_plans else ""
-        async with self._transaction(f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}{plans}") as conn:
+        begin = f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}{plans}"
+        async with self._transaction(begin, tenant) as conn:
             yield conn
 
     @asynccontextmanager
@@ -104,8 +105,8 @@ class Database:
             await own._close()
 
     @asynccontextmanager
-    async def _transaction(self, begin: str) -> AsyncIterator[Connection]:
-        async with self._places:
+    async def _transaction(self, begin: str, tenant: TenantId | None = None) -> AsyncIterator[Connection]:
+        async with self._places.one(tenant):
             conn = await self._borrow()
             try:
                 with translating(conn):

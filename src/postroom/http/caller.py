@@ -47,6 +47,13 @@ class Caller:
     person: Person | None = None
 
     @property
+    def who(self) -> tuple[TenantId, UUID | None]:
+        """The key or the person, among those of all tenants."""
+        if self.key_id is None and self.person is not None:
+            return self.tenant, self.person.id
+        return self.tenant, self.key_id
+
+    @property
     def may_approve(self) -> bool:
         """Whether this is a person, and that one: keys propose only, nobody approves in another's name."""
         return self.person is not None and self.key_id is None and not self.person.is_impersonated

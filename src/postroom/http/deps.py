@@ -5,7 +5,7 @@ They are all `async`, though few of them wait: FastAPI runs any other in a threa
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,6 +17,7 @@ from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http import cookies
 from postroom.http.caller import Caller, NoKey, Scope
 from postroom.http.pages import Cursors
+from postroom.http.rates import Rates
 from postroom.http.streams import Streams
 
 _bearer = HTTPBearer(
@@ -39,6 +40,7 @@ class Door:
     streams: Streams
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
     is_behind_tls: bool = False  # people reach us over TLS, whatever arrives here
+    rates: Rates = field(default_factory=lambda: Rates(0))
 
     async def caller_of(self, key: str) -> Caller:
         """Raises `UnknownKey`."""
@@ -96,8 +98,10 @@ async def _shown(
 Shown = Annotated[str, Depends(_shown)]
 
 
-async def _caller(door: AtDoor, shown: Shown) -> Caller:
-    return await door.caller_of(shown)
+async def _caller(request: Request, door: AtDoor, shown: Shown) -> Caller:
+    caller = await door.caller_of(shown)
+    door.rates.count(request, caller.who)
+    return caller
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]

@@ -1,13 +1,63 @@
-"""Bounds on what strangers may send."""
+"""Bounds on what strangers may send, and on how long that may take."""
+
+import asyncio
+from datetime import timedelta
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from postroom import telemetry
+from postroom.errors import TryLater
 from postroom.http import problems
 
 LARGEST_BODY = 1 << 20
 """Bytes of a request's body. No route takes more than a small JSON document."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+LONGER = 3
+"""How many times longer a request may take that changes something: it may wait for a mail server."""
+AGAIN = timedelta(seconds=5)
+
+log = telemetry.logger()
+
+
+class TooSlow(TryLater):
+    code = "http.too_slow"
+
+
+class TimeLimit:
+    """Answers 503 where no answer has begun in time, and gives up the work on it.
+
+    A statement that runs ends with its connection, which PostgreSQL notices within two seconds (`db.alive`).
+    An answer that has begun is not cut off: a download takes as long as its reader likes.
+    """
+
+    def __init__(self, app: ASGIApp, limit: timedelta) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def watch(message: Message) -> None:
+            if not timeout.expired():  # else it begins just now, and nobody waits for it any more
+                timeout.reschedule(None)
+                await send(message)
+
+        times = 1 if scope["method"] in READING else LONGER
+        timeout = asyncio.timeout(self.limit.total_seconds() * times)
+        try:
+            async with timeout:
+                await self.app(scope, receive, watch)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            log.warning("http.too_slow", seconds=self.limit.total_seconds() * times)
+            error = TooSlow("This took too long and was given up; ask for less, or again later.", wait=AGAIN)
+            await problems.of(error, problems.request_id(scope))(scope, receive, send)
 
 
 class BodyLimit:

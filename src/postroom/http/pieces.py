@@ -6,7 +6,9 @@ from contextlib import aclosing
 from fastapi.responses import Response, StreamingResponse
 
 
-async def streamed(pieces: AsyncGenerator[bytes], media_type: str, headers: dict[str, str]) -> Response:
+async def streamed(
+    pieces: AsyncGenerator[bytes], media_type: str, headers: dict[str, str], status: int = 200
+) -> Response:
     """Read the first piece before the answer begins: what fails there is still a problem and not a cut."""
     first = await anext(pieces, b"")
 
@@ -17,4 +19,4 @@ async def streamed(pieces: AsyncGenerator[bytes], media_type: str, headers: dict
                 yield piece
 
     # As a header, lest every text be called UTF-8.
-    return StreamingResponse(whole(), headers=headers | {"Content-Type": media_type})
+    return StreamingResponse(whole(), status, headers | {"Content-Type": media_type})

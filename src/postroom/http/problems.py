@@ -25,6 +25,7 @@ from postroom.http.caller import MissingScope, NoKey
 log = telemetry.logger()
 
 KINDS: tuple[tuple[type[errors.PostroomError], int, str], ...] = (
+    (errors.TooOften, 429, "Too many requests"),
     (errors.TryLater, 503, "Try again later"),
     (errors.NeedsOwner, 422, "The owner of the account must act"),
     (errors.BadMessage, 422, "This message cannot be handled"),
@@ -48,6 +49,7 @@ ROUTING = {
     404: ("http.not_found", "There is nothing at this path."),
     405: ("http.method_not_allowed", "This path has other methods; see the header Allow."),
     413: ("http.too_large", "The body is too large."),
+    416: ("http.nothing_in_range", "Nothing lies in this range; see the header Content-Range."),
 }
 """What the router and the layers around it answer."""
 

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom import telemetry
+from postroom.http import rates
 from postroom.http.problems import add_headers
 from postroom.ids import new_public_id
 
@@ -46,7 +47,7 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                add_headers(message, {"X-Request-ID": request_id, **SAFE})
+                add_headers(message, {"X-Request-ID": request_id, **SAFE, **rates.told(scope)})
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

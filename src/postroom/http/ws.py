@@ -94,6 +94,7 @@ async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, wa
     if not isinstance(key, str):
         raise NoKey("Send an API key as `key` of the first message, or in the header Authorization.")
     caller = await door.caller_of(key)
+    door.rates.count(socket, caller.who)
     caller.require(Scope.READ)
     with door.streams.entered(caller.tenant) as waits:
         source, beat = await begin(caller.tenant, wanted)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from postroom.http.fields import not_required
 from postroom.mail.content import Shown
 from postroom.mail.reading import Content, Row
 
@@ -85,6 +86,14 @@ class MessagePage(BaseModel):
     total_is_exact: bool | None = Field(description="False when there are more than `total`.")
 
 
+class SparseMessage(MessageOut, json_schema_extra=not_required):
+    """A message of which only some fields were asked for."""
+
+
+class SparsePage(MessagePage):
+    items: list[SparseMessage]  # type: ignore[assignment]
+
+
 class AttachmentOut(BaseModel, from_attributes=True):
     number: int
     name: str | None
@@ -110,10 +119,14 @@ class MessageDetail(MessageOut):
     headers: list[HeaderOut] = Field(description="Those that say how it came and what it belongs to.")
     text: str
     html: str | None = Field(description="Safe to show in a sandboxed frame.")
-    blocked_images: int = Field(description="Remote images that were taken out of `html`.")
+    blocked_images: int = Field(description="Remote images, also of backgrounds, taken out of `html`.")
     attachments: list[AttachmentOut]
     conversation: list[MessageOut] = Field(description="The thread, the oldest first, up to 100 messages.")
     defects: list[str] = Field(description="What was wrong with it.")
+
+
+class SparseDetail(MessageDetail, json_schema_extra=not_required):
+    """A message of which only some fields were asked for."""
 
 
 class FolderOut(BaseModel, from_attributes=True):

@@ -5,10 +5,10 @@ under its digest; if it is deleted between two pieces, `NoSuchBlob` ends the rea
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, replace
-from tempfile import SpooledTemporaryFile, TemporaryFile
-from typing import BinaryIO, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from tempfile import TemporaryFile
 
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import CHUNK
@@ -21,7 +21,7 @@ from postroom.mime.model import Attachment, ParsedMessage
 SLICE = 1 << 18
 """Bytes handed on at once: whoever stops reading holds up so many in each buffer on the way, and a chunk."""
 IN_MEMORY = 2 * CHUNK
-"""Bytes of encoded attachments and of raw mail held in memory; what is larger goes through a file."""
+"""Bytes of raw mail held in memory to be parsed; what is larger goes through a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,62 @@ async def read(
 
 
 async def decoded(
-    database: Database, tenant: TenantId, digest: bytes, attachment: Attachment
+    database: Database, tenant: TenantId, digest: bytes, attachment: Attachment, first: int, past: int
 ) -> AsyncGenerator[bytes]:
-    """An attachment as its sender had it. Its encoded bytes wait in memory, or in a file if they are many."""
-    with SpooledTemporaryFile(IN_MEMORY) as file:
-        async for piece in read(database, tenant, digest, attachment.start, attachment.end):
-            await asyncio.to_thread(file.write, piece)
-        here = replace(attachment, start=0, end=attachment.end - attachment.start)
-        pieces = attachments.stream(cast(BinaryIO, file), here)
-        while (part := await asyncio.to_thread(_next, pieces)) is not None:
-            yield part
+    """The bytes [first, past) of an attachment as its sender had it, a piece in memory at a time.
+
+    Where it is encoded, what comes before them is decoded too and dropped: where a byte lies depends on all
+    that was written before it. What comes behind them is not read.
+    """
+    start, end = attachment.start, attachment.end
+    if not attachment.encoding:
+        start, end, first, past = start + first, start + past, 0, past - first
+    at = 0
+    async with aclosing(read(database, tenant, digest, start, end)) as pieces:
+        async for part in _decoding(pieces, attachment):
+            if wanted := part[max(first - at, 0) : past - at]:
+                yield wanted
+            at += len(part)
+            if at >= past:
+                return
 
 
-def _next(pieces: Iterator[bytes]) -> bytes | None:
-    return next(pieces, None)
+async def _decoding(pieces: AsyncIterator[bytes], attachment: Attachment) -> AsyncIterator[bytes]:
+    fed = _Fed()
+    decoder = attachments.stream(fed, attachment)
+    async for piece in pieces:
+        yield await asyncio.to_thread(fed.decode, decoder, piece)
+        if fed.is_over:
+            return
+    yield await asyncio.to_thread(fed.decode, decoder, None)
+
+
+class _Fed(Iterator[bytes]):
+    """What a decoder that asks for its chunks reads, for somebody who has them one after the other."""
+
+    def __init__(self) -> None:
+        self._chunk: bytes | None = b""
+        self._is_hungry = False
+        self.is_over = False  # the decoder wants nothing more
+
+    def decode(self, decoder: Iterator[bytes], chunk: bytes | None) -> bytes:
+        """What the decoder makes of one chunk more; None is the end."""
+        self._chunk, self._is_hungry = chunk, False
+        parts = []
+        for part in decoder:
+            parts.append(part)
+            if self._is_hungry:
+                break
+        else:
+            self.is_over = True
+        return b"".join(parts)
+
+    def __next__(self) -> bytes:
+        if self._chunk is None:
+            raise StopIteration
+        self._is_hungry = not self._chunk
+        chunk, self._chunk = self._chunk, b""
+        return chunk
 
 
 async def shown(database: Database, tenant: TenantId, digest: bytes, size: int) -> Shown:

@@ -3,6 +3,8 @@
 import re
 from urllib.parse import quote
 
+from postroom.mime.model import Attachment
+
 ISOLATED = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -29,14 +31,11 @@ def disposition(name: str | None, otherwise: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(wanted, safe='')}"
 
 
-def etag(digest: bytes, part: int | None = None) -> str:
-    """Weak, since the answer may be compressed on its way."""
-    return f'W/"{digest.hex()}{"" if part is None else f".{part}"}"'
+def etag(digest: bytes) -> str:
+    """Of a raw message: a strong one, as its digest names its bytes."""
+    return f'"{digest.hex()}"'
 
 
-def unchanged(etag: str, if_none_match: str | None) -> bool:
-    """Whether whoever asks has it already (RFC 9110, 13.1.2)."""
-    if if_none_match is None:
-        return False
-    known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
-    return "*" in known or etag.removeprefix("W/") in known
+def etag_of(digest: bytes, attachment: Attachment) -> str:
+    """Of an attachment: what was read where, so that it changes when mail is read differently."""
+    return f'"{digest.hex()}.{attachment.start}-{attachment.end}.{attachment.encoding}"'

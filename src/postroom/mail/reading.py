@@ -27,6 +27,7 @@ class Filters:
 
     account: AccountId | None = None
     folders: Sequence[FolderId] | None = None  # in any of them
+    label: str | None = None
     thread: ThreadId | None = None
     read: bool | None = None
     starred: bool | None = None

@@ -1,18 +1,20 @@
 """GET /v1/mail/…"""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
 from postroom.db.pool import Connection
 from postroom.http.answers import Ready
 from postroom.http.asked import Moment, Text
 from postroom.http.deps import AtDoor, Reader, Tx
+from postroom.http.fields import Fields, fields_of, only
 from postroom.http.pages import COUNTED, Asked, BadPage
-from postroom.http.pieces import streamed
+from postroom.http.ranges import Conditional, Stored, answers, sent
 from postroom.ids import MessageId, TenantId, ThreadId
 from postroom.mail import content, download
 from postroom.mail.answers import (
@@ -20,7 +22,10 @@ from postroom.mail.answers import (
     FolderOut,
     Folders,
     MessageDetail,
+    MessageOut,
     MessagePage,
+    SparseDetail,
+    SparsePage,
     ThreadDetail,
     ThreadOut,
     ThreadPage,
@@ -37,14 +42,13 @@ THREAD_MESSAGES = 500
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
-IfNoneMatch = Annotated[str | None, Header(include_in_schema=False)]
-
 
 async def _filters(
     caller: Reader,
     conn: Tx,
     account: UUID | None = None,
     folder: Annotated[Text | None, Query(description="Its id, path or role.")] = None,
+    label: Annotated[Text | None, Query(description="A keyword, or a folder by its path or name.")] = None,
     thread: UUID | None = None,
     read_: Annotated[bool | None, Query(alias="read")] = None,
     starred: bool | None = None,
@@ -57,6 +61,7 @@ async def _filters(
     return Filters(
         account=within,
         folders=await read.folders_named(conn, caller.tenant, folder, within) if folder else None,
+        label=label,
         thread=(await browse.thread(conn, caller.tenant, thread)).number if thread else None,
         read=read_,
         starred=starred,
@@ -67,13 +72,14 @@ async def _filters(
     )
 
 
-@router.get("/messages", response_model=MessagePage)
+@router.get("/messages", response_model=MessagePage | SparsePage)
 async def messages(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
     window: Asked,
     filters: Annotated[Filters, Depends(_filters)],
+    fields: Annotated[Fields, Depends(fields_of(MessageOut))],
     sort_by: Sort = Sort.DATE,
     order: Annotated[Order | None, Query(description="By default newest first, senders from A.")] = None,
 ) -> Ready:
@@ -97,7 +103,7 @@ async def messages(
         )
     return Ready(
         {
-            "items": [listed(row) for row in rows],
+            "items": [only(listed(row), fields) for row in rows],
             "page": window.page,
             "page_size": window.size,
             "has_next": following is not None,
@@ -109,8 +115,10 @@ async def messages(
     )
 
 
-@router.get("/messages/{id}")
-async def message(caller: Reader, door: AtDoor, id: UUID) -> MessageDetail:
+@router.get("/messages/{id}", response_model=MessageDetail | SparseDetail)
+async def message(
+    caller: Reader, door: AtDoor, id: UUID, fields: Annotated[Fields, Depends(fields_of(MessageDetail))]
+) -> MessageDetail | Ready:
     """A message with its text, its HTML made safe, its attachments and its conversation."""
     tenant = caller.tenant
     async with door.database.transaction(tenant) as conn:
@@ -119,25 +127,26 @@ async def message(caller: Reader, door: AtDoor, id: UUID) -> MessageDetail:
         members = await browse.members(conn, tenant, row.thread_number, MANY)
         conversation = await read.rows(conn, tenant, members)
     shown = await content.shown(door.database, tenant, row.digest, row.size)
-    return detail_out(row, stored, shown, conversation)
+    answer = detail_out(row, stored, shown, conversation)
+    if fields is None:
+        return answer
+    return Ready(only(answer.model_dump(mode="json", by_alias=True), fields))
 
 
-@router.get(
-    "/messages/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}}
-)
-async def raw(caller: Reader, door: AtDoor, id: UUID, if_none_match: IfNoneMatch = None) -> Response:
-    """The message byte for byte as the server has it."""
+@router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))
+async def raw(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Response:
+    """The message byte for byte as the server has it, or a part of it."""
     async with door.database.transaction(caller.tenant) as conn:
         digest, size = await read.source(conn, caller.tenant, id)
-    headers = {
-        **download.ISOLATED,
-        "ETag": download.etag(digest),
-        "Content-Disposition": download.disposition(f"{id}.eml", "message.eml"),
-    }
-    if download.unchanged(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    pieces = content.read(door.database, caller.tenant, digest, 0, size)
-    return await streamed(pieces, "message/rfc822", headers | {"Content-Length": str(size)})
+    named = download.disposition(f"{id}.eml", "message.eml")
+    stored = Stored(
+        size,
+        download.etag(digest),
+        "message/rfc822",
+        {**download.ISOLATED, "Content-Disposition": named},
+        partial(content.read, door.database, caller.tenant, digest),
+    )
+    return await sent(stored, asked)
 
 
 @router.get("/messages/{id}/html", response_class=HTMLResponse)
@@ -152,30 +161,26 @@ async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
     return HTMLResponse(shown.html.html, headers={**download.ISOLATED, "Content-Security-Policy": policy})
 
 
-@router.get(
-    "/messages/{id}/attachments/{number}",
-    response_class=Response,
-    responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
-)
+@router.get("/messages/{id}/attachments/{number}", response_class=Response, responses=answers("*/*"))
 async def attachment(
     caller: Reader,
     door: AtDoor,
     id: UUID,
     number: Annotated[int, Path(ge=1, lt=1 << 31)],
-    if_none_match: IfNoneMatch = None,
+    asked: Conditional,
 ) -> Response:
-    """An attachment, decoded. What a browser could run is served as octets."""
+    """An attachment, decoded, or a part of it. What a browser could run is served as octets."""
     async with door.database.transaction(caller.tenant) as conn:
         digest, found = await read.attachment(conn, caller.tenant, id, number)
-    headers = {
-        **download.ISOLATED,
-        "ETag": download.etag(digest, number),
-        "Content-Disposition": download.disposition(found.name, f"attachment-{number}"),
-    }
-    if download.unchanged(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    pieces = content.decoded(door.database, caller.tenant, digest, found)
-    return await streamed(pieces, download.content_type(found.content_type), headers)
+    named = download.disposition(found.name, f"attachment-{number}")
+    stored = Stored(
+        found.size,
+        download.etag_of(digest, found),
+        download.content_type(found.content_type),
+        {**download.ISOLATED, "Content-Disposition": named},
+        partial(content.decoded, door.database, caller.tenant, digest, found),
+    )
+    return await sent(stored, asked)
 
 
 @router.get("/folders")

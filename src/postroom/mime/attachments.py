@@ -1,9 +1,8 @@
 """Which parts are attachments, what they are called, and how to get their bytes back out of the raw mail."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import BinaryIO
 
 from postroom.mime import headers, parameters, tnef, transfer
 from postroom.mime.charsets import guess
@@ -33,25 +32,24 @@ def content(raw: bytes | memoryview, attachment: Attachment) -> bytes:
     return data[int(start) : int(end)]
 
 
-def stream(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
-    """`content` in pieces, for a large mail in a file; about a megabyte is in memory at a time."""
-    if "+tnef:" in attachment.encoding:  # never large: see limits.TNEF_BYTES
-        file.seek(attachment.start)
-        raw = file.read(attachment.end - attachment.start)
-        moved = replace(attachment, start=0, end=len(raw))
-        return iter([content(raw, moved)])
-    return transfer.stream(_chunks(file, attachment), attachment.encoding)
+def stream(chunks: Iterable[bytes], attachment: Attachment) -> Iterator[bytes]:
+    """`content` in pieces, of encoded bytes that come in chunks; about one chunk is in memory at a time.
+
+    Something, if only b"", is given for each chunk that is taken: whoever has only one can be asked for it.
+    """
+    if "+tnef:" in attachment.encoding:
+        return _wrapped(chunks, attachment)
+    return transfer.stream(chunks, attachment.encoding)
 
 
-def _chunks(file: BinaryIO, attachment: Attachment) -> Iterator[bytes]:
-    at = attachment.start
-    while at < attachment.end:
-        file.seek(at)
-        chunk = file.read(min(CHUNK, attachment.end - at))
-        if not chunk:
-            return
-        at += len(chunk)
-        yield chunk
+def _wrapped(chunks: Iterable[bytes], attachment: Attachment) -> Iterator[bytes]:
+    """A file inside a winmail.dat, which is never large: see limits.TNEF_BYTES."""
+    held = []
+    for chunk in chunks:
+        held.append(chunk)
+        yield b""
+    raw = b"".join(held)
+    yield content(raw, replace(attachment, start=0, end=len(raw)))
 
 
 def file_name(name: str | None) -> str | None:

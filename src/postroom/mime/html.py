@@ -20,7 +20,7 @@ FORMATTING = """
 TAGS = set(FORMATTING.split())
 LAYOUT = {"align", "valign", "width", "height", "bgcolor", "dir", "lang", "style", "title"}
 ATTRIBUTES = {
-    "*": LAYOUT,
+    "*": LAYOUT | {"background"},  # which is only counted
     "a": {"href"},
     "img": {"src", "alt", "border", "hspace", "vspace"},
     "table": {"border", "cellpadding", "cellspacing", "summary"},
@@ -34,6 +34,7 @@ ATTRIBUTES = {
     "li": {"value", "type"},
     "time": {"datetime"},
 }
+IMAGES = {"src", "background"}
 OPAQUE = {
     "script",
     "style",
@@ -61,6 +62,7 @@ VALUE = re.compile(r"""(?:(?:rgba?|hsla?)\([\d\s.,%/]{1,40}\)|[\w\s#%.,!+'"/-])*
 LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.IGNORECASE)
 INLINE_IMAGE = re.compile(r"(?:cid:|data:image/(?:png|gif|jpe?g|webp|bmp);base64,)", re.IGNORECASE)
 REMOTE_IMAGE = re.compile(r"https?://", re.IGNORECASE)
+REMOTE_IN_STYLE = re.compile(r"""url\(\s*+["']?+\s*+(?:https?:)?//""", re.IGNORECASE)
 # Browsers ignore these inside a URL's scheme.
 IGNORED = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]+")
 
@@ -80,25 +82,28 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
     """Only what formats text is left: no script, handler, form, frame, style sheet or remote resource.
 
     Images inside the mail keep their `cid:` address; whoever shows the mail replaces it. Remote images lose
-    their address and are counted, unless `remote_images`. Doing it twice changes nothing.
+    their address and are counted, unless `remote_images`; those in the background (`background`, `url()` in a
+    style) are always taken out and counted. Doing it twice changes nothing.
     """
     blocked = 0
 
     def allow(tag: str, attribute: str, value: str) -> str | None:
         nonlocal blocked
         if attribute == "style":
+            blocked += len(REMOTE_IN_STYLE.findall(value))
             return style(value) or None
         if attribute == "href":
             return value if LINK.match(IGNORED.sub("", value[:200])) else None
-        if attribute != "src":
+        if attribute not in IMAGES:
             return value
         address = IGNORED.sub("", value[:200])
         if INLINE_IMAGE.match(address):
+            return value if attribute == "src" else None
+        if attribute == "src" and remote_images and REMOTE_IMAGE.match(address):
             return value
-        remote = not address.startswith("#")
-        if remote_images and REMOTE_IMAGE.match(address):
-            return value
-        blocked += remote and tag == "img"
+        blocked += (
+            bool(address) and not address.startswith("#") and (attribute == "background" or tag == "img")
+        )
         return None
 
     clean = _clean(html, allow)

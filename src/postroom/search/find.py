@@ -50,7 +50,7 @@ async def find(
     if now is not None:
         moment = moment.astimezone(now.tzinfo)
     tree = parse(query, moment)
-    compiled = compile_query(tree, tenant, accounts, await _names(conn, tenant, tree))
+    compiled = compile_query(tree, tenant, accounts, await names(conn, tenant, tree))
     window = store.Window(moment, place.past, place.end, place.after) if place else store.Window(moment)
     page = await store.matches(conn, tenant, compiled, window, limit)
     told = _told(page, place)
@@ -115,7 +115,7 @@ def _above(newest: Position | None) -> Position | None:
     return None if newest is None else (newest[0], MessageId(newest[1] + 1))
 
 
-async def _names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names:
+async def names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names:
     """The folders and accounts that the query names."""
     named_folders, named_accounts = set(), set()
     todo = [tree]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from postroom.errors import Invalid
 from postroom.ids import AccountId, MessageId
@@ -54,6 +55,55 @@ class Row:
     """A tsvector in PostgreSQL's binary form."""
     truncated: bool
     """Whether the mail has words beyond those that were kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfAccount:
+    """How many matches are of an account."""
+
+    id: UUID
+    address: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfFolder:
+    """How many matches lie in a folder."""
+
+    id: UUID
+    account: UUID
+    path: str
+    role: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfSender:
+    """How many matches an address has sent; `name` is the one that it used last."""
+
+    address: str
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfMonth:
+    """How many matches were received in a month of UTC, `2026-03`."""
+
+    month: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    counted: int
+    """Matches that were looked at, the newest ones."""
+    is_exact: bool
+    """False when there are more matches than that, so that each count may be too low."""
+    accounts: Sequence[OfAccount] | None
+    folders: Sequence[OfFolder] | None
+    senders: Sequence[OfSender] | None
+    months: Sequence[OfMonth] | None
 
 
 @dataclass(frozen=True, slots=True)

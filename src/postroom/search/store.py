@@ -9,7 +9,7 @@ import asyncpg
 from postroom.ids import AccountId, FolderId, MessageId, TenantId
 
 from .compile import Compiled
-from .model import Hit, Position, Row
+from .model import Hit, OfAccount, OfFolder, OfMonth, OfSender, Position, Row
 
 REMOVE = "DELETE FROM search_document WHERE tenant_id = $1 AND message_id = ANY($2::bigint[])"
 INSERT = """
@@ -143,7 +143,13 @@ RANKED = 250
 
 
 async def matches(
-    conn: asyncpg.Connection, tenant: TenantId, query: Compiled, window: Window, limit: int
+    conn: asyncpg.Connection,
+    tenant: TenantId,
+    query: Compiled,
+    window: Window,
+    limit: int,
+    *,
+    ranked: int | None = None,
 ) -> Page:
     """One page of what matches. PostgreSQL counts one more than COUNTED, to know whether there are more."""
     if query.narrow is None:
@@ -167,7 +173,7 @@ async def matches(
         window.anchor,
         COUNTED + 1,
         LOOKED,
-        RANKED,
+        RANKED if ranked is None else ranked,
         *(window.after or (None, None, None)),
         limit,
     )
@@ -229,3 +235,63 @@ async def texts(
     """The first EXCERPT characters of what these mails say."""
     rows = await conn.fetch(TEXTS, tenant, messages, EXCERPT)
     return {MessageId(row["message_id"]): row["body"] for row in rows}
+
+
+SHOWN = 100
+"""Values of a facet, those that most matches have; months are the latest ones."""
+OF_ACCOUNTS = """
+    SELECT a.public_id, a.address, count(*) AS count
+      FROM mail_message m
+      JOIN accounts_account a ON a.tenant_id = m.tenant_id AND a.id = m.account_id
+     WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
+     GROUP BY a.id
+     ORDER BY count DESC, a.id LIMIT $3
+"""
+OF_FOLDERS = """
+    SELECT f.public_id, a.public_id AS account, f.path, f.role, count(DISTINCT p.message_id) AS count
+      FROM mail_placement p
+      JOIN mail_folder f ON f.tenant_id = p.tenant_id AND f.id = p.folder_id
+      JOIN accounts_account a ON a.tenant_id = f.tenant_id AND a.id = f.account_id
+     WHERE p.tenant_id = $1 AND p.message_id = ANY($2::bigint[])
+     GROUP BY f.id, a.id
+     ORDER BY count DESC, f.path, f.id LIMIT $3
+"""
+OF_SENDERS = """
+    SELECT m.sender_address, (array_agg(m.sender_name ORDER BY m.received_at DESC, m.id DESC))[1] AS name,
+           count(*) AS count
+      FROM mail_message m
+     WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
+     GROUP BY m.sender_address
+     ORDER BY count DESC, m.sender_address LIMIT $3
+"""
+OF_MONTHS = """
+    SELECT to_char(m.received_at, 'YYYY-MM') AS month, count(*) AS count
+      FROM mail_message m
+     WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
+     GROUP BY month
+     ORDER BY month DESC LIMIT $3
+"""
+
+
+async def of_accounts(
+    conn: asyncpg.Connection, tenant: TenantId, messages: Sequence[MessageId]
+) -> list[OfAccount]:
+    return [OfAccount(*row) for row in await conn.fetch(OF_ACCOUNTS, tenant, messages, SHOWN)]
+
+
+async def of_folders(
+    conn: asyncpg.Connection, tenant: TenantId, messages: Sequence[MessageId]
+) -> list[OfFolder]:
+    return [OfFolder(*row) for row in await conn.fetch(OF_FOLDERS, tenant, messages, SHOWN)]
+
+
+async def of_senders(
+    conn: asyncpg.Connection, tenant: TenantId, messages: Sequence[MessageId]
+) -> list[OfSender]:
+    return [OfSender(*row) for row in await conn.fetch(OF_SENDERS, tenant, messages, SHOWN)]
+
+
+async def of_months(
+    conn: asyncpg.Connection, tenant: TenantId, messages: Sequence[MessageId]
+) -> list[OfMonth]:
+    return [OfMonth(*row) for row in await conn.fetch(OF_MONTHS, tenant, messages, SHOWN)]

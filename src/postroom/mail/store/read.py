@@ -26,6 +26,7 @@ from postroom.mail.reading import (
     Row,
     Sort,
 )
+from postroom.mail.store import labels
 from postroom.mime.model import Attachment
 
 # No joins: to plan one takes longer than to look up fifty accounts and threads.
@@ -123,12 +124,14 @@ async def page(
 ) -> list[Position]:
     """The positions of one page of messages; `rows` tells what they are."""
     walk = WALKS[sort, order]
-    if filters.folders is not None and walk.statement is NEWEST_FIRST:
+    is_scattered = filters.folders is not None or filters.label is not None
+    if is_scattered and walk.statement is NEWEST_FIRST:
         edge = await _edge(conn, tenant, filters, after)
         where = _from(walk, after, tenant, limit, offset)
         _narrow(where, filters)
         where.given("m.received_at >= $?", edge)
-        where.add(LIES_IN_ALONG, filters.folders)
+        where.given(LIES_IN_ALONG, filters.folders)
+        labels.along(where, filters.label)
         found = await conn.fetch(where.into(walk.statement), *where.values)
         if edge is None or len(found) == limit:
             return _positions(found)
@@ -136,6 +139,7 @@ async def page(
     _narrow(where, filters)
     if filters.folders is not None:
         await _in_folders(conn, tenant, where, filters.folders)
+    labels.whole(where, filters.label)
     return _positions(await conn.fetch(where.into(walk.statement), *where.values))
 
 
@@ -153,7 +157,7 @@ def _positions(found: Sequence[Record]) -> list[Position]:
 
 
 NEARBY = 2_000
-"""Messages of a list that are looked through for those of a folder, before the folder is read as a whole."""
+"""Messages of a list that are looked through for those of a folder or label, before that is read whole."""
 EDGE = """
     SELECT m.received_at FROM mail_message m
      WHERE m.tenant_id = $1 AND {where}
@@ -197,12 +201,13 @@ async def count(conn: Connection, tenant: TenantId, filters: Filters, most: int)
     _narrow(where, filters)
     if filters.folders is not None:
         where.add(LIES_IN, filters.folders)
+    labels.whole(where, filters.label)
     found: int = await conn.fetchval(where.into(COUNT), *where.values)
     return found
 
 
 def _narrow(where: Where, filters: Filters) -> None:
-    """All but the folders."""
+    """All but the folders and the label."""
     where.add("m.unplaced_at IS NULL")
     where.given("m.account_id = $?", filters.account)
     where.given("m.thread_id = $?", filters.thread)
