@@ -11,6 +11,7 @@ from postroom.db.pool import open_pool
 from postroom.ids import TenantId
 
 START = migrations()[:1]
+ROLES = "postroom_app, postroom_limited, postroom_system"
 TABLE = Migration(
     2,
     "table",
@@ -98,9 +99,7 @@ async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(
 async def test_an_owner_that_may_make_roles_needs_no_administrator(owners_dsn: str, empty_dsn: str) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(
-        f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
-    )
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
     await conn.execute(f"ALTER ROLE {owner} CREATEROLE")
     await conn.close()
 
@@ -110,7 +109,7 @@ async def test_an_owner_that_may_make_roles_needs_no_administrator(owners_dsn: s
 async def test_an_owner_that_cannot_take_the_rights_is_told_so(owners_dsn: str, empty_dsn: str) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH INHERIT FALSE")
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH INHERIT FALSE")
     await conn.close()
     with pytest.raises(NotPermitted, match="WITH ADMIN TRUE"):
         await migrate(owners_dsn)
@@ -121,7 +120,7 @@ async def test_the_walls_stand_and_the_doors_open_without_a_superuser(
 ) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE")
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH ADMIN TRUE, INHERIT FALSE")
     await conn.close()
     await migrate(owners_dsn, [*START, TABLE])
 
