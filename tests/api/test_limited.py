@@ -114,6 +114,11 @@ NAMED = {  # what `{id}` is
     "parked": ("parked", "parked_folder"),
     "jobs": ("waiting", "failed", "running"),
 }
+DIGESTS = "SELECT DISTINCT digest FROM mail_message WHERE account_id = $1"
+PARKED = """
+    SELECT p.digest FROM sync_parked p JOIN mail_folder f ON f.id = p.folder_id
+     WHERE f.account_id = $1 AND p.digest IS NOT NULL
+"""
 ROWS = """
     SELECT c.relname AS name FROM pg_class c
      WHERE c.relnamespace = 'postroom'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -313,6 +318,22 @@ async def test_a_cursor_of_who_sees_more_is_none_of_a_limited_key(
 
         assert after, url
         assert (answer.status_code, answer.json()["code"]) == (400, "http.bad_cursor"), url
+
+
+async def test_content_is_read_by_who_sees_a_mail_or_a_parked_one_that_has_it(
+    world: World, db: Database
+) -> None:
+    del world
+    async with db.transaction(ONE) as conn:
+        shared = [row[0] for row in await conn.fetch(DIGESTS, ANN)]
+        anns, bobs = [(await conn.fetchval(PARKED, account)) for account in (ANN, BOB)]
+    assert anns != bobs
+
+    for accounts, readable in (([ANN], [*shared, anns]), ([BOB], [*shared, bobs]), ([], [])):
+        async with db.limited_to(accounts).transaction(ONE) as conn:
+            for digest in [*shared, anns, bobs]:
+                is_there = await conn.fetchval("SELECT blobs_chunk($1, 0)", digest) is not None
+                assert is_there == (digest in readable), accounts
 
 
 async def test_the_database_itself_shows_who_is_limited_no_row_of_others(world: World, db: Database) -> None:

@@ -155,7 +155,7 @@ async def fill(db: Database, dsn: str, tenant: TenantId, account: AccountId) -> 
 async def _trouble(db: Database, conn: asyncpg.Connection, copy: Copy) -> tuple[UUID, UUID]:
     tenant, account = copy.tenant, copy.account
     inbox, work = await copy.folder("INBOX"), await copy.folder("Work/Reports")
-    kept = pack(f"broken of {account}\r\n".encode()[:9].ljust(9, b"."))
+    kept = pack(b"broken %d\r" % (copy.account == BOB))
     async with db.transaction(tenant) as bound:
         await blobs.keep(bound, tenant, [kept])
     await conn.execute(LEASE, tenant, key(account))
