@@ -296,10 +296,10 @@ async def test_who_sees_some_accounts_is_given_exactly_their_events_once_in_orde
 async def test_what_a_busy_neighbour_writes_is_not_read_by_who_may_not_see_it(
     house: House, db: Database, dsn: str
 ) -> None:
-    """The end of a quiet account's stream is found without walking over a neighbour's."""
-    await append(db, house.anns.id, GONE)
-    for _ in range(20):
-        await append(db, house.carols.id, *[GONE] * 500)
+    """Where an account has been quiet for long, its end is found without walking over its neighbours'."""
+    for account in (house.anns.id, house.carols.id):
+        for _ in range(10):
+            await append(db, account, *[GONE] * 500)
     conn = await asyncpg.connect(dsn)
     await conn.execute("VACUUM ANALYZE postroom.events_event")
     await conn.close()
@@ -308,5 +308,5 @@ async def test_what_a_busy_neighbour_writes_is_not_read_by_who_may_not_see_it(
         _, cursor = await feed.end_of_some(bound, ONE, [stream_of(house.anns.id)])
         after = await bound.fetchval(READ)
 
-    assert cursor == feed.cursor_of((await everything(db))[0])
+    assert cursor == feed.cursor_of((await everything(db))[4999])
     assert after - before < 100
