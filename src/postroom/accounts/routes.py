@@ -23,7 +23,7 @@ from postroom.accounts.status import SyncStatus, status
 from postroom.db.pool import Connection, Database
 from postroom.errors import TryLater
 from postroom.http.asked import Text
-from postroom.http.deps import Admin, AtDoor, Reader, Tx
+from postroom.http.deps import Admin, AdminOfAll, AtDoor, Reader, Tx
 from postroom.ids import AccountId, TenantId
 from postroom.jobs.answers import JobOut, job_out
 from postroom.jobs.model import Job
@@ -213,18 +213,18 @@ async def accounts(
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> AccountPage:
     """Connected mailboxes, in the order in which they were connected."""
-    after = AccountId(door.cursors.open(caller.tenant, LIST, cursor)[0]) if cursor is not None else None
+    after = AccountId(door.cursors.open(caller, LIST, cursor)[0]) if cursor is not None else None
     found = await store.list_after(conn, caller.tenant, after, page_size + 1)
     following = None
     if len(found) > page_size:
-        following = door.cursors.seal(caller.tenant, LIST, [found[page_size - 1].id])
+        following = door.cursors.seal(caller, LIST, [found[page_size - 1].id])
     items = [await _out(conn, desk, account) for account in found[:page_size]]
     return AccountPage(items=items, has_next=following is not None, next=following)
 
 
 @router.post("", status_code=201)
 async def connect_account(
-    caller: Admin, door: AtDoor, desk: AtDesk, wanted: ConnectIn, response: Response
+    caller: AdminOfAll, door: AtDoor, desk: AtDesk, wanted: ConnectIn, response: Response
 ) -> ConnectedOut:
     """Connect a mailbox: its server is tried first, and nothing is stored unless that works."""
     wish = Wish(
@@ -252,7 +252,7 @@ async def connect_account(
         )
     account = connected.account
     response.headers["Location"] = f"{router.prefix}/{account.public_id}"
-    async with door.database.transaction(caller.tenant) as conn:
+    async with door.data_of(caller).transaction(caller.tenant) as conn:
         return ConnectedOut(
             account=await _out(conn, desk, account),
             estimate=EstimateOut.model_validate(connected.estimate),
@@ -274,13 +274,14 @@ async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wa
 
     What is left out stays as it is. A password or grant is tried at the server first.
     """
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         found = await store.get(conn, caller.tenant, id)
     if wanted.password is not None or wanted.oauth is not None:
         wish = _with_credentials(Wish(found.address), wanted.password, wanted.oauth)
         async with _patience():
             await renew(door.database, desk.vault, desk.providers, found, wish, desk.begin_anew, desk.oauth)
-    async with door.database.transaction(caller.tenant) as conn:
+    async with data.transaction(caller.tenant) as conn:
         if wanted.paused:
             await change.pause(conn, found, desk.stop)
         elif wanted.paused is not None:
@@ -301,7 +302,7 @@ async def change_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID, wa
 )
 async def remove_account(caller: Admin, door: AtDoor, desk: AtDesk, id: UUID) -> Response:
     """Forget a mailbox and everything copied from it. The mailbox itself is not touched."""
-    async with door.database.transaction(caller.tenant) as conn:
+    async with door.data_of(caller).transaction(caller.tenant) as conn:
         found = await store.get(conn, caller.tenant, id)
     job = await desk.remove(door.database, found)
     if job is None:
