@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from postroom.accounts import store as accounts
-from postroom.accounts.routes import SyncStateOut
+from postroom.accounts.answers import SyncStateOut
 from postroom.accounts.status import status
 from postroom.db import leases
 from postroom.http.deps import AtDoor, Reader, Syncer, Tx
