@@ -23,6 +23,7 @@ from postroom.events.model import TENANT, Event, stream_of
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Wish
+from postroom.lab.server import LabServer
 from postroom.providers.model import FolderRole
 from postroom.sync.model import key
 
@@ -34,9 +35,13 @@ ARRANGE = """
     UPDATE postroom.accounts_account SET address = 'ann@example.org' WHERE id = 2;
     INSERT INTO postroom.accounts_account (tenant_id, public_id, address, provider, settings)
     VALUES (1, gen_random_uuid(), 'bob@example.org', 'imap', '{}');
-    UPDATE postroom.accounts_account SET settings = '{"host": "127.0.0.1", "port": 1, "security": "none"}';
 """
 LET_GO = "UPDATE postroom.db_lease SET expires_at = now()"
+SERVED = """
+    UPDATE postroom.accounts_account
+       SET settings = jsonb_build_object('host', $1::text, 'port', $2::int, 'security', 'plain',
+                                         'username', $3::text)
+"""
 
 FAIL = """
     UPDATE postroom.accounts_account
@@ -124,6 +129,13 @@ async def let_go(dsn: str) -> None:
     """Nobody is at work on any account any more."""
     conn = await asyncpg.connect(dsn)
     await conn.execute(LET_GO)
+    await conn.close()
+
+
+async def served_by(dsn: str, lab: LabServer) -> None:
+    """All accounts are mailboxes of this server."""
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(SERVED, lab.host, lab.port, lab.address)
     await conn.close()
 
 
@@ -224,4 +236,17 @@ def _without(value: Any) -> Any:
     return {name: bool(each) if name in hidden else _without(each) for name, each in value.items()}
 
 
-__all__ = ["ANN", "BOB", "ONE", "TWIN", "TWO", "Ids", "alike", "arrange", "fill", "gone", "let_go"]
+__all__ = [
+    "ANN",
+    "BOB",
+    "ONE",
+    "TWIN",
+    "TWO",
+    "Ids",
+    "alike",
+    "arrange",
+    "fill",
+    "gone",
+    "let_go",
+    "served_by",
+]
