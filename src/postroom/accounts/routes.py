@@ -25,7 +25,7 @@ from postroom.errors import TryLater
 from postroom.http.asked import Text
 from postroom.http.deps import Admin, AtDoor, Reader, Tx
 from postroom.ids import AccountId, TenantId
-from postroom.jobs.answers import JobOut, job_out
+from postroom.jobs.answers import ErrorOut, JobOut, job_out
 from postroom.jobs.model import Job
 from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.model import Provider
@@ -72,15 +72,10 @@ DailyBytes = Annotated[int, Field(ge=1 << 20, lt=1 << 50)]
 Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between polls.")]
 
 
-class ScopeOut(BaseModel, from_attributes=True):
+class CopyScopeOut(BaseModel, from_attributes=True):
     folders: str | None
     since: date | None
     largest: int | None
-
-
-class ErrorOut(BaseModel):
-    code: str
-    message: str
 
 
 class SyncStateOut(BaseModel, from_attributes=True):
@@ -104,7 +99,7 @@ class AccountOut(SyncStateOut):
     auth: Literal["password", "oauth2"] = Field(description="What it is connected with.")
     state: AccountState
     reason: str | None = Field(description="Why it is in this state, and what to do.")
-    scope: ScopeOut
+    scope: CopyScopeOut
     poll_every_minutes: float | None = Field(description="Null: the installation's default.")
     daily_bytes: int | None = Field(description=DAILY_BYTES)
     watch_folders: str | None = Field(description=WATCH_FOLDERS)
@@ -204,7 +199,7 @@ class ChangeIn(BaseModel, extra="forbid"):
 
 
 @router.get("")
-async def accounts(
+async def list_accounts(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -262,7 +257,7 @@ async def connect_account(
 
 
 @router.get("/{id}")
-async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOut:
+async def get_account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOut:
     """How a mailbox is doing."""
     return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 
@@ -341,7 +336,7 @@ async def _out(conn: Connection, desk: Desk, account: Account) -> AccountOut:
         auth="oauth2" if is_grant(account.settings) else "password",
         state=now.state,
         reason=now.reason,
-        scope=ScopeOut.model_validate(account.scope),
+        scope=CopyScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
         daily_bytes=account.settings.get("daily_bytes"),
         watch_folders=account.settings.get("watch_folders"),

@@ -8,7 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from swagger_ui_bundle import swagger_ui_path
+
+from postroom.api import document
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 
@@ -44,49 +47,21 @@ POLICY = {
 }
 FOR_AN_HOUR = {"Cache-Control": "public, max-age=3600"}
 
-PROBLEM = {
-    "type": "object",
-    "description": "Why a request failed (RFC 9457).",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string", "description": "For programs; never changes."},
-        "detail": {"type": "string", "description": "For people."},
-        "data": {"type": "object", "description": "Particulars."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
-            },
-        },
-        "request_id": {"type": "string"},
-    },
-}
-ANY_PROBLEM = {
-    "description": "Any failure, as a problem.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-
 
 class Documented(FastAPI):
-    """An application whose document tells how its failures look."""
+    """An application whose document is complete. It is made when it is first asked for."""
+
+    _completed: dict[str, Any] | None = None
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            schema = super().openapi()
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            schemas["Problem"] = PROBLEM
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    operation["responses"].pop("422", None)
-                    operation["responses"]["default"] = ANY_PROBLEM
-            self.openapi_schema = schema
-        return self.openapi_schema
+        if self._completed is None:
+            scopes = {
+                route.name: document.scope_of(route.endpoint)
+                for route in iter_route_contexts(self.routes)
+                if isinstance(route.original_route, APIRoute)
+            }
+            self._completed = document.complete(super().openapi(), scopes)
+        return self._completed
 
 
 @router.get("")

@@ -118,6 +118,8 @@ def _holder_of(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
 Reader = Annotated[Caller, Depends(_holder_of(Scope.READ))]
 Syncer = Annotated[Caller, Depends(_holder_of(Scope.SYNC))]
 Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
+NEEDS = ((Reader, Scope.READ), (Syncer, Scope.SYNC), (Admin, Scope.ADMIN))
+"""The scope that a route needs which asks for such a caller."""
 
 
 async def _still_reader(door: AtDoor, caller: Reader, shown: Shown) -> Callable[[], Awaitable[bool]]:

@@ -93,7 +93,7 @@ class SessionsOut(BaseModel):
 
 
 @router.get("/me")
-async def me(caller: AnyCaller, conn: Tx) -> MeOut:
+async def get_me(caller: AnyCaller, conn: Tx) -> MeOut:
     """Whose key this is, or who has signed in; and what they may do."""
     tenant = await store.tenant_of(conn, caller.tenant)
     key = person = None
