@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV30SpecValidator
 from servers.api import ORIGIN, Client, key_of
 from servers.tenants import ONE
 
@@ -124,6 +125,7 @@ async def test_the_documentation_reads_its_document(stranger: Client) -> None:
     document = (await stranger.get("/" + found[1])).json()
 
     assert document["openapi"].startswith("3.0.")
+    assert not [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()]
     assert '"null"' not in str(document).replace("'", '"')
     assert document["paths"].keys() == (await stranger.get("/openapi.json")).json()["paths"].keys()
 

@@ -76,7 +76,7 @@ async def start() -> Response:
 
 @router.get("/openapi-3.0.json")
 async def older(request: Request) -> Response:
-    return JSONResponse({**in_older_words(request.app.openapi()), "openapi": "3.0.3"})
+    return JSONResponse(older_document(request.app.openapi()))
 
 
 def _serve(name: str, media_type: str) -> None:
@@ -88,6 +88,14 @@ def _serve(name: str, media_type: str) -> None:
 
 for _name, _media_type in FILES.items():
     _serve(_name, _media_type)
+
+
+def older_document(document: dict[str, Any]) -> dict[str, Any]:
+    """The whole of it as OpenAPI 3.0."""
+    words: dict[str, Any] = in_older_words(document)
+    words["openapi"] = "3.0.3"
+    del words["info"]["license"]["identifier"]
+    return words
 
 
 def in_older_words(part: Any) -> Any:
@@ -108,6 +116,10 @@ def in_older_words(part: Any) -> Any:
         words["nullable"] = True
     if "const" in words:
         words["enum"] = [words.pop("const")]
+    words.pop("propertyNames", None)
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if not isinstance(words.get(exclusive, True), bool):
+            words[bound], words[exclusive] = words[exclusive], True
     if "prefixItems" in words:
         words["items"] = {"anyOf": words.pop("prefixItems")}
     return words
