@@ -262,7 +262,7 @@ def _elsewhere(build: Callable[..., object]) -> Callable[..., object]:
 async def test_something_else_at_the_address_is_told_from_the_api(make: Made) -> None:
     both = make()
     answers = {"/v1/people/me": page(b"<html>"), "/v1/people/keys": page(b"no", status="502 Bad Gateway")}
-    async with site(None, answers) as other:  # type: ignore[arg-type]
+    async with site(None, answers) as other:
         build = both.client.conversation._build
         both.client.conversation._build = lambda method, path, **more: build(
             method, f"http://127.0.0.1:{other.port}{path}", **more

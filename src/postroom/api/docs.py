@@ -55,12 +55,12 @@ class Documented(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self._completed is None:
-            scopes = {
-                route.name: document.scope_of(route.endpoint)
+            needs = {
+                route.name: document.needs_of(route.endpoint)
                 for route in iter_route_contexts(self.routes)
                 if isinstance(route.original_route, APIRoute)
             }
-            self._completed = document.complete(super().openapi(), scopes)
+            self._completed = document.complete(super().openapi(), needs)
         return self._completed
 
 

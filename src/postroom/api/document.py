@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from postroom.http.caller import Scope
-from postroom.http.deps import NEEDS
+from postroom.http.deps import NEEDS, AdminOfAll
 from postroom.http.problems import MEDIA_TYPE
 
 from . import news
@@ -33,14 +33,24 @@ COMMAS = frozenset({"facets", "fields", "types"})
 JSON = "application/json"
 
 
-def scope_of(route: Callable[..., Any] | None) -> Scope | None:
-    """The scope that a caller of this function needs; None: any will do, or nobody is asked."""
+class Needs(NamedTuple):
+    """What a caller needs."""
+
+    scope: Scope | None  # None: any will do, or nobody is asked
+    all_accounts: bool  # a key that is limited to some will not do
+
+
+def needs_of(route: Callable[..., Any] | None) -> Needs:
+    """What a caller of a route's function needs."""
     asked = [] if route is None else route.__annotations__.values()
-    return next((scope for caller, scope in NEEDS if any(hint is caller for hint in asked)), None)
+    for caller, scope in NEEDS:
+        if any(hint is caller for hint in asked):
+            return Needs(scope, caller is AdminOfAll)
+    return Needs(None, all_accounts=False)
 
 
-def complete(plain: Part, scopes: Mapping[str | None, Scope | None]) -> Part:
-    """FastAPI's document with all that it lacks. `scopes` are those of the operations, by their names."""
+def complete(plain: Part, needs: Mapping[str | None, Needs]) -> Part:
+    """FastAPI's document with all that it lacks. `needs` are those of the operations, by their names."""
     shared: Part = orjson.loads((files(__package__) / "document.json").read_bytes())
     told = _told()
     document: Part = orjson.loads(OURS.sub(rb'"#/components/schemas/\1"', orjson.dumps(plain)))
@@ -56,7 +66,7 @@ def complete(plain: Part, scopes: Mapping[str | None, Scope | None]) -> Part:
     making = _Making(shared, told)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            making.complete(path, method, operation, scopes[operation["operationId"]])
+            making.complete(path, method, operation, needs[operation["operationId"]])
     return document
 
 
@@ -77,18 +87,18 @@ class _Making:
         self._says, self._headers, self._errors = shared["says"], shared["headers"], shared["errors"]
         self._examples, self._operations = told["examples"], told["operations"]
 
-    def complete(self, path: str, method: str, operation: Part, scope: Scope | None) -> None:
+    def complete(self, path: str, method: str, operation: Part, needs: Needs) -> None:
         name = operation["operationId"]
         told = self._operations.get(name, {})
         operation["summary"] = name.replace("_", " ").capitalize()
         if "security" in operation:
-            wanted = [] if scope is None else [scope.value]
+            wanted = [] if needs.scope is None else [needs.scope.value]
             operation["security"] = [{scheme: wanted} for scheme in ("key", "token", "session")]
             if wanted:
-                operation["description"] += f"\n\nNeeds the scope `{scope}`."
+                operation["description"] += f"\n\nNeeds the scope `{needs.scope}`."
         responses = operation["responses"]
         responses.pop("422", None)
-        codes = self._codes(method, operation, scope, told)
+        codes = self._codes(method, operation, needs, told)
         for parameter in operation.get("parameters", ()):
             _make_plain(parameter)
         if method == "get" and path.startswith("/v1/"):
@@ -101,15 +111,14 @@ class _Making:
             responses[status] = self._problem(operation, status, known)
         operation["responses"] = dict(sorted(responses.items()))
 
-    def _codes(
-        self, method: str, operation: Part, scope: Scope | None, told: Part
-    ) -> dict[str, frozenset[str]]:
+    def _codes(self, method: str, operation: Part, needs: Needs, told: Part) -> dict[str, frozenset[str]]:
         """The codes of the problems that it can answer, by status."""
         asked = {parameter["name"] for parameter in operation.get("parameters", ())}
         is_so = {
             "any": True,
             "known": "security" in operation,
-            "scope": scope is not None,
+            "scope": needs.scope is not None,
+            "all_accounts": needs.all_accounts,
             "changes": method != "get" and "security" in operation,
             "asked": bool(asked) or "requestBody" in operation,
             "body": "requestBody" in operation,

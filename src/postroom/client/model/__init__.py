@@ -1,6 +1,6 @@
 """What the API answers, as values. They are called as in its OpenAPI document, which a test holds them to."""
 
-from .accounts import Account, AccountPage, Connected, CopyScope, Error, Estimate, Grant
+from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Grant
 from .events import Event, News, Ready, SyncEnded, SyncStarted
 from .jobs import (
     BatchComplete,
@@ -55,6 +55,7 @@ __all__ = [
     "BatchProgress",
     "Budget",
     "Connected",
+    "Consent",
     "Content",
     "CopyScope",
     "Duty",

@@ -72,6 +72,12 @@ class Connected:
     found_by: FoundBy | None  # None: the request named the server
 
 
+@dataclass(frozen=True, slots=True)
+class Consent:
+    url: str  # where to send the person, at the provider; good once
+    expires_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What a token server gave for somebody's consent; `OauthIn` of the document."""

@@ -26,6 +26,7 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    accounts: Sequence[UUID] | None  # all that it may see; None: the tenant's
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class NewKey:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    accounts: Sequence[UUID] | None
     key: str  # in this answer and in no other
 
 

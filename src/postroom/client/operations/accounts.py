@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from postroom.client.call import UNSET, Call, Listing, Operation, Paged, Unset, body, given, query
-from postroom.client.model.accounts import Account, AccountPage, Connected, Grant
+from postroom.client.model.accounts import Account, AccountPage, Connected, Consent, Grant
 from postroom.client.model.jobs import Job
 
 
@@ -54,6 +54,42 @@ class Accounts:
             connections=connections,
         )
         return Call("POST", "/v1/accounts", Connected, body=asked)
+
+    @Operation
+    def ask_for_consent(
+        self,
+        *,
+        client: str,
+        address: str | None = None,
+        account: UUID | None = None,
+        return_to: str | None = None,
+        state: str | None = None,
+        folders: str | None = None,
+        since: date | None = None,
+        largest: int | None = None,
+        poll_every_minutes: float | None = None,
+        daily_bytes: int | None = None,
+        watch_folders: str | None = None,
+        compress: Literal["auto", "always", "never"] | None = None,
+        connections: int | None = None,
+    ) -> Call[Consent]:
+        """Where to send somebody who is to consent, at their provider, that their mailbox is connected."""
+        asked = given(
+            client=client,
+            address=address,
+            account=account,
+            return_to=return_to,
+            state=state,
+            folders=folders,
+            since=since,
+            largest=largest,
+            poll_every_minutes=poll_every_minutes,
+            daily_bytes=daily_bytes,
+            watch_folders=watch_folders,
+            compress=compress,
+            connections=connections,
+        )
+        return Call("POST", "/v1/accounts/oauth/auth-url", Consent, body=asked)
 
     @Operation
     def get_account(self, id: UUID) -> Call[Account]:

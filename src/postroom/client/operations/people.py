@@ -21,10 +21,15 @@ class People:
 
     @Operation
     def make_key(
-        self, *, name: str, scopes: Sequence[Scope], expires_at: datetime | None = None
+        self,
+        *,
+        name: str,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None = None,
+        accounts: Sequence[UUID] | None = None,
     ) -> Call[NewKey]:
-        """Make a key. It is in this answer and can never be asked for again."""
-        asked = given(name=name, scopes=scopes, expires_at=expires_at)
+        """Make a key, for all accounts or for some. It is in this answer and can never be asked for again."""
+        asked = given(name=name, scopes=scopes, expires_at=expires_at, accounts=accounts)
         return Call("POST", "/v1/people/keys", NewKey, body=asked)
 
     @Operation
