@@ -1,4 +1,4 @@
-"""The examples of how to use the API work as they stand there."""
+"""The examples of how to use the API, and that of the tutorial, work as they stand there."""
 
 import asyncio
 import re
@@ -20,15 +20,16 @@ from postroom.jobs.store import queue
 
 from .test_client import mail
 
-PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "use-the-api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE, TUTORIAL = DOCS / "howto" / "use-the-api.md", DOCS / "tutorial" / "first-steps.md"
 
 
 FOLLOWING = "for said in "
 
 
-def examples(url: str, key: str) -> str:
-    """All of them, as one program."""
-    found: list[str] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+def examples(page: Path, url: str, key: str) -> str:
+    """All of a page, as one program."""
+    found: list[str] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     return "\n".join(found).replace("http://127.0.0.1:8025", url.rstrip("/")).replace("pr_...", key)
 
 
@@ -47,7 +48,7 @@ async def test_the_examples_of_the_guide_run(
     await append(db, ANNS, Event("mail.added", place))
     names: dict[str, Any] = {}
     async with served(app, None) as live:
-        program = examples(str(live.base_url), await key_of(db, ONE))
+        program = examples(GUIDE, str(live.base_url), await key_of(db, ONE))
         begun, follows, rest = program.partition(FOLLOWING)
         await asyncio.to_thread(exec, begun, names)
         async with db.unbound() as conn:
@@ -66,3 +67,24 @@ async def test_the_examples_of_the_guide_run(
         "['Invoice 2'",
     ):
         assert line in told, told
+
+
+async def test_the_program_of_the_tutorial_runs(
+    app: FastAPI,
+    db: Database,
+    tenants: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    del tenants
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".local/share/postroom").mkdir(parents=True)
+    (tmp_path / ".local/share/postroom/api.key").write_text(f"{await key_of(db, ONE)}\n")
+    await Copy(db, ONE, ANNS).deliver(mail(1))
+    async with served(app, None) as live:
+        await asyncio.to_thread(exec, examples(TUTORIAL, str(live.base_url), ""), {})
+
+    assert "zoe@post.example Invoice 1" in capsys.readouterr().out
+    assert (tmp_path / "grüße.pdf").read_bytes().startswith(b"%PDF")
