@@ -108,6 +108,7 @@ ELSEWHERE = {
     ("GET", "/v1/people/me"),  # below
     ("DELETE", "/v1/people/session"),  # a key has none
     ("GET", "/v1/events/stream"),  # tests/events/test_limited.py
+    ("GET", "/v1/events/ws"),  # speaks WebSocket only: the same
 }
 NAMED = {  # what `{id}` is
     "accounts": ("account",),

@@ -53,6 +53,7 @@ OPENS = {
     "lab/server.py": {"start_server"},  # listens; it is never part of `up` without --demo
 }
 IMPORTS = {
+    **{f"client/{name}.py": {"httpx2"} for name in ("client", "conversation", "wire")},  # of other programs
     "net/client.py": {"httpx2", "httpcore2"},  # whose sockets egress opens
     "net/names.py": {"dns"},  # the name servers of this machine, and nobody else
 }

@@ -11,17 +11,13 @@ from postroom.accounts.autodiscover import FoundBy
 from postroom.accounts.grant import is_grant
 from postroom.accounts.model import Account, AccountState
 from postroom.accounts.status import SyncStatus, status
+from postroom.jobs.answers import ErrorOut
 
 
-class ScopeOut(BaseModel, from_attributes=True):
+class CopyScopeOut(BaseModel, from_attributes=True):
     folders: str | None
     since: date | None
     largest: int | None
-
-
-class ErrorOut(BaseModel):
-    code: str
-    message: str
 
 
 class SyncStateOut(BaseModel, from_attributes=True):
@@ -45,7 +41,7 @@ class AccountOut(SyncStateOut):
     auth: Literal["password", "oauth2"] = Field(description="What it is connected with.")
     state: AccountState
     reason: str | None = Field(description="Why it is in this state, and what to do.")
-    scope: ScopeOut
+    scope: CopyScopeOut
     poll_every_minutes: float | None = Field(description="Null: the installation's default.")
     daily_bytes: int | None = Field(description=DAILY_BYTES)
     watch_folders: str | None = Field(description=WATCH_FOLDERS)
@@ -90,7 +86,7 @@ def account_out(account: Account, *, leased: bool) -> AccountOut:
         auth="oauth2" if is_grant(account.settings) else "password",
         state=now.state,
         reason=now.reason,
-        scope=ScopeOut.model_validate(account.scope),
+        scope=CopyScopeOut.model_validate(account.scope),
         poll_every_minutes=account.poll_every / timedelta(minutes=1) if account.poll_every else None,
         daily_bytes=account.settings.get("daily_bytes"),
         watch_folders=account.settings.get("watch_folders"),

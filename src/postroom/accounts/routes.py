@@ -65,7 +65,7 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 @router.get("")
-async def accounts(
+async def list_accounts(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -111,7 +111,7 @@ async def connect_account(
 
 
 @router.get("/{id}")
-async def account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOut:
+async def get_account(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> AccountOut:
     """How a mailbox is doing."""
     return await _out(conn, desk, await store.get(conn, caller.tenant, id))
 

@@ -149,4 +149,4 @@ async def _account(conn: Connection, tenant: TenantId, public_id: UUID) -> Accou
 
 def _name(route: APIRoute) -> str:
     """What generated clients call an operation."""
-    return "_".join([*map(str, route.tags[:1]), route.name])
+    return route.name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response, WebSocket
 from pydantic import BaseModel, Field, ValidationError
 
 from postroom.db.pool import Connection
@@ -65,7 +65,7 @@ class Resume(BaseModel, extra="forbid"):
 
 
 @router.get("/stream", response_class=Response, responses=EVENTS)
-async def event_stream(
+async def follow_events(
     caller: Reader,
     is_welcome: StillReader,
     door: AtDoor,
@@ -96,6 +96,23 @@ async def event_stream(
     return EventStream(
         told, streams=door.streams, tenant=caller.tenant, is_welcome=is_welcome, beat=told.beat
     )
+
+
+@router.get(
+    "/ws",
+    status_code=101,
+    response_class=Response,
+    response_description="From now on a WebSocket is spoken.",
+)
+async def open_event_socket(_: Reader) -> Response:
+    """The same over a WebSocket (RFC 6455), begun by a `Resume` of the client, the only thing that it says.
+
+    Where the handshake shows no key, as from a browser, the first message has it. Each message of the server
+    is an object whose `type` says what it is: `x-messages` has them. It ends with an `error`, a problem,
+    where there is one. It is closed with 1001 when the server stops, with 1008 when the client did what it
+    must not, with 1013 when it may come again a little later.
+    """
+    raise HTTPException(426, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 @router.websocket("/ws")

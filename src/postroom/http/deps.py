@@ -134,6 +134,8 @@ async def _admin_of_all(caller: Admin) -> Caller:
 
 AdminOfAll = Annotated[Caller, Depends(_admin_of_all)]
 """For what concerns the tenant and none of its accounts: a key that is limited to some may not."""
+NEEDS = ((Reader, Scope.READ), (Syncer, Scope.SYNC), (Admin, Scope.ADMIN), (AdminOfAll, Scope.ADMIN))
+"""The scope that a route needs which asks for such a caller."""
 
 
 async def _still_reader(door: AtDoor, caller: Reader, shown: Shown) -> Callable[[], Awaitable[bool]]:

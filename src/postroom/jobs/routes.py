@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -25,6 +25,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 LIST = "jobs"
 RECENT = timedelta(hours=1)
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},
+    204: {"description": "Whoever asks has seen the end."},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 @router.get("")
-async def jobs(
+async def list_jobs(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -70,7 +74,7 @@ async def jobs(
 
 
 @router.get("/overview")
-async def jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
+async def get_jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
     """How the queue does: what waits, what runs where, what failed for which reason, what recurs."""
     return overview_out(
         await overview.of_tenant(conn, caller.tenant, RECENT),
@@ -79,7 +83,7 @@ async def jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
 
 
 @router.get("/{id}")
-async def job(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> JobOut:
+async def get_job(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> JobOut:
     """A job as it stands."""
     return await _one(conn, desk, await store.get(conn, caller.tenant, id))
 
@@ -96,8 +100,8 @@ async def requeue_job(caller: Syncer, conn: Tx, desk: AtDesk, id: UUID) -> JobOu
     return await _one(conn, desk, await store.requeue(conn, caller.tenant, id))
 
 
-@router.get("/{id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
-async def job_events(
+@router.get("/{id}/events", response_class=Response, responses=EVENTS)
+async def follow_job(
     caller: Reader,
     is_welcome: StillReader,
     door: AtDoor,

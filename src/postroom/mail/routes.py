@@ -73,7 +73,7 @@ async def _filters(
 
 
 @router.get("/messages", response_model=MessagePage | SparsePage)
-async def messages(
+async def list_messages(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -116,7 +116,7 @@ async def messages(
 
 
 @router.get("/messages/{id}", response_model=MessageDetail | SparseDetail)
-async def message(
+async def get_message(
     caller: Reader, door: AtDoor, id: UUID, fields: Annotated[Fields, Depends(fields_of(MessageDetail))]
 ) -> MessageDetail | Ready:
     """A message with its text, its HTML made safe, its attachments and its conversation."""
@@ -134,7 +134,7 @@ async def message(
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))
-async def raw(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Response:
+async def get_raw_message(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Response:
     """The message byte for byte as the server has it, or a part of it."""
     data = door.data_of(caller)
     async with data.transaction(caller.tenant) as conn:
@@ -151,7 +151,7 @@ async def raw(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Res
 
 
 @router.get("/messages/{id}/html", response_class=HTMLResponse)
-async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
+async def get_message_html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
     """The HTML of a message, made safe, as a page that may load nothing but the images inside it."""
     data = door.data_of(caller)
     async with data.transaction(caller.tenant) as conn:
@@ -164,7 +164,7 @@ async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
 
 
 @router.get("/messages/{id}/attachments/{number}", response_class=Response, responses=answers("*/*"))
-async def attachment(
+async def get_attachment(
     caller: Reader,
     door: AtDoor,
     id: UUID,
@@ -187,7 +187,7 @@ async def attachment(
 
 
 @router.get("/folders")
-async def folders(
+async def list_folders(
     caller: Reader,
     conn: Tx,
     account: UUID | None = None,
@@ -200,7 +200,7 @@ async def folders(
 
 
 @router.get("/threads")
-async def threads(
+async def list_threads(
     caller: Reader, conn: Tx, door: AtDoor, window: Asked, account: UUID | None = None
 ) -> ThreadPage:
     """Conversations, the one with the newest mail first. By cursor only."""
@@ -221,7 +221,7 @@ async def threads(
 
 
 @router.get("/threads/{id}")
-async def thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
+async def get_thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
     """A conversation. One that has become part of another answers as that one."""
     found = await browse.thread(conn, caller.tenant, id)
     return ThreadDetail(

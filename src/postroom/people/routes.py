@@ -103,7 +103,7 @@ class SessionsOut(BaseModel):
 
 
 @router.get("/me")
-async def me(caller: AnyCaller, door: AtDoor) -> MeOut:
+async def get_me(caller: AnyCaller, door: AtDoor) -> MeOut:
     """Whose key this is, or who has signed in; and what they may do."""
     key = person = None
     async with door.database.transaction(caller.tenant) as conn:

@@ -96,7 +96,7 @@ class BudgetOut(BaseModel):
 
 
 @router.get("/sync/parked")
-async def parked_list(
+async def list_parked(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -122,7 +122,7 @@ async def parked_list(
 
 
 @router.get("/sync/parked/{id}")
-async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
+async def get_parked(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
     """Why something is parked, and since when."""
     return _out(await parked.entry(conn, caller.tenant, id))
 
@@ -130,7 +130,7 @@ async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
 @router.get(
     "/sync/parked/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}}
 )
-async def parked_raw(caller: Reader, door: AtDoor, id: UUID) -> Response:
+async def get_raw_parked(caller: Reader, door: AtDoor, id: UUID) -> Response:
     """A parked message byte for byte, where it was handed out."""
     data = door.data_of(caller)
     async with data.transaction(caller.tenant) as conn:
@@ -152,7 +152,7 @@ async def retry_parked(caller: Syncer, conn: Tx, id: UUID) -> ParkedOut:
 
 
 @router.post("/accounts/{id}/sync", status_code=202)
-async def sync_now(
+async def sync_account(
     caller: Syncer,
     conn: Tx,
     id: UUID,
@@ -167,7 +167,7 @@ async def sync_now(
 
 
 @router.get("/accounts/{id}/sync-status")
-async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
+async def get_sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
     leased = await leases.is_held(conn, caller.tenant, key(account.id))
@@ -179,7 +179,7 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
 
 
 @router.get("/accounts/{id}/budget")
-async def budget_of(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
+async def get_budget(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
     """What an account has downloaded today and how much it may, and what its server says to that."""
     account = await accounts.get(conn, caller.tenant, id)
     today, state = await budgets.today(conn, caller.tenant, account.id), status(account)
