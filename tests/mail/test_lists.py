@@ -11,8 +11,9 @@ from servers.api import Client
 from servers.copies import START, Copy
 from servers.tenants import ANNS, BOBS, ONE, TWO
 
+from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
-from postroom.mail.store import read
+from postroom.mail.store import places, read
 
 Copies = Callable[[TenantId, AccountId], Copy]
 Asked = dict[str, str]
@@ -91,14 +92,15 @@ def listed(mails: list[Mail], asked: Asked) -> list[str]:
 
 
 async def page(api: Client, asked: Asked, **more: object) -> dict[str, Any]:
-    answer = await api.get("/v1/mail/messages", params={**asked, **more})  # type: ignore[arg-type]
+    answer = await api.get("/v1/mail/messages", params=asked | {name: str(of) for name, of in more.items()})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
 async def by_cursor(api: Client, asked: Asked, size: int) -> list[str]:
-    found, more = [], {}
+    found: list[str] = []
+    more: Asked = {}
     while True:
         answer = await page(api, asked, page_size=size, **more)
         found += [item["id"] for item in answer["items"]]
@@ -143,3 +145,26 @@ async def test_a_list_tells_the_first_of_many_recipients_and_the_message_all(
     assert [who["address"] for who in alone["to"]] == people
     assert [who["address"] for who in alone["cc"]] == ["cid@example.org"]
     assert alone["conversation"] == [listed]
+
+
+async def test_what_lies_nowhere_is_in_no_list_and_in_no_thread(
+    api: Client, copy: Copies, db: Database
+) -> None:
+    ann = copy(ONE, ANNS)
+    begun, answered, alone = b"<one@example.org>", b"<two@example.org>", b"<three@example.org>"
+    await ann.deliver(b"Message-ID: " + begun + b"\r\nFrom: a@x.org\r\n\r\nfirst")
+    await ann.deliver(b"In-Reply-To: " + begun + b"\r\nMessage-ID: " + answered + b"\r\n\r\nsecond")
+    await ann.deliver(b"Message-ID: " + alone + b"\r\n\r\nthird")
+    threads = {item["thread"] for item in (await page(api, {}))["items"]}
+    async with db.transaction(ONE) as conn:
+        await places.displace(conn, ONE, ann.folders["INBOX"], [2, 3])
+    [left] = (await page(api, {}))["items"]
+    [thread] = (await api.get("/v1/mail/threads")).json()["items"]
+    [other] = threads - {left["thread"]}
+    empty = (await api.get(f"/v1/mail/threads/{other}")).json()
+
+    assert (thread["id"], thread["messages"], thread["unread"]) == (left["thread"], 1, 1)
+    assert (thread["preview"], [who["address"] for who in thread["senders"]]) == ("first", ["a@x.org"])
+    assert (await api.get(f"/v1/mail/threads/{thread['id']}")).json()["messages"] == [left]
+    assert (await api.get(f"/v1/mail/messages/{left['id']}")).json()["conversation"] == [left]
+    assert (empty["thread"]["messages"], empty["messages"]) == (0, [])
