@@ -58,13 +58,13 @@ async def jobs(
 ) -> JobPage:
     """Jobs, the latest first; with `state=failed` those that nobody tries any more."""
     within = await desk.account(conn, caller.tenant, account) if account else None
-    before = JobId(door.cursors.open(caller.tenant, LIST, cursor)[0]) if cursor is not None else None
+    before = JobId(door.cursors.open(caller, LIST, cursor)[0]) if cursor is not None else None
     found = await store.page(
         conn, caller.tenant, limit=page_size + 1, before=before, state=state, kind=kind, account=within
     )
     following = None
     if len(found) > page_size:
-        following = door.cursors.seal(caller.tenant, LIST, [found[page_size - 1].id])
+        following = door.cursors.seal(caller, LIST, [found[page_size - 1].id])
     items = await _out(conn, desk, caller.tenant, found[:page_size])
     return JobPage(items=items, has_next=following is not None, next=following)
 
@@ -116,7 +116,7 @@ async def job_events(
     has_seen_end = False
     if last_event_id:
         after, has_seen_end = place(last_event_id)
-    async with door.database.transaction(caller.tenant) as conn:
+    async with door.data_of(caller).transaction(caller.tenant) as conn:
         found = await store.get(conn, caller.tenant, id)
         known = await _public_ids(conn, desk, caller.tenant, [found])
     if has_seen_end and found.state in OVER:

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from postroom.accounts import store as accounts
-from postroom.accounts.routes import SyncStateOut
+from postroom.accounts.answers import SyncStateOut
 from postroom.accounts.status import status
 from postroom.db import leases
 from postroom.http.deps import AtDoor, Reader, Syncer, Tx
@@ -106,7 +106,7 @@ async def parked_list(
 ) -> ParkedPage:
     """What waits so that the rest goes on: failing accounts first, then folders, then messages."""
     within = (await accounts.get(conn, caller.tenant, account)).id if account else None
-    place = door.cursors.open(caller.tenant, LIST, cursor) if cursor is not None else None
+    place = door.cursors.open(caller, LIST, cursor) if cursor is not None else None
     found = await quarantine.waiting(
         conn,
         caller.tenant,
@@ -116,7 +116,7 @@ async def parked_list(
     )
     following = None
     if len(found) > page_size:
-        following = door.cursors.seal(caller.tenant, LIST, quarantine.place(found[page_size - 1]))
+        following = door.cursors.seal(caller, LIST, quarantine.place(found[page_size - 1]))
     items = [_out(entry) for entry in found[:page_size]]
     return ParkedPage(items=items, has_next=following is not None, next=following)
 
@@ -132,9 +132,10 @@ async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
 )
 async def parked_raw(caller: Reader, door: AtDoor, id: UUID) -> Response:
     """A parked message byte for byte, where it was handed out."""
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         entry = await parked.entry(conn, caller.tenant, id)
-    pieces = parked.raw(door.database, caller.tenant, entry)
+    pieces = parked.raw(data, caller.tenant, entry)
     headers = {
         **download.ISOLATED,
         "Content-Length": str(entry.size),
