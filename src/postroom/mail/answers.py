@@ -60,7 +60,7 @@ class MessageOut(BaseModel, from_attributes=True):
     thread: UUID
     subject: str
     sender: AddressOut = Field(serialization_alias="from")
-    to: list[AddressOut]
+    to: list[AddressOut] = Field(description="In lists the first 50; the message alone has all of them.")
     sent_at: datetime | None = Field(description="What the mail claims.")
     received_at: datetime = Field(description="When the server took it in; lists are in this order.")
     preview: Preview
