@@ -15,7 +15,9 @@ from servers.bearing import PROVIDERS, Mail
 from servers.oauth import TokenServer
 from servers.tenants import ONE
 
+from postroom.accounts import store
 from postroom.accounts.clients import clients_of
+from postroom.accounts.model import Account
 from postroom.accounts.oauth import Oauth
 from postroom.api.app import create_app
 from postroom.api.live import Live, live
@@ -106,6 +108,13 @@ class Beside(Office):
     @property
     def tokens(self) -> TokenServer:
         return self.mail.tokens
+
+    async def account(self) -> Account:
+        """That of the mailbox, once it is connected."""
+        async with self.db.transaction(ONE) as conn:
+            found = await store.find(conn, ONE, self.address)
+        assert found is not None
+        return found
 
     async def through(self, who: httpx2.AsyncClient, **more: Any) -> httpx2.Response:
         """All of it, in one browser."""

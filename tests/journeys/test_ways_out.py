@@ -47,8 +47,8 @@ class House:
     canary: Canary
     issuer: Issuer
 
-    async def refused(self, **wanted: object) -> None:
-        answer = await self.stranger.post("/v1/accounts", json={"address": "ann@mail.example", **wanted})
+    async def refused(self, path: str = "/v1/accounts", **wanted: object) -> None:
+        answer = await self.stranger.post(path, json={"address": "ann@mail.example", **wanted})
         assert 400 <= answer.status_code < 600, answer.text
         assert answer.json()["code"] not in {"http.unexpected", "http.invalid_request"}, (wanted, answer.text)
 
@@ -92,6 +92,11 @@ async def imap(house: House, host: str) -> None:
     await house.refused(password="x", server=server, starttls="off")
 
 
+async def estimate(house: House, host: str) -> None:
+    server = f"imaps://{in_url(host)}:{house.canary.port}"
+    await house.refused("/v1/accounts/estimate", password="x", server=server)
+
+
 async def token_url(house: House, host: str) -> None:
     """Over TLS, and in the clear, which is for the operator's own machine."""
     for scheme in ("https", "http"):
@@ -133,6 +138,7 @@ async def keys_of_an_issuer(house: House, host: str) -> None:
 DOORS: dict[Callable[[House, str], Awaitable[None]], list[str]] = {
     imaps: FORMS,
     imap: FORMS,
+    estimate: FORMS,
     token_url: FORMS,
     revocation_url: FORMS,
     domain: [form for form in FORMS if "%" not in form],

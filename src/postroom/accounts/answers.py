@@ -57,11 +57,11 @@ class AccountPage(BaseModel):
 class EstimateOut(BaseModel, from_attributes=True):
     folders: int
     messages: int
-    bytes: int | None
+    bytes: int | None = Field(description="Null: its server cannot tell without reading everything.")
+    seconds: float = Field(description="About how long the first sync takes, on a good line.")
 
 
-class ConnectedOut(BaseModel):
-    account: AccountOut
+class FoundOut(BaseModel):
     estimate: EstimateOut = Field(description="What the first sync copies.")
     server: str = Field(description="Where its mail is: `imaps://HOST:PORT`, or `imap://` with STARTTLS.")
     found_by: FoundBy | None = Field(
@@ -69,6 +69,10 @@ class ConnectedOut(BaseModel):
         "the domain's `mx`; its `srv` records; its `autoconfig` document; Mozilla's collection of those "
         "(`ispdb`); or a `guess`. Null: the request."
     )
+
+
+class ConnectedOut(FoundOut):
+    account: AccountOut
 
 
 class ConsentOut(BaseModel):

@@ -10,7 +10,7 @@ other.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -172,11 +172,17 @@ def paused() -> IsPaused:
 
 
 async def examine(
-    providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | None = None, seek: Seek = guessed
+    providers: Mapping[str, Provider],
+    wish: Wish,
+    oauth: Oauth | None = None,
+    seek: Seek = guessed,
+    *,
+    spends: bool = True,
 ) -> Found:
     """Log in and count, storing nothing. Raises as `connect` does.
 
-    With a grant this may use its refresh token up, where the server gives each of them once.
+    With a grant this may use its refresh token up, where the server gives each of them once. Unless it
+    `spends`: then there has to be an access token.
     """
     provider = providers[wish.provider]
     address = normal_address(wish.address)
@@ -189,12 +195,30 @@ async def examine(
         candidates = await seek(address, trusted, by_grant=wish.grant is not None)
     if wish.grant is None:
         return await _searched(provider, address, wish, candidates)
+    if wish.granted is None and not spends:
+        raise BadGrant("Give an access_token, too: asking for one could use the refresh token up.")
     if wish.granted is not None:
-        with suppress(TokenRefused):
+        try:
             found = await _searched(provider, address, _with(wish, wish.granted), candidates)
+        except TokenRefused:
+            if not spends:
+                raise
+        else:
             return replace(found, granted=wish.granted)
+    return await _refreshed(asking, wish.grant, provider, address, wish, candidates)
+
+
+async def _refreshed(
+    asking: Oauth,
+    grant: Grant,
+    provider: Provider,
+    address: str,
+    wish: Wish,
+    candidates: Sequence[Candidate],
+) -> Found:
+    """By an access token that is asked for now."""
     try:
-        granted = await asking.refresh(wish.grant, wish.grant.refresh_token)
+        granted = await asking.refresh(grant, grant.refresh_token)
     except ClientRefused as error:
         raise BadGrant(error.message, **error.data) from error
     try:

@@ -11,10 +11,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from postroom.accounts import change, store
-from postroom.accounts.answers import AccountOut, AccountPage, ConnectedOut, EstimateOut, account_out
+from postroom.accounts.answers import (
+    AccountOut,
+    AccountPage,
+    ConnectedOut,
+    EstimateOut,
+    FoundOut,
+    account_out,
+)
 from postroom.accounts.asked import ChangeIn, ConnectIn, every, login_of
 from postroom.accounts.change import Then
-from postroom.accounts.connect import Wish, connect, renew
+from postroom.accounts.connect import Wish, connect, examine, renew
 from postroom.accounts.model import Account
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.seek import Seek
@@ -108,6 +115,21 @@ async def connect_account(
             server=to_url(account.settings),
             found_by=connected.found_by,
         )
+
+
+@router.post("/estimate")
+async def estimate(_: Admin, desk: AtDesk, wanted: ConnectIn) -> FoundOut:
+    """What connecting a mailbox would copy: its server is tried as it would be then, and nothing is stored.
+
+    A refresh token is left alone, as it may be good once: with `oauth` comes an `access_token`.
+    """
+    async with patience():
+        found = await examine(desk.providers, wanted.asked(), desk.oauth, desk.seek, spends=False)
+    return FoundOut(
+        estimate=EstimateOut.model_validate(found.estimate),
+        server=to_url(found.settings),
+        found_by=found.found_by,
+    )
 
 
 @router.get("/{id}")
