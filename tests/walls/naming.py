@@ -23,6 +23,7 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("/v1/jobs/{id}/events", "id", ("{said}",)),
     ("/v1/jobs/{id}/events", "after", ("{line}",)),
     ("/v1/jobs/{id}/events", "last-event-id", ("{line}",)),
+    ("/v1/jobs/{id}/requeue", "id", ("{said}",)),
     ("/v1/jobs/{id}*", "id", ("{job}",)),
     ("/v1/jobs", "kind", ("{kind}",)),
     ("/v1/sync/parked/{id}*", "id", ("{parked}",)),
