@@ -4,12 +4,12 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from postroom.accounts.connect import Wish
 from postroom.accounts.grant import given
 from postroom.accounts.model import Scope
-from postroom.http.asked import Text
+from postroom.http.asked import Body, Text
 from postroom.providers.imap.settings import from_url
 
 DAILY_BYTES = "To download in a day; null: as its provider has it."
@@ -23,7 +23,7 @@ Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between poll
 Address = Annotated[str, Field(min_length=1, max_length=254)]
 
 
-class OauthIn(BaseModel, extra="forbid"):
+class OauthIn(Body):
     """A grant: what a token server gave for somebody's consent."""
 
     refresh_token: SecretStr = Field(min_length=1, max_length=16384)
@@ -48,7 +48,7 @@ class OauthIn(BaseModel, extra="forbid"):
         return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
 
 
-class CopyIn(BaseModel, extra="forbid"):
+class CopyIn(Body):
     """What of a mailbox is copied, and how."""
 
     folders: Text | None = Field(None, description="A pattern such as `INBOX*`; everything by default.")
@@ -77,7 +77,7 @@ class CopyIn(BaseModel, extra="forbid"):
         )
 
 
-class ConnectIn(CopyIn, extra="forbid"):
+class ConnectIn(CopyIn):
     address: Address
     password: SecretStr | None = Field(None, min_length=1, max_length=1000)
     oauth: OauthIn | None = Field(None, description="Instead of a password.")
@@ -101,7 +101,7 @@ class ConnectIn(CopyIn, extra="forbid"):
         )
 
 
-class ChangeIn(BaseModel, extra="forbid"):
+class ChangeIn(Body):
     paused: bool | None = Field(None, description="True pauses, false resumes.")
     poll_every_minutes: Minutes | None = Field(None, description="Null: the installation's default.")
     daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
@@ -116,7 +116,7 @@ class ChangeIn(BaseModel, extra="forbid"):
         return self
 
 
-class ConsentIn(CopyIn, extra="forbid"):
+class ConsentIn(CopyIn):
     """Somebody is to consent, in a browser, that a mailbox is connected."""
 
     client: Text = Field(description="The name of a client of this installation.")

@@ -1,10 +1,10 @@
-"""Kinds of values that callers give in a query, with their bounds."""
+"""Kinds of values that callers give, with their bounds."""
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 """PostgreSQL has no NUL in texts."""
@@ -28,3 +28,20 @@ def _in_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, BeforeValidator(_begins_with_a_day), AfterValidator(_in_utc)]
 """A date (its midnight) or a time; in UTC where no offset is given."""
+
+MOST_MEMBERS = 100
+"""Of an object in a body; none of ours has half as many."""
+
+
+class Body(BaseModel, extra="forbid"):
+    """An object that callers send. A member that it does not have is refused, and too many of them at once.
+
+    Else each would be a complaint of its own: 80,000 in a small body held up everybody for two seconds.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_members(cls, said: Any) -> Any:
+        if isinstance(said, dict) and len(said) > MOST_MEMBERS:
+            raise ValueError(f"an object here has {MOST_MEMBERS} members at most")
+        return said

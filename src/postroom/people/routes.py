@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from postroom.db.pool import Connection
 from postroom.http import cookies
-from postroom.http.asked import Moment, Text
+from postroom.http.asked import Body, Moment, Text
 from postroom.http.caller import Person, Scope
 from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx
 from postroom.ids import TenantId
@@ -60,7 +60,7 @@ class NewKeyOut(KeyOut):
     """Shown this once."""
 
 
-class KeyIn(BaseModel, extra="forbid"):
+class KeyIn(Body):
     name: Annotated[Text, Field(max_length=200)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     expires_at: Moment | None = None

@@ -140,6 +140,11 @@ LOOKED = 500
 """Mails that a window looks into at most, where the index cannot answer alone: the newest that it finds."""
 RANKED = 250
 """Matches of a window, the newest ones: these are ranked."""
+GROWTH = 8
+"""How many times as many a window may hold on its later pages: old mail comes while somebody pages.
+
+Were the oldest pushed out by that, they would be shown again in the next window.
+"""
 
 
 async def matches(
@@ -154,6 +159,7 @@ async def matches(
     """One page of what matches. PostgreSQL counts one more than COUNTED, to know whether there are more."""
     if query.narrow is None:
         return Page((), 0, 0, is_cut=False, newest=None, end=None)
+    grown = 1 if window.after is None else GROWTH
     rows = await conn.fetch(
         MATCHES,
         tenant,
@@ -172,8 +178,8 @@ async def matches(
         *(window.end or (None, None)),
         window.anchor,
         COUNTED + 1,
-        LOOKED,
-        RANKED if ranked is None else ranked,
+        LOOKED * grown,
+        (RANKED if ranked is None else ranked) * grown,
         *(window.after or (None, None, None)),
         limit,
     )
