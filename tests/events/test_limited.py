@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from events.following import append, everything, heard, live, write
+from events.following import MAIL, append, everything, heard, live, write
 from fastapi import FastAPI
 from servers.live import events, served
 from servers.tenants import ANNS, ONE, TWO
@@ -34,7 +34,7 @@ from postroom.sync.model import Counts
 pytestmark = pytest.mark.usefixtures("tenants")
 
 PATH = "/v1/events/stream"
-GONE = Event("mail.removed", {"message": "m" * 36})
+GONE = Event("mail.removed", {"message": MAIL})
 ANOTHER = """
     INSERT INTO accounts_account (tenant_id, public_id, address, provider, settings)
     VALUES ($1, $2, 'carol@example.org', 'imap', '{}') RETURNING id
@@ -135,8 +135,8 @@ async def test_of_syncs_a_stream_tells_those_of_its_keys_accounts(house: House, 
     async with served(house.app, house.text) as client:
         async for one in events(client, PATH, types="sync"):
             if one.event == "ready":
-                tell(db, house.carols, What.ENDED, Counts())
-                tell(db, house.anns, What.ENDED, Counts())
+                tell(db, house.carols, What.STOPPED, Counts())
+                tell(db, house.anns, What.STOPPED, Counts())
                 continue
             break
 

@@ -7,7 +7,7 @@ finish   the code is exchanged, the account connected as by any other grant: who
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -182,7 +182,9 @@ class Consents:
         exchanged = await self.oauth.exchange(
             client, Secret(answer.code), waiting.verifier, self._callback(client)
         )
-        who, granted = self._who(client, sign_in, exchanged, waiting.nonce), exchanged.granted
+        async with self.db.single() as conn:
+            now = await consents.now(conn)
+        who, granted = self._who(client, sign_in, exchanged, waiting.nonce, now), exchanged.granted
         if granted.refresh_token is None:
             raise SignInFailed(
                 "The provider gave no refresh token; this client's scope or parameters have to ask for one."
@@ -211,7 +213,9 @@ class Consents:
         await renew(self.db, self.vault, self.providers, known, login, self.begin_anew, self.oauth)
         return known
 
-    def _who(self, client: str, sign_in: SignIn, exchanged: Exchanged, nonce: str) -> Identity | None:
+    def _who(
+        self, client: str, sign_in: SignIn, exchanged: Exchanged, nonce: str, now: datetime
+    ) -> Identity | None:
         if not sign_in.tells_who or sign_in.issuer is None:
             return None
         if exchanged.id_token is None:
@@ -221,7 +225,7 @@ class Consents:
             issuer=sign_in.issuer,
             client_id=self.oauth.named(client).client_id,
             nonce=nonce,
-            now=datetime.now(UTC),
+            now=now,
         )
 
     def _sign_in(self, client: str) -> SignIn:
@@ -266,7 +270,9 @@ async def _still_may(conn: Connection, tenant: TenantId, asker: Asker) -> bool:
     if asker.key is not None:
         key = await people.key(conn, tenant, asker.key)
         is_over = key is None or key.revoked_at is not None
-        is_over |= key is not None and key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+        is_over |= (
+            key is not None and key.expires_at is not None and key.expires_at <= await consents.now(conn)
+        )
         return key is not None and not is_over and Scope.ADMIN in key.scopes
     member = await people.member(conn, tenant, asker.person) if asker.person is not None else None
     if member is None or Scope.ADMIN not in SCOPES[member.role]:

@@ -10,7 +10,7 @@ Failure
     ├── NotFound         it is not there, as far as this key may know
     ├── Conflict         it is so already, or something else is in the way
     ├── TryLater         the same call may work after `wait`; it was tried a few times already
-    └── Broken           a mistake of the server's, or it needs its operator: `request_id` finds it in the log
+    └── Broken           a mistake of the server's: `request_id` finds it in the log
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ class TryLater(Problem):
 
 
 class Broken(Problem):
-    """500, and 503 where nobody knows how long it takes."""
+    """500, and 503 of something in between that does not say for how long."""
 
 
 BY_STATUS: Mapping[int, type[Problem]] = {401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict}

@@ -19,6 +19,15 @@ class Stored:
     secret: str  # sealed
 
 
+NOW = "SELECT now()"
+
+
+async def now(conn: Connection) -> datetime:
+    """By the clock that decides when something is over."""
+    moment: datetime = await conn.fetchval(NOW)
+    return moment
+
+
 CLEAR = """
     DELETE FROM accounts_consent
      WHERE tenant_id = $1
