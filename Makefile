@@ -39,6 +39,9 @@ bench: $(VENV)/.developing  ## measure, side by side with other tools
 fuzz: $(VENV)/.fuzzing  ## look for inputs that break the parsers; MINUTES=n
 	$(BIN)/python -m fuzz.run --minutes $(MINUTES) $(ARGS)
 
+probe: $(VENV)/.developing  ## ask the API at random whether it keeps to its document; MINUTES=n
+	POSTROOM_PROBE_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/pytest --timeout 0 tests/walls/test_document.py $(ARGS)
+
 soak: $(VENV)/.developing  ## histories on all servers, with kills and cuts; MINUTES=n
 	@$(BIN)/python -m servers.fetch
 	@$(BIN)/python -m soak.run --minutes $(MINUTES) $(ARGS)
@@ -67,5 +70,5 @@ $(VENV)/.fuzzing: $(VENV)/.developing
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@
 
-.PHONY: help run test lint check bench fuzz soak format clean
+.PHONY: help run test lint check bench fuzz probe soak format clean
 .DEFAULT_GOAL := help

@@ -26,6 +26,8 @@ SECRET = re.compile(
 )
 OURS = re.compile(r"p[rsl]_[0-9A-Za-z]{43}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]+|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
 """API keys, sessions and links; tokens of issuers; user and password in a URL, wherever they stand."""
+QUOTED = re.compile(r"(query argument \$\d+: ).*(?= \()|(?<=\nDETAIL:  ).*")
+"""Values that PostgreSQL and its driver quote in their errors: of a mail, or whatever was to be stored."""
 PRIVATE = frozenset(
     {"subject", "body", "text", "html", "preview", "address", "sender", "recipients", "query", "file_name"}
 )
@@ -130,7 +132,7 @@ def _masked(key: str, value: Any, private: bool, depth: int) -> Any:
     if value is not None and (SECRET.search(key) or (private and key in PRIVATE)):
         return MASK
     if isinstance(value, str):
-        return OURS.sub(MASK, value)
+        return _hidden(value)
     if depth == 0 and isinstance(value, Mapping | list | tuple | set | frozenset):
         return MASK
     if isinstance(value, Mapping):
@@ -138,6 +140,11 @@ def _masked(key: str, value: Any, private: bool, depth: int) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(key, item, private, depth - 1) for item in value]
     return value
+
+
+def _hidden(text: str) -> str:
+    """Without what is masked wherever it stands."""
+    return QUOTED.sub(rf"\1{MASK}", OURS.sub(MASK, text))
 
 
 def escape(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
@@ -157,4 +164,4 @@ def _escaped(value: Any, keep: str = "") -> Any:
         return [_escaped(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _escaped(OURS.sub(MASK, str(value)))
+    return _escaped(_hidden(str(value)))

@@ -95,6 +95,7 @@ KEY = {"name": "more", "scopes": ["read"]}
 CONNECT = {"address": "new@example.org", "password": "x", "server": "imap://127.0.0.1:1", "starttls": "off"}
 WHOLE_TENANTS: dict[Route, Any] = {
     ("POST", "/v1/accounts"): CONNECT,
+    ("POST", "/v1/accounts/estimate"): CONNECT,
     ("POST", "/v1/accounts/oauth/auth-url"): {"client": "google", "address": "new@example.org"},
     ("GET", "/v1/people/keys"): None,
     ("POST", "/v1/people/keys"): KEY,

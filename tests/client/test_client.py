@@ -216,7 +216,7 @@ async def test_who_has_no_patience_is_told_how_long_it_takes(make: Made, app: Fa
     assert both.waits == []
 
 
-async def test_a_server_without_its_database_is_not_asked_again(both: Both, app: FastAPI) -> None:
+async def test_a_server_without_its_database_says_so(both: Both, app: FastAPI) -> None:
     nowhere = Database("postgresql://nobody@/db?host=/nowhere", size=1, role=None)
     app.state.door = replace(app.state.door, database=nowhere)
     with pytest.raises((Broken, TryLater)) as broken:

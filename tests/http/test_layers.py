@@ -88,7 +88,7 @@ async def test_every_kind_of_error_is_a_problem_with_its_status(
     )
     assert told["type"] == f"urn:postroom:problem:{kind.code}"
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
-    assert ("Retry-After" in answer.headers) == issubclass(kind, errors.TryLater)
+    assert ("Retry-After" in answer.headers) == issubclass(kind, errors.TryLater | errors.Broken)
     assert ("request_id" in told) == (status >= 500)
 
 

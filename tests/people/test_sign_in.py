@@ -158,9 +158,11 @@ async def test_a_member_is_one_of_their_tenant_only(db: Database, tenants: None)
     del tenants
     async with db.unbound() as conn:
         mine, person = await store.arrive(conn, Identity("https://one.example", "ann"))
+    async with db.transaction(mine) as conn:
         assert await store.member(conn, mine, person)
-        assert await store.member(conn, ONE, person) is None
-        assert await store.member(conn, TWO, person) is None
+    for tenant in (ONE, TWO):
+        async with db.transaction(tenant) as conn:
+            assert await store.member(conn, tenant, person) is None
 
 
 async def test_a_forged_token_is_answered_by_what_is_wrong(house: House) -> None:

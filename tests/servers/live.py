@@ -27,22 +27,28 @@ class Told:
 
 
 @asynccontextmanager
+async def on_a_port(app: FastAPI) -> AsyncIterator[str]:
+    """The application's URL, where it answers while the block runs."""
+    with listening("127.0.0.1", 0) as listener:
+        async with serving(app, listener):
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
 async def served(app: FastAPI, key: str | None) -> AsyncIterator[Client]:
     """A client that shows this key, or none."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with listening("127.0.0.1", 0) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with (
-            timeout(60),
-            serving(app, listener),
-            httpx2.AsyncClient(
-                base_url=url,
-                headers=headers,
-                timeout=20,
-                event_hooks={"response": [document_of(app).check]},
-            ) as client,
-        ):
-            yield client
+    async with (
+        timeout(60),
+        on_a_port(app) as url,
+        httpx2.AsyncClient(
+            base_url=url,
+            headers=headers,
+            timeout=20,
+            event_hooks={"response": [document_of(app).check]},
+        ) as client,
+    ):
+        yield client
 
 
 async def events(client: Client, path: str, last: str | None = None, **asked: Any) -> AsyncIterator[Told]:

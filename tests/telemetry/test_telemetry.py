@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog
 
@@ -55,6 +56,18 @@ def test_a_key_or_the_password_of_a_url_is_masked_wherever_it_stands(out: io.Str
     assert TOKEN not in out.getvalue()
     assert "canary" not in out.getvalue()
     assert "@host/db" in out.getvalue()
+
+
+def test_what_postgresql_and_its_driver_quote_is_masked(out: io.StringIO) -> None:
+    theirs = asyncpg.NotNullViolationError.new({"M": "no", "C": "23502", "D": "Failing row has canary."})
+    drivers = asyncpg.DataError("invalid input for query argument $2: ['canary (or'] (expected str)")
+    for error in (theirs, drivers):
+        telemetry.logger().error("x.y", why=error, exc_info=error)
+        telemetry.logger().error("x.y", why=str(error))
+
+    assert "canary" not in out.getvalue()
+    assert "query argument $2: " in out.getvalue()
+    assert "(expected str)" in out.getvalue()
 
 
 def test_what_a_mail_says_is_left_to_debug(out: io.StringIO) -> None:

@@ -118,7 +118,7 @@ async def connect_account(
 
 
 @router.post("/estimate")
-async def estimate(_: Admin, desk: AtDesk, wanted: ConnectIn) -> FoundOut:
+async def estimate(_: AdminOfAll, desk: AtDesk, wanted: ConnectIn) -> FoundOut:
     """What connecting a mailbox would copy: its server is tried as it would be then, and nothing is stored.
 
     A refresh token is left alone, as it may be good once: with `oauth` comes an `access_token`.

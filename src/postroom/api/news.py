@@ -23,7 +23,7 @@ def schemas() -> dict[str, Any]:
 
 def told(operation: Mapping[str, Any]) -> dict[str, str]:
     """The schemas of what a stream tells, by the names under which it does."""
-    named = dict(operation["events"])
+    named = dict(operation.get("events", {}))
     if named.pop(EVERY_KIND, None):
         named |= {kind: kind for kind in KINDS}
     return named

@@ -1,5 +1,6 @@
 """Turns what asyncpg raises into the errors of `model`, where a person can do something about it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,6 +30,7 @@ NOT_NOW = (
     asyncpg.DatatypeMismatchError,  # a migration has just added a column to the rows that a function gives
     asyncpg.ReadOnlySQLTransactionError,  # another server is about to take over from this one
 )
+QUOTED = re.compile(r'(query argument \$\d+: ).*(?= \()|"[^"]*"')
 UNWELCOME = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
@@ -49,6 +51,11 @@ def translated(error: BaseException, *, lost: bool) -> PostroomError | None:
     if isinstance(error, GONE) or (lost and isinstance(error, asyncpg.InterfaceError | OSError)):
         return Unreachable("The connection to PostgreSQL was lost; see that it runs, then try again.")
     return None
+
+
+def told(error: BaseException) -> str:
+    """The sentence of PostgreSQL or of its driver, without the values that it quotes: they are somebody's."""
+    return QUOTED.sub(r"\1...", _said(error))
 
 
 def _said(error: BaseException) -> str:

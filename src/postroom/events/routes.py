@@ -31,7 +31,7 @@ BEGINNING, END = "start", "end"
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, for ever.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 

@@ -8,6 +8,7 @@ operator must mend is told to the log, not to the caller, who gets the `request_
 """
 
 import re
+from datetime import timedelta
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -40,6 +41,9 @@ KINDS: tuple[tuple[type[errors.PostroomError], int, str], ...] = (
 MEDIA_TYPE = "application/problem+json"
 MANY = 20
 """Complaints about one request that are told; a body can earn any number of them."""
+
+MENDING = timedelta(seconds=10)
+"""When to ask again while the operator mends something: a database that restarts is back by then."""
 
 UNQUOTABLE = re.compile(r'[^\x20-\x7e]|["\\]')
 """What an error_description must not hold (RFC 6750, 3)."""
@@ -87,8 +91,9 @@ def of(error: errors.PostroomError, request_id: str | None) -> Response:
     headers = {}
     if isinstance(error, errors.Unauthenticated | MissingScope):
         headers["WWW-Authenticate"] = _challenge(error)
-    if isinstance(error, errors.TryLater):
-        headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
+    wait = error.wait if isinstance(error, errors.TryLater) else MENDING
+    if isinstance(error, errors.TryLater | errors.Broken):
+        headers["Retry-After"] = str(ceil(wait.total_seconds()))
     return answer(told(error, request_id), headers)
 
 

@@ -22,6 +22,7 @@ from postroom.accounts.model import Account
 from postroom.blobs import store as blobs
 from postroom.blobs.store import NoSuchBlob
 from postroom.db import leases
+from postroom.db.failures import told
 from postroom.db.model import Lease
 from postroom.db.pool import Database
 from postroom.events import log
@@ -184,7 +185,7 @@ class _Reread:
             await self._write(read)
         except REFUSED as error:
             if len(read) == 1:
-                self._left(read[0][0], str(error))
+                self._left(read[0][0], told(error))
                 return
             middle = len(read) // 2
             await self._store(read[:middle])

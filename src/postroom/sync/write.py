@@ -16,6 +16,7 @@ import structlog
 from postroom.accounts import store as accounts
 from postroom.blobs import store as blobs
 from postroom.db import leases
+from postroom.db.failures import told
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
 from postroom.errors import PostroomError
@@ -120,7 +121,7 @@ class Writer:
             await self._messages(folder, batch, old=old)
         except REFUSED as error:
             if len(batch) == 1:
-                reason = f"PostgreSQL does not take what was read from it: {error}"
+                reason = f"PostgreSQL does not take what was read from it: {told(error)}"
                 await self.park(
                     folder, validity, batch[0].incoming.uid, NOT_STORABLE, reason, raw=batch[0].raw
                 )

@@ -1,6 +1,6 @@
 """What the API answers, as values. They are called as in its OpenAPI document, which a test holds them to."""
 
-from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Grant
+from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Found, Grant
 from .events import Event, News, Ready, SyncEnded, SyncStarted
 from .jobs import (
     BatchComplete,
@@ -67,6 +67,7 @@ __all__ = [
     "Folder",
     "FolderCount",
     "Folders",
+    "Found",
     "Grant",
     "Header",
     "Health",

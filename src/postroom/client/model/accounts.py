@@ -61,15 +61,20 @@ class AccountPage:
 class Estimate:
     folders: int
     messages: int
-    bytes: int | None
+    bytes: int | None  # None: its server cannot tell without reading everything
+    seconds: float  # about how long the first sync takes, on a good line
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
-    account: Account
+class Found:
     estimate: Estimate  # what the first sync copies
     server: str
     found_by: FoundBy | None  # None: the request named the server
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Found):
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from postroom.client.call import UNSET, Call, Listing, Operation, Paged, Unset, body, given, query
-from postroom.client.model.accounts import Account, AccountPage, Connected, Consent, Grant
+from postroom.client.model.accounts import Account, AccountPage, Connected, Consent, Found, Grant
 from postroom.client.model.jobs import Job
 
 
@@ -54,6 +54,44 @@ class Accounts:
             connections=connections,
         )
         return Call("POST", "/v1/accounts", Connected, body=asked)
+
+    @Operation
+    def estimate(
+        self,
+        *,
+        address: str,
+        password: str | None = None,
+        oauth: Grant | None = None,
+        server: str | None = None,
+        starttls: Literal["require", "auto", "off"] | None = None,
+        username: str | None = None,
+        folders: str | None = None,
+        since: date | None = None,
+        largest: int | None = None,
+        poll_every_minutes: float | None = None,
+        daily_bytes: int | None = None,
+        watch_folders: str | None = None,
+        compress: Literal["auto", "always", "never"] | None = None,
+        connections: int | None = None,
+    ) -> Call[Found]:
+        """What connecting a mailbox would copy; nothing is stored. With a grant comes an `access_token`."""
+        asked = given(
+            address=address,
+            password=password,
+            oauth=oauth,
+            server=server,
+            starttls=starttls,
+            username=username,
+            folders=folders,
+            since=since,
+            largest=largest,
+            poll_every_minutes=poll_every_minutes,
+            daily_bytes=daily_bytes,
+            watch_folders=watch_folders,
+            compress=compress,
+            connections=connections,
+        )
+        return Call("POST", "/v1/accounts/estimate", Found, body=asked)
 
     @Operation
     def ask_for_consent(
