@@ -15,14 +15,11 @@ has stored before.
 """
 
 import asyncio
-import os
 import random
 import secrets
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,15 +30,13 @@ import httpx2
 import uvloop
 
 from bench import multiply
-from bench.multiply import TENANTS, Mailbox, Spent
+from bench.filled import Filled, cluster, filled
+from bench.multiply import TENANTS, Spent
 from bench.report import Table, spread
 from postroom import telemetry
 from postroom.api.app import create_app
 from postroom.api.live import live
-from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
-from postroom.db.migrate import migrate
-from postroom.db.pool import Database, open_pool
 from postroom.net.egress import Egress
 from postroom.people import keys
 from postroom.providers.registry import Registry
@@ -52,8 +47,6 @@ SMALL = 10_000  # messages that growth counts from
 MORE = 2500  # mails stored in one round: so many that a sync makes statistics meanwhile
 TIMES = 150  # requests of each kind
 TICKS = 100  # of /proc, a second
-KEEP = "POSTROOM_BENCH_KEEP"
-DATABASES = "SELECT datname FROM pg_database"
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 LIST_GOAL, SEARCH_GOAL, GROWTH_GOAL = 10.0, 50.0, 1.2  # ms, ms, times
 
@@ -146,60 +139,11 @@ def run(count: int, rounds: int) -> str:
 
 
 async def _run(count: int, rounds: int) -> list[Table]:
-    kept = os.environ.get(KEEP)
-    with nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="postroom-bench-") as folder:
-        name = f"messages_{count}"
-        async with running(Path(folder, "data"), ["fsync=off"]) as dsn, _filled(dsn, name, count) as large:
-            await asyncio.to_thread(_warm, await large.owner.fetchval("SHOW data_directory"))
-            tables = await _read(large, count)
-            async with _filled(dsn, "small", SMALL, anew=True) as small:
-                return [*tables, await _growth(small, large, count, rounds)]
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    db: Database
-    owner: asyncpg.Connection
-    mailboxes: Sequence[Mailbox]
-
-
-@asynccontextmanager
-async def _filled(server: str, name: str, count: int, *, anew: bool = False) -> AsyncIterator[Filled]:
-    """A database of its own with so many messages; one of this name that is there already, unless `anew`."""
-    conn = await asyncpg.connect(server)
-    try:
-        if anew or name not in [row[0] for row in await conn.fetch(DATABASES)]:
-            await conn.execute("DROP DATABASE IF EXISTS unfinished")
-            await conn.execute("CREATE DATABASE unfinished")
-            await _fill(_database(server, "unfinished"), count)
-            await conn.execute(f"DROP DATABASE IF EXISTS {name}")
-            await conn.execute(f"ALTER DATABASE unfinished RENAME TO {name}")
-    finally:
-        await conn.close()
-    dsn = _database(server, name)
-    await migrate(dsn)
-    owner = await asyncpg.connect(dsn)
-    try:
-        async with open_pool(dsn, size=4) as db:
-            yield Filled(db, owner, await multiply.mailboxes(db, owner))
-    finally:
-        await owner.close()
-
-
-def _database(server: str, name: str) -> str:
-    return server.replace("/postgres?", f"/{name}?")
-
-
-async def _fill(dsn: str, count: int) -> None:
-    await migrate(dsn)
-    owner = await asyncpg.connect(dsn)
-    try:
-        async with open_pool(dsn, size=4) as db:
-            began = time.perf_counter()
-            await multiply.fill(db, owner, count)
-            print(f"filled {count:,} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    finally:
-        await owner.close()
+    async with cluster() as server, filled(server, f"messages_{count}", count) as large:
+        await asyncio.to_thread(_warm, await large.owner.fetchval("SHOW data_directory"))
+        tables = await _read(large, count)
+        async with filled(server, "small", SMALL, anew=True) as small:
+            return [*tables, await _growth(small, large, count, rounds)]
 
 
 def _warm(data: str) -> None:
@@ -211,8 +155,8 @@ def _warm(data: str) -> None:
                     pass
 
 
-async def _read(filled: Filled, count: int) -> list[Table]:
-    db, mailboxes = filled.db, filled.mailboxes
+async def _read(large: Filled, count: int) -> list[Table]:
+    db, mailboxes = large.db, large.mailboxes
     vault = Vault([Key.derived(secrets.token_bytes(32))])
     async with open_hints(db) as hints, live(db, hints) as news:
         unlimited = Settings(rate_limit_per_minute=0)
@@ -237,9 +181,9 @@ async def _read(filled: Filled, count: int) -> list[Table]:
                     (times.ordinary, kind, callers[1:]),
                     (times.largest, f"{kind}, largest", callers[:1]),
                 ):
-                    before = await _processor(filled.owner)
+                    before = await _processor(large.owner)
                     found[kind] = await ask(of)
-                    used = 1000 * (await _processor(filled.owner) - before)
+                    used = 1000 * (await _processor(large.owner) - before)
                     times.used[name] = used / len(found[kind])
     title = f"of {count:,} messages of {TENANTS} tenants"
     return [lists.table(f"Lists {title}", LIST_GOAL), searches.table(f"Searches {title}", SEARCH_GOAL)]

@@ -30,6 +30,7 @@ from bench import (
     schedule,
     slow_link,
     startup,
+    throughput,
     warm,
     watched,
 )
@@ -50,6 +51,7 @@ ALONE: Mapping[str, Callable[[argparse.Namespace], Table | str]] = {  # without 
     "feeds": lambda chosen: feeds.run(feeds.READERS, feeds.EVENTS, chosen.runs),
     "neighbours": lambda chosen: neighbours.run(chosen.runs),
     "schedule": lambda chosen: schedule.run(chosen.messages),
+    "throughput": lambda chosen: throughput.run(chosen.messages, chosen.runs),
 }
 MANY = {"rounds": rounds.run, "parallel": parallel.run}  # accounts on a Dovecot of their own
 
@@ -57,7 +59,7 @@ MANY = {"rounds": rounds.run, "parallel": parallel.run}  # accounts on a Dovecot
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     others = "arrivals, feeds, large_folder, log, log_cost, million, neighbours, parallel, rounds, schedule"
-    others += ", slow_link, watched"
+    others += ", slow_link, throughput, watched"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)

@@ -24,13 +24,20 @@ def default_data() -> Path:
 
 
 class OauthClientSettings(BaseModel, extra="forbid"):
-    """A client of this installation at a token server."""
+    """A client of this installation at a token server; with `authorization_url` people can consent to it."""
 
     token_url: str
     client_id: str
     client_secret: SecretStr | None = None
     client_auth: str = "post"
     revocation_url: str | None = None
+    authorization_url: str | None = None
+    scope: str | None = None
+    issuer: str | None = None
+    parameters: dict[str, str] = {}
+    server: str | None = None
+    starttls: Literal["require", "auto", "off"] = "require"
+    username: Literal["address", "local_part"] = "address"
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -38,7 +45,7 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 
 
 def _fetched_safely(url: str) -> str:
-    """Keys that come in the clear are anybody's, except from this very machine."""
+    """What goes in the clear is anybody's, keys and browsers too, except on this very machine."""
     parts = urlsplit(url)
     is_here = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
     if not parts.hostname or not (parts.scheme == "https" or is_here):
@@ -47,6 +54,16 @@ def _fetched_safely(url: str) -> str:
 
 
 SafeUrl = Annotated[str, AfterValidator(_fetched_safely)]
+
+
+def _whole(url: str) -> str:
+    """A browser is sent there with more parameters behind it: a fragment would swallow them."""
+    if "#" in url or urlsplit(url).username is not None:
+        raise ValueError("write it without a fragment, a user and a password")
+    return url
+
+
+ReturnUrl = Annotated[str, AfterValidator(_fetched_safely), AfterValidator(_whole)]
 
 
 class IssuerSettings(BaseModel, extra="forbid"):
@@ -121,6 +138,9 @@ class Settings(BaseSettings):
 
     oauth_clients: dict[str, OauthClientSettings] = {}
     """Clients at token servers that grants may name instead of having their own."""
+
+    oauth_return_urls: list[ReturnUrl] = []
+    """Where applications may have a browser sent after a consent, letter by letter."""
 
     rate_limit_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 6000
     """How many requests of one key or person a process answers in a minute, and at once; 0 is no limit."""

@@ -1,8 +1,11 @@
 """Grants of Google, which keeps a refresh token, and of Microsoft, which gives another one each time."""
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from accounts.conftest import BACK, Office, installation, told
 from servers.bearing import OAUTH, PROVIDERS, VAULT
 from servers.emulate import USER, Emulated
 from servers.tenants import ONE
@@ -12,6 +15,8 @@ from postroom.accounts import store as accounts
 from postroom.accounts.connect import Wish, connect
 from postroom.accounts.grant import BadGrant, GrantGone, given
 from postroom.accounts.model import Account, AccountState
+from postroom.api.live import live
+from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.sync import halt
 from postroom.sync.halt import begin_anew
@@ -98,3 +103,40 @@ async def test_a_wrong_client_is_told_before_anything_is_stored(
         await made(db, provider.oauth(said, client_secret="another"), provider)
     async with db.transaction(ONE) as conn:
         assert await accounts.find(conn, ONE, USER) is None
+
+
+@pytest.fixture
+async def sign_in(
+    db: Database,
+    provider: Emulated,
+    tenants: None,  # noqa: ARG001
+) -> AsyncIterator[Office]:
+    """An installation with a client at the provider."""
+    provider.dovecot.append(USER, "INBOX", [b"Subject: hello\r\n\r\nhello\r\n"])
+    async with open_hints(db) as hints, live(db, hints) as news:
+        app = installation(db, VAULT, news, {"mail": provider.client()})
+        made = Office(db, app, USER)
+        yield made
+        for each in made.clients:
+            await each.aclose()
+
+
+async def test_a_person_consents_on_the_providers_page(
+    db: Database, provider: Emulated, sign_in: Office
+) -> None:
+    application = await sign_in.application()
+    url = await sign_in.begun(application, **BACK)
+    said = told(await sign_in.back(sign_in.browser(), await provider.consented(url)))
+    async with db.transaction(ONE) as conn:
+        account = await accounts.find(conn, ONE, USER)
+    assert account is not None
+
+    assert said["account"] == str(account.public_id), said
+    assert account.settings["identity"]["issuer"].startswith("http://localhost:")
+    oauth = sign_in.app.state.desk.oauth
+    for _ in range(2):
+        outcome = await perform(replace(means(db), oauth=oauth), account, every=timedelta(hours=1))
+        assert outcome.status == "success", outcome.error
+        async with db.transaction(ONE) as conn:
+            await conn.execute(EXPIRED)
+            account = await accounts.get_by_id(conn, ONE, account.id)

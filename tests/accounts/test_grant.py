@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from postroom.accounts.clients import clients_of
 from postroom.accounts.grant import (
     BadClient,
     BadGrant,
@@ -20,7 +21,7 @@ from postroom.accounts.grant import (
     life,
 )
 from postroom.accounts.guess import by_table
-from postroom.accounts.oauth import Oauth, clients_of
+from postroom.accounts.oauth import Oauth
 from postroom.accounts.tokens import times
 from postroom.providers.model import AppPassword
 from postroom.settings import OauthClientSettings

@@ -97,6 +97,21 @@ async def test_a_grant_that_was_spent_in_vain_says_so(api: Client, mail: Mail) -
     assert answer.json()["data"]["is_grant_spent"] is True
 
 
+async def test_an_estimate_spends_no_refresh_token(api: Client, mail: Mail) -> None:
+    path = f"{ACCOUNTS}/estimate"
+    mail.consent.access.add("access-that-came-with-it")
+    oauth = mail.oauth(access_token="access-that-came-with-it")
+    good = await api.post(path, json=wish(mail, oauth=oauth))
+    without = await api.post(path, json=wish(mail, oauth=mail.oauth()))
+    mail.tokens.expire()
+    stale = await api.post(path, json=wish(mail, oauth=oauth))
+
+    assert good.json()["estimate"]["messages"] == 3
+    assert (without.status_code, without.json()["code"]) == (400, "accounts.bad_grant")
+    assert (stale.status_code, stale.json()["code"]) == (422, "providers.token_refused")
+    assert "/token" not in mail.tokens.asked
+
+
 async def test_an_account_is_given_another_grant_or_a_password_and_keeps_its_server(
     api: Client, db: Database, vault: Vault, mail: Mail
 ) -> None:

@@ -61,6 +61,21 @@ async def test_a_mailbox_is_connected_with_an_estimate(api: Client, lab: LabServ
     assert account in (await api.get("/v1/accounts")).json()["items"]
 
 
+async def test_an_estimate_is_that_of_connecting_and_stores_nothing(api: Client, lab: LabServer) -> None:
+    before = (await api.get("/v1/accounts")).json()
+    answer = await api.post("/v1/accounts/estimate", json=wish(lab))
+    after = (await api.get("/v1/accounts")).json()
+    connected = (await api.post("/v1/accounts", json=wish(lab))).json()
+    refused = await api.post("/v1/accounts/estimate", json=wish(lab, password="canary"))
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {name: told for name, told in connected.items() if name != "account"}
+    assert answer.json()["estimate"]["seconds"] > 0
+    assert after == before
+    assert (refused.status_code, refused.json()["code"]) == (422, "providers.wrong_password")
+    assert "canary" not in refused.text
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [

@@ -1,9 +1,9 @@
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV30SpecValidator
 from servers.api import ORIGIN, Client, key_of
 from servers.tenants import ONE
 
@@ -125,6 +125,7 @@ async def test_the_documentation_reads_its_document(stranger: Client) -> None:
     document = (await stranger.get("/" + found[1])).json()
 
     assert document["openapi"].startswith("3.0.")
+    assert not [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()]
     assert '"null"' not in str(document).replace("'", '"')
     assert document["paths"].keys() == (await stranger.get("/openapi.json")).json()["paths"].keys()
 
@@ -143,22 +144,6 @@ def test_null_is_told_in_older_words() -> None:
         "nullable": True,
         "deep": [{"anyOf": [{"$ref": "#/x"}], "nullable": True}, {"enum": ["a"]}],
     }
-
-
-async def test_the_document_holds_together(stranger: Client) -> None:
-    document: dict[str, Any] = (await stranger.get("/openapi.json")).json()
-    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    wanted = set(re.findall(r"'#/components/schemas/(\w+)'", str(document)))
-
-    assert document["openapi"].startswith("3.1.")
-    assert len(set(names)) == len(names)
-    assert wanted <= document["components"]["schemas"].keys()
-    assert document["components"]["schemas"].keys() <= wanted
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            assert operation["description"], f"{path} says nothing about itself"
-            assert "422" not in operation["responses"]
-            assert ("security" in operation) == path.startswith("/v1/")
 
 
 async def test_only_pages_that_the_settings_name_may_call(stranger: Client) -> None:

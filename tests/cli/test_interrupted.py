@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from servers.link import link
 
 from .conftest import COMMAND, Cli, Lab
 
@@ -17,19 +19,24 @@ pytestmark = pytest.mark.slow
 
 ADDRESS = "robin@lab.example"
 MESSAGES = 2000
+MEGABITS = 400.0  # slower than any machine stores them, so that some are yet to come when it is ended
 UNDER_WAY = re.compile(rb"(?<![\d,])(?!2,000)[1-9][\d,]*/2,000 messages")
 
 
 @pytest.fixture
-def own(tmp_path: Path, lab: Lab) -> Cli:
+def own(tmp_path: Path, lab: Lab) -> Iterator[Cli]:
     """An installation with a database of its own, connected to a mailbox that takes a while."""
     cli = Cli(tmp_path / "data")
-    server = lab("--messages", str(MESSAGES))
-    done = cli(
-        *("connect", ADDRESS, "--server", server, "--starttls", "off"), POSTROOM_PASSWORD="open sesame"
-    )
-    assert done.status == 0
-    return cli
+    server = urlsplit(lab("--messages", str(MESSAGES)))
+    assert server.hostname is not None
+    assert server.port is not None
+    with link(server.hostname, server.port, MEGABITS) as slow:
+        where = server._replace(netloc=f"{server.hostname}:{slow.port}").geturl()
+        done = cli(
+            *("connect", ADDRESS, "--server", where, "--starttls", "off"), POSTROOM_PASSWORD="open sesame"
+        )
+        assert done.status == 0
+        yield cli
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """`postroom keys`."""
 
+import mailbox
 import stat
+from pathlib import Path
 
 from .conftest import Cli
 
@@ -25,6 +27,23 @@ def test_a_key_is_shown_once_and_can_be_revoked(cli: Cli) -> None:
     assert revoked["revoked_at"] is not None
     assert made["key"] not in again.out
     assert "revoked" in again.out
+
+
+def test_a_key_can_be_limited_to_accounts_by_their_address(cli: Cli, tmp_path: Path) -> None:
+    box = mailbox.mbox(tmp_path / "box")
+    box.add(b"Subject: hello\r\n\r\nyou\r\n")
+    box.close()
+    assert cli("import", tmp_path / "box").status == 0
+    made = cli("keys", "create", "crm", "--account", "box@FILES.invalid", "--json").json
+    listed = cli("keys", "list")
+    unknown = cli("keys", "create", "crm", "--account", "who@example.org", "--json")
+    nameless = cli("keys", "create", "--account", "box@files.invalid")
+
+    assert len(made["accounts"]) == 1
+    assert "of 1 account  " in listed.out
+    assert [key["accounts"] for key in cli("keys", "list", "--json").json["keys"]] == [None, made["accounts"]]
+    assert (unknown.status, unknown.json["error"]["code"]) == (1, "accounts.not_found")
+    assert nameless.status == 2
 
 
 def test_create_without_a_name_remakes_the_first_key(cli: Cli) -> None:

@@ -11,6 +11,10 @@ from postroom.db.pool import open_pool
 from postroom.ids import TenantId
 
 START = migrations()[:1]
+WAITS = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'postroom.events_head'::regclass)
+"""
+ROLES = "postroom_app, postroom_limited, postroom_system"
 TABLE = Migration(
     2,
     "table",
@@ -51,6 +55,21 @@ async def test_a_changed_migration_is_refused(empty_dsn: str) -> None:
         await migrate(empty_dsn, [*START, Migration(2, "table", TABLE.sql + " ")])
 
 
+async def test_a_migration_that_locks_many_tables_is_in_nobodys_way(empty_dsn: str) -> None:
+    """The previous release holds what is locked last, and then wants what is locked first."""
+    limited = next(at for at, one in enumerate(migrations()) if one.name == "limited")
+    await migrate(empty_dsn, migrations()[:limited])
+    async with open_pool(empty_dsn) as db:
+        async with db.transaction(TenantId(1)) as conn:
+            await conn.execute("LOCK TABLE events_head IN ROW EXCLUSIVE MODE")
+            migrating = asyncio.create_task(migrate(empty_dsn))
+            async with asyncio.timeout(30), db.unbound() as other:
+                while not await other.fetchval(WAITS):  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.01)
+            await conn.execute("LOCK TABLE people_key IN ROW EXCLUSIVE MODE")
+        assert (await migrating)[0] == "limited"
+
+
 async def test_this_release_lives_with_the_schema_of_the_next(empty_dsn: str) -> None:
     await migrate(empty_dsn, [*START, TABLE])
 
@@ -88,6 +107,10 @@ async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(
         assert statement in str(error.value)
         await conn.execute(statement)
     assert await migrate(owners_dsn) == [one.name for one in migrations()]
+    async with open_pool(owners_dsn) as db:
+        for data, role in ((db, "postroom_app"), (db.limited_to([]), "postroom_limited")):
+            async with data.transaction(TenantId(1)) as bound:
+                assert await bound.fetchval("SELECT current_user") == role
 
     owner = owners_dsn.split("//")[1].split("@")[0]
     assert not await conn.fetchval("SELECT pg_has_role($1, 'postroom_system', 'USAGE')", owner)
@@ -98,9 +121,7 @@ async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(
 async def test_an_owner_that_may_make_roles_needs_no_administrator(owners_dsn: str, empty_dsn: str) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(
-        f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
-    )
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
     await conn.execute(f"ALTER ROLE {owner} CREATEROLE")
     await conn.close()
 
@@ -110,7 +131,7 @@ async def test_an_owner_that_may_make_roles_needs_no_administrator(owners_dsn: s
 async def test_an_owner_that_cannot_take_the_rights_is_told_so(owners_dsn: str, empty_dsn: str) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH INHERIT FALSE")
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH INHERIT FALSE")
     await conn.close()
     with pytest.raises(NotPermitted, match="WITH ADMIN TRUE"):
         await migrate(owners_dsn)
@@ -121,7 +142,7 @@ async def test_the_walls_stand_and_the_doors_open_without_a_superuser(
 ) -> None:
     conn = await asyncpg.connect(empty_dsn)
     owner = owners_dsn.split("//")[1].split("@")[0]
-    await conn.execute(f"GRANT postroom_app, postroom_system TO {owner} WITH ADMIN TRUE, INHERIT FALSE")
+    await conn.execute(f"GRANT {ROLES} TO {owner} WITH ADMIN TRUE, INHERIT FALSE")
     await conn.close()
     await migrate(owners_dsn, [*START, TABLE])
 

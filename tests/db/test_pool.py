@@ -7,7 +7,7 @@ import pytest
 from postroom.db.model import NotPrepared, Unreachable
 from postroom.db.pool import Database, open_pool, savepoint
 from postroom.errors import PostroomError
-from postroom.ids import TenantId
+from postroom.ids import AccountId, TenantId
 
 ANN, BOB = TenantId(1), TenantId(2)
 
@@ -34,6 +34,65 @@ async def test_a_row_for_another_tenant_cannot_be_written(db: Database) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with db.transaction(ANN) as conn:
             await put(conn, BOB, "b")
+
+
+FIRST, SECOND = AccountId(1), AccountId(2)
+JOB = (
+    "INSERT INTO jobs_job (tenant_id, public_id, kind, account_id) VALUES ($1, gen_random_uuid(), 'a.b', $2)"
+)
+JOBS = "SELECT account_id FROM jobs_job ORDER BY account_id"
+
+
+async def test_who_is_limited_sees_and_writes_what_is_of_their_accounts_only(db: Database) -> None:
+    for tenant in (ANN, BOB):
+        async with db.transaction(tenant) as conn:
+            for account in (FIRST, SECOND, None):
+                await conn.execute(JOB, tenant, account)
+
+    async with db.limited_to([FIRST]).transaction(ANN) as conn:
+        await conn.execute(JOB, ANN, FIRST)
+        assert [row[0] for row in await conn.fetch(JOBS)] == [FIRST, FIRST]
+        assert await conn.execute("DELETE FROM jobs_job") == "DELETE 2"
+    async with db.limited_to([]).transaction(ANN) as conn:
+        assert await conn.fetch(JOBS) == []
+    async with db.limited_to(None).transaction(ANN) as conn:
+        assert [row[0] for row in await conn.fetch(JOBS)] == [SECOND, None]
+
+
+@pytest.mark.parametrize("account", [SECOND, None])
+async def test_who_is_limited_writes_nothing_for_others(db: Database, account: AccountId | None) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.limited_to([FIRST]).transaction(ANN) as conn:
+            await conn.execute(JOB, ANN, account)
+
+
+@pytest.mark.parametrize("table", ["people_key", "accounts_token", "sync_folder", "events_seal"])
+async def test_what_no_route_reads_is_not_there_for_who_is_limited(db: Database, table: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.limited_to([FIRST]).transaction(ANN) as conn:
+            await conn.fetch(f'TABLE "{table}"')
+
+
+async def test_limits_end_with_the_transaction_however_that_ends(dsn: str) -> None:
+    async with open_pool(dsn, size=1) as db:
+        async with db.transaction(ANN) as conn:
+            for account in (FIRST, SECOND):
+                await conn.execute(JOB, ANN, account)
+        limited = db.limited_to([FIRST])
+        for _ in range(3):
+            async with limited.transaction(ANN, lasting_plans=True) as conn:
+                assert len(await conn.fetch(JOBS)) == 1
+            async with db.transaction(ANN, lasting_plans=True) as conn:
+                assert len(await conn.fetch(JOBS)) == 2
+            with suppress(asyncpg.DivisionByZeroError):
+                async with limited.transaction(ANN) as conn:
+                    await conn.execute("SELECT 1 / 0")
+            with suppress(TimeoutError):
+                async with limited.transaction(ANN) as conn, asyncio.timeout(0.01):
+                    await conn.execute("SELECT pg_sleep(60)")
+            async with db.single() as conn:
+                assert await conn.fetchval("SELECT current_user") == "postroom_app"
+                assert not await conn.fetchval("SELECT current_setting('postroom.accounts', true)")
 
 
 async def test_without_a_tenant_there_are_no_rows(db: Database) -> None:

@@ -17,6 +17,7 @@ from postroom.events.model import Entry, Event, Place, Stream
 from postroom.events.wanted import Types, Wanted
 from postroom.ids import TenantId
 
+MAIL = str(uuid4())
 FOLDERS = [uuid4() for _ in range(3)]
 FILTERS = [["mail.added"], ["mail.*"], ["mail.removed", "sync.*"], ["mail.folder_added"], ["*"]]
 
@@ -26,9 +27,9 @@ def event(rng: random.Random) -> Event:
     folder = {"folder": str(rng.choice(FOLDERS))}
     match rng.randrange(4):
         case 0:
-            return Event("mail.added", {"message": "m" * 36, **folder, "flags": []})
+            return Event("mail.added", {"message": MAIL, **folder, "flags": []})
         case 1:
-            return Event("mail.removed", {"message": "m" * 36})
+            return Event("mail.removed", {"message": MAIL})
         case 2:
             return Event("mail.folder_added", folder)
         case _:

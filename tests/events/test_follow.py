@@ -41,7 +41,7 @@ class Reader:
 
     async def read(self, live: Following, *, is_slow: bool) -> None:
         while True:
-            follower = live.follower(ONE, self.wanted, self.after)
+            follower = live.follower(ONE, None, self.wanted, self.after)
             try:
                 for _ in range(self.rng.randrange(1, 8)):
                     for entry in await heard(follower):
@@ -54,7 +54,7 @@ class Reader:
 
     async def catch_up(self, live: Following, last: Place) -> None:
         """What had come up to a place that is in the log by now."""
-        follower = live.follower(ONE, self.wanted, self.after)
+        follower = live.follower(ONE, None, self.wanted, self.after)
         while follower.after <= last:
             self.seen += [one.entry for one in await follower.take()]
             await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def test_one_reading_serves_all(db: Database, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(follow, "LOOK_EVERY", NEVER)
     async with live(db) as it:
-        followers = [it.follower(ONE, Wanted(), feed.START) for _ in range(100)]
+        followers = [it.follower(ONE, None, Wanted(), feed.START) for _ in range(100)]
         for follower in followers:
             assert await follower.take() == []
         monkeypatch.setattr(feed, "look", counted)
@@ -112,7 +112,7 @@ async def test_what_all_have_taken_is_not_kept_and_the_slow_read_by_themselves(
 ) -> None:
     monkeypatch.setattr(follow, "KEPT", 3)
     async with live(db) as it:
-        quick, slow = (it.follower(ONE, Wanted(), feed.START) for _ in range(2))
+        quick, slow = (it.follower(ONE, None, Wanted(), feed.START) for _ in range(2))
         assert await quick.take() == await slow.take() == []
         seen: list[Entry] = []
         for _ in range(10):
@@ -131,7 +131,10 @@ async def test_what_all_have_taken_is_not_kept_and_the_slow_read_by_themselves(
 
 async def test_a_tenant_hears_nothing_of_another(db: Database) -> None:
     async with live(db) as it:
-        ours, theirs = it.follower(ONE, Wanted(), feed.START), it.follower(TWO, Wanted(), feed.START)
+        ours, theirs = (
+            it.follower(ONE, None, Wanted(), feed.START),
+            it.follower(TWO, None, Wanted(), feed.START),
+        )
         assert await ours.take() == await theirs.take() == []
         for tenant in (TWO, ONE, TWO):
             await append(db, 7, GONE, tenant=tenant)
@@ -150,7 +153,7 @@ async def test_what_an_older_transaction_holds_up_comes_when_that_has_ended(
     """Nobody tells of its end when it has appended nothing."""
     monkeypatch.setattr(follow, "LOOK_EVERY", NEVER)
     async with live(db) as it:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         async with db.transaction(ONE) as older:
             await older.execute("SELECT pg_current_xact_id()")
             await append(db, 7, GONE)
@@ -167,7 +170,7 @@ async def test_without_a_hint_it_is_seen_a_little_later(
 ) -> None:
     monkeypatch.setattr(follow, "LOOK_EVERY", timedelta(milliseconds=50))
     async with live(db) as it, open_pool(dsn) as silent:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         assert await follower.take() == []
         await append(silent, 7, GONE)
 
@@ -176,7 +179,7 @@ async def test_without_a_hint_it_is_seen_a_little_later(
 
 async def test_a_database_that_drops_everybody_loses_nothing(db: Database, dsn: str) -> None:
     async with live(db) as it:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         assert await follower.take() == []
         seen: list[Entry] = []
         for _ in range(3):
@@ -196,7 +199,7 @@ async def test_a_log_that_went_back_in_time_ends_its_followers(db: Database, dsn
     conn = await asyncpg.connect(dsn)
     await conn.execute("INSERT INTO postroom.events_restored VALUES (1, 1000000)")
     async with live(db) as it:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         assert await follower.take() == []
         await conn.execute("DELETE FROM postroom.events_restored")
 
@@ -207,17 +210,17 @@ async def test_a_log_that_went_back_in_time_ends_its_followers(db: Database, dsn
 async def test_the_end_of_the_process_ends_followers_and_those_who_come_later(db: Database) -> None:
     async with open_hints(db) as hints:
         async with following(db, hints, accounts.public_ids) as it:
-            follower = it.follower(ONE, Wanted(), feed.START)
+            follower = it.follower(ONE, None, Wanted(), feed.START)
             waiting = asyncio.create_task(heard(follower))
             while not it._watches:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert await waiting == []
-        assert await heard(it.follower(ONE, Wanted(), feed.START)) == []
+        assert await heard(it.follower(ONE, None, Wanted(), feed.START)) == []
 
 
 async def test_who_leaves_leaves_nothing_behind(db: Database) -> None:
     async with live(db) as it:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         await append(db, 7, GONE)
         assert await heard(follower)
         follower.close()
@@ -227,7 +230,7 @@ async def test_who_leaves_leaves_nothing_behind(db: Database) -> None:
 
 async def test_an_account_is_told_by_the_name_that_it_has_outside(db: Database) -> None:
     async with live(db) as it:
-        follower = it.follower(ONE, Wanted(), feed.START)
+        follower = it.follower(ONE, None, Wanted(), feed.START)
         await append(db, 1, GONE)
         await append(db, 0, event(random.Random(1)))
         await append(db, 99, GONE)  # an account that is gone

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from events.following import FILTERS, append, event, everything, expected, write
+from events.following import FILTERS, MAIL, append, event, everything, expected, write
 from fastapi import FastAPI
 from servers.api import Client, key_of
 from servers.live import Told, events, served
@@ -30,7 +30,7 @@ from postroom.people import keys
 pytestmark = pytest.mark.usefixtures("tenants")
 
 PATH = "/v1/events/stream"
-GONE = Event("mail.removed", {"message": "m" * 36})
+GONE = Event("mail.removed", {"message": MAIL})
 DROP = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -82,7 +82,7 @@ async def test_an_event_is_told_as_the_command_line_writes_it(live: Client, db: 
             "seq": 1,
             "at": entry.at.isoformat().replace("+00:00", "Z"),
             "kind": "mail.removed",
-            "data": {"message": "m" * 36, "v": 1},
+            "data": {"message": MAIL, "v": 1},
         },
         feed.cursor_of(entry),
     )

@@ -82,3 +82,23 @@ def test_imports_stand_at_the_top() -> None:
     ]
 
     assert offenders == []
+
+
+def test_what_routes_read_is_what_their_caller_may_see() -> None:
+    """By `Door.data_of`, or in the transaction that is open; `Door.database` sees all of the tenant."""
+    allowed = {
+        "api/health.py": 2,  # of nobody
+        "accounts/routes.py": 3,  # what is done to an account that was found, or is not there yet
+        "people/routes.py": 6,  # of keys and people, who belong to no account
+    }
+    found = {
+        str(path): sum(
+            isinstance(node, ast.Attribute)
+            and node.attr == "database"
+            and getattr(node.value, "id", "") == "door"
+            for node in ast.walk(tree)
+        )
+        for path, tree in trees()
+    }
+
+    assert {path: count for path, count in found.items() if count} == allowed

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postroom.http.caller import Caller
 from postroom.http.pages import BadCursor, Cursors
 from postroom.ids import TenantId
 from postroom.vault.seal import Key, Vault
 
 CURSORS = Cursors(Vault([Key.derived(b"sixteen bytes or more")]))
-ONE, TWO = TenantId(1), TenantId(2)
+ONE, TWO = (Caller(TenantId(number), None, frozenset()) for number in (1, 2))
 POSITIONS = st.lists(st.integers(-(2**62), 2**62) | st.text() | st.none(), max_size=4)
 
 
@@ -51,10 +52,10 @@ def test_what_is_not_a_cursor_is_refused(cursor: str) -> None:
 def test_a_cursor_is_good_for_one_tenant_one_list_and_one_installation() -> None:
     cursor = CURSORS.seal(ONE, "mail.messages", [1])
 
-    for cursors, tenant, of in (
+    for cursors, caller, of in (
         (CURSORS, TWO, "mail.messages"),
         (CURSORS, ONE, "mail.threads"),
         (Cursors(Vault([Key.derived(b"another installation")])), ONE, "mail.messages"),
     ):
         with pytest.raises(BadCursor):
-            cursors.open(tenant, of, cursor)
+            cursors.open(caller, of, cursor)

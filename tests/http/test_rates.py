@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from costs import seconds
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +87,15 @@ def test_buckets_that_are_full_again_are_forgotten(monkeypatch: pytest.MonkeyPat
         clock.now += 0.1
 
     assert len(rates._full_at) <= 101
+
+
+def test_buckets_that_are_all_in_use_are_not_looked_through_with_every_request() -> None:
+    def take(many: int) -> None:
+        rates = Rates(1, Clock())
+        for key in range(many):
+            rates.take(key)
+
+    assert seconds(lambda: take(2 * module.MANY)) < 5 * seconds(lambda: take(module.MANY))
 
 
 def test_no_quota_lets_everything_through_and_tells_nothing() -> None:

@@ -92,3 +92,22 @@ async def test_streams_that_are_gone_leave_no_ticking_behind() -> None:
     await asyncio.sleep(0.03)
 
     assert not streams._is_ticking
+
+
+async def test_an_answer_about_a_key_is_as_old_as_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RECALLED", timedelta(milliseconds=50))
+    streams, asked, may_answer = Streams(), list[str](), asyncio.Event()
+
+    async def find(key: str) -> None:
+        asked.append(key)
+        if key == "slow":
+            await may_answer.wait()
+
+    slow = asyncio.create_task(streams.recalled("slow", find))
+    await asyncio.sleep(0.06)
+    await streams.recalled("quick", find)
+    may_answer.set()
+    await slow
+    await streams.recalled("slow", find)
+
+    assert asked == ["slow", "quick", "slow"]

@@ -77,7 +77,7 @@ class House:
         return Caller(ONE, uuid4(), frozenset({SCOPES[key]}))
 
     async def begin(
-        self, _tenant: TenantId, wanted: Mapping[str, Any]
+        self, _caller: Caller, wanted: Mapping[str, Any]
     ) -> tuple[Source[str], Callable[[], str]]:
         self.asked.append(wanted)
         if wanted.get("type") != "resume":

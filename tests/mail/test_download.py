@@ -36,6 +36,8 @@ def test_a_name_is_told_as_it_is_and_in_plain_letters() -> None:
         "text/javascript",
         "application/x-shockwave-flash",
         "application/vnd.wap.xhtml+xml",
+        "audio/x+xml",
+        "video/svg+xml",
         "multipart/x-mixed-replace",
         "image/png; charset=x",
         "image/png\r\nX: y",
@@ -48,7 +50,7 @@ def test_what_a_browser_could_run_becomes_octets(declared: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "declared", ["image/png", "application/pdf", "text/plain", "application/vnd.ms-excel"]
+    "declared", ["image/png", "application/pdf", "text/plain", "application/vnd.ms-excel", "audio/x-m4a"]
 )
 def test_what_only_shows_keeps_its_type(declared: str) -> None:
     assert download.content_type(declared) == declared

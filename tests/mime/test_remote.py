@@ -125,6 +125,13 @@ def test_a_link_is_left_and_loads_nothing_by_itself() -> None:
         ('<td background="cid:a">a</td>', 0),
         (f"<p style=\"background: url({URL}), url( '{SPY}' )\">a</p>", 2),
         ('<p style="background: url(cid:a); color: red">a</p>', 0),
+        (f'<html background="{URL}"><body style="background: url({URL})" background={SPY}>a</body>', 3),
+        ('<body background="cid:a" data-x=" background=https://spy.example">a</body>', 0),
+        ('<BODY BACKGROUND="&#104;ttps://spy.example/p" background="">a', 1),
+        (f'<img srcset="{URL} 2x"><img src="{URL}" srcset="{URL} 2x">', 2),
+        (f'<img src="data:image/gif;base64,AA" srcset="{URL} 2x">', 1),
+        (f'<image src="{URL}"><input type=image src="{URL}"><video poster="{URL}"></video>', 3),
+        (f'<!-- <body background="{URL}"> --><script><body background="{URL}"></script>', 0),
         (f'<a href="{URL}">a</a><iframe src="{URL}"></iframe>', 0),
     ],
 )

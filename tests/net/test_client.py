@@ -146,6 +146,7 @@ async def test_every_hop_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> Non
     names = {"first.example": "127.0.0.1", "second.example": "10.0.0.1"}
     only = Egress(private_allowed=False)
     monkeypatch.setattr("postroom.net.egress.is_public", lambda address: str(address) == "127.0.0.1")
+    monkeypatch.setattr("postroom.net.egress.is_own", lambda _: False)
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, port, *_, **__: [(2, 1, 6, "", (names[host], port))]
     )

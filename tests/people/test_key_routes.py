@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from people.conftest import House
 from servers.api import Client, key_of
-from servers.tenants import ONE, TWO
+from servers.tenants import ANNS, ONE, TWO
 
 from postroom.db.pool import Database
 from postroom.http.caller import Scope
+from postroom.ids import TenantId
 from postroom.people import keys
 
 KEYS = "/v1/people/keys"
@@ -94,6 +95,32 @@ async def test_a_key_ends_when_it_was_to(house: House, db: Database) -> None:
     assert (refused.status_code, refused.json()["code"]) == (400, "people.already_over")
 
 
+async def account_of(db: Database, tenant: TenantId) -> str:
+    async with db.transaction(tenant) as conn:
+        return str(await conn.fetchval("SELECT public_id FROM accounts_account"))
+
+
+async def test_a_key_is_limited_to_accounts_of_its_tenant(house: House, db: Database) -> None:
+    admin = house.client(await key_of(db, ONE))
+    ours, theirs = await account_of(db, ONE), await account_of(db, TWO)
+    key = await made(admin, accounts=[ours, ours])
+    caller = await keys.find(db, key["key"])
+
+    assert caller is not None
+    assert caller.accounts == frozenset({ANNS})
+    assert key["accounts"] == [ours]
+    assert [each["accounts"] for each in (await admin.get(KEYS)).json()["keys"]] == [None, [ours]]
+    before = (await admin.get(KEYS)).json()
+    refused = [
+        await admin.post(KEYS, json={"name": "x", "scopes": ["read"], "accounts": [ours, account]})
+        for account in (theirs, "01970000-0000-7000-8000-000000000000")
+    ]
+    assert [answer.status_code for answer in refused] == [404, 404]
+    assert refused[0].content == refused[1].content
+    assert (await admin.get(KEYS)).json()["keys"][:2] == before["keys"][:2]
+    assert len((await admin.get(KEYS)).json()["keys"]) == 2
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -106,6 +133,9 @@ async def test_a_key_ends_when_it_was_to(house: House, db: Database) -> None:
         {"name": "x", "scopes": ["read"] * 50},
         {"name": "x", "scopes": ["read"], "expires_at": 7},
         {"name": "x", "scopes": ["read"], "account": "all"},
+        {"name": "x", "scopes": ["read"], "accounts": []},
+        {"name": "x", "scopes": ["read"], "accounts": ["all"]},
+        {"name": "x", "scopes": ["read"], "accounts": ["01970000-0000-7000-8000-000000000000"] * 101},
     ],
     ids=str,
 )

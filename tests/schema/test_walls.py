@@ -10,6 +10,11 @@ from postroom.ids import TenantId
 WITHOUT_TENANT = {"db_migration", "blobs_page", "db_process", "jobs_duty", "people_person", "vault_check"}
 """Tables that belong to no tenant. A name is added here only with a reason in its migration."""
 
+SAYS_NOTHING = {"jobs_duty", "events_restored"}
+"""Tables that who is limited to some accounts may read whole. Each with a reason in its migration."""
+OPEN_TO_LIMITED = {"blobs_chunk", "search_matches"}
+"""Functions that look past policies and that who is limited may call: each asks for their accounts itself."""
+
 TABLES = """
     SELECT c.oid, c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,
            c.relowner::regrole::text AS owner,
@@ -33,7 +38,8 @@ async def test_every_table_with_a_tenant_forces_row_level_security(db: Database)
     assert tables
     assert [table["name"] for table in tables if not table["forced"]] == []
     assert [table["name"] for table in tables if "tenant" not in table["policies"]] == []
-    assert [table["name"] for table in tables if set(table["policies"]) - {"tenant", "system"}] == []
+    others = [table["name"] for table in tables if set(table["policies"]) - {"tenant", "system", "accounts"}]
+    assert others == []
     assert [table["name"] for table in tables if not table["tenant"]] == [], "tenant_id may be NULL"
 
 
@@ -47,11 +53,14 @@ async def test_every_policy_asks_for_the_tenant_both_ways(db: Database) -> None:
     )
 
     for policy in policies:
-        assert policy["polpermissive"], policy["named"]
+        assert policy["polpermissive"] == (policy["polname"] != "accounts"), policy["named"]
         assert policy["polcmd"] == "*", policy["named"]
         if policy["polname"] == "tenant":
             assert policy["reading"] == policy["writing"] == "(tenant_id = tenant())", policy["named"]
             assert policy["roles"] == ["-"], policy["named"]
+        elif policy["polname"] == "accounts":
+            assert policy["reading"] == policy["writing"], policy["named"]
+            assert policy["roles"] == ["postroom_limited"], policy["named"]
         else:
             assert policy["roles"] == ["postroom_system"], policy["named"]
 
@@ -87,6 +96,49 @@ async def test_functions_with_their_owners_rights_have_a_pinned_search_path(db: 
         assert not function["anybody"], function["named"]
 
 
+async def test_who_is_limited_may_touch_no_table_that_is_not_narrowed_to_their_accounts(db: Database) -> None:
+    touchable = await rows(
+        db,
+        """SELECT relname AS name, relkind::text AS kind,
+                  EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'accounts'
+                                                  AND NOT polpermissive) AS narrowed
+             FROM pg_class c
+            WHERE relnamespace = 'postroom'::regnamespace
+              AND CASE WHEN relkind IN ('r', 'p', 'v', 'm', 'f') THEN
+                       has_any_column_privilege('postroom_limited', oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                    OR has_table_privilege('postroom_limited', oid, 'DELETE, TRUNCATE, TRIGGER')
+                  WHEN relkind = 'S' THEN
+                       has_sequence_privilege('postroom_limited', oid, 'USAGE, SELECT, UPDATE')
+                  END""",
+    )
+
+    assert {table["name"] for table in touchable if not table["narrowed"]} == SAYS_NOTHING
+    assert {table["kind"] for table in touchable} <= {"r", "p"}
+    assert {"accounts_account", "mail_message", "jobs_job"} <= {table["name"] for table in touchable}
+
+
+async def test_who_is_limited_may_change_nothing_that_says_nothing_of_accounts(db: Database) -> None:
+    for name in SAYS_NOTHING:
+        found = await rows(
+            db,
+            f"""SELECT has_any_column_privilege('postroom_limited', '{name}', 'INSERT, UPDATE')
+                    OR has_table_privilege('postroom_limited', '{name}', 'DELETE, TRUNCATE') AS may""",
+        )
+        assert not found[0]["may"], name
+
+
+async def test_who_is_limited_may_call_two_functions_that_look_past_policies(db: Database) -> None:
+    functions = await rows(
+        db,
+        """SELECT proname FROM pg_proc
+            WHERE prosecdef AND pronamespace = 'postroom'::regnamespace
+              AND has_function_privilege('postroom_limited', oid, 'EXECUTE')""",
+    )
+
+    assert {function["proname"] for function in functions} == OPEN_TO_LIMITED
+    assert len(functions) == len(OPEN_TO_LIMITED)
+
+
 async def test_views_do_not_see_more_than_who_asks(db: Database) -> None:
     views = await rows(
         db,
@@ -99,9 +151,12 @@ async def test_views_do_not_see_more_than_who_asks(db: Database) -> None:
     ] == []
 
 
-async def test_the_running_role_owns_nothing_and_bypasses_nothing(db: Database) -> None:
-    async with db.unbound() as conn:
-        assert await conn.fetchval("SELECT current_user") == "postroom_app"
+@pytest.mark.parametrize("limited", [False, True])
+async def test_the_running_role_owns_nothing_and_bypasses_nothing(db: Database, limited: bool) -> None:
+    opened = db.limited_to([]).transaction(TenantId(1)) if limited else db.unbound()
+    async with opened as conn:
+        named = await conn.fetchval("SELECT current_user")
+        assert named == ("postroom_limited" if limited else "postroom_app")
         role = await conn.fetchrow("SELECT * FROM pg_roles WHERE rolname = current_user")
         assert role is not None
         owned = await conn.fetch("SELECT FROM pg_shdepend WHERE deptype = 'o' AND refobjid = $1", role["oid"])

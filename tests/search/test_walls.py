@@ -20,6 +20,7 @@ CALL = """
                                           10, 10, 10)
      WHERE message_id IS NOT NULL
 """
+TOLD = CALL.replace("message_id FROM", "* FROM").partition("WHERE")[0]
 MANY = """
     INSERT INTO mail_message (tenant_id, account_id, public_id, thread_id, digest, size, subject, sender_name,
                               sender_address, recipients, received_at, preview, attachments, seen, flagged,
@@ -72,6 +73,30 @@ async def test_a_query_for_the_neighbours_own_lexemes_finds_nothing(
     async with mailbox.db.transaction(mailbox.tenant) as conn:
         for query in ("'report'", f"'o:{neighbour.tenant}'", f"'a:{neighbour.account}'", "!'nothing'"):
             assert await conn.fetch(CALL, mailbox.tenant, query) == []
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_who_is_limited_to_some_accounts_finds_their_mail_only(
+    mailbox: Mailbox, second_account: Mailbox, neighbour: Mailbox, settled: bool
+) -> None:
+    mine, other = await mailbox.add("report"), await second_account.add("report")
+    await neighbour.add("report")
+    if settled:
+        await mailbox.settle()
+    queries = "'report'", f"'o:{mailbox.tenant}'", "'report' | 'other'", "!'other'", f"'a:{other}' | 'report'"
+
+    for accounts, wanted in (
+        ([mailbox.account], {mine}),
+        ([second_account.account], {other}),
+        ([mailbox.account, second_account.account], {mine, other}),
+        ([neighbour.account], set()),
+        ([], set()),
+    ):
+        async with mailbox.db.limited_to(accounts).transaction(mailbox.tenant) as conn:
+            for query in queries:
+                rows = await conn.fetch(TOLD, mailbox.tenant, query)
+                assert {row["message_id"] for row in rows} - {None} == wanted, (accounts, query)
+                assert {row["matched"] for row in rows} == {len(wanted)}, (accounts, query)
 
 
 async def test_the_tables_themselves_stay_behind_the_wall(mailbox: Mailbox, neighbour: Mailbox) -> None:

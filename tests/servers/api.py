@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import TypeAlias
 
 import httpx2
 import pytest
@@ -21,10 +22,12 @@ from postroom.settings import Settings
 from postroom.vault.seal import Key, Vault
 
 from .bearing import OAUTH
+from .document import document_of
 from .tenants import ONE
 
 ORIGIN = "https://page.example"
 Client = httpx2.AsyncClient
+Connect: TypeAlias = Callable[[str | None], Client]
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +45,18 @@ async def app(db: Database, vault: Vault) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def connect(app: FastAPI) -> AsyncIterator[Callable[[str | None], Client]]:
-    """A client that shows the given key, or none."""
+    """A client that shows the given key, or none; it takes no answer that the document does not know."""
     async with AsyncExitStack() as stack:
 
         def opened(key: str | None) -> Client:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            client = Client(transport=transport, base_url="http://postroom.test", headers=headers)
+            client = Client(
+                transport=transport,
+                base_url="http://postroom.test",
+                headers=headers,
+                event_hooks={"response": [document_of(app).check]},
+            )
             stack.push_async_callback(client.aclose)
             return client
 

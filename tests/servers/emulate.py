@@ -2,16 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from pydantic import SecretStr
+
+from postroom.settings import OauthClientSettings
 
 from .dovecot import Dovecot, free_port, running_or_skip
 from .fetch import CannotFetch
@@ -20,22 +25,32 @@ from .fetch import emulate as fetch_emulate
 USER = "grace@example.org"
 CLIENT = {"client_id": "postroom-tests", "client_secret": "not a secret", "name": "tests"}
 BACK = "http://127.0.0.1/back"
+CALLBACK = "http://postroom.test/v1/accounts/oauth/callback/mail"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Paths of a provider."""
+    """Paths of a provider. `issuer`: as a client's setting has it, behind its URL."""
 
-    sign_in: str
+    authorize: str
     token: str
     userinfo: str
     revoke: str
+    issuer: str = ""
+
+    @property
+    def sign_in(self) -> str:
+        return f"{self.authorize}/callback"
 
 
 PLACES = {
-    "google": Place("/o/oauth2/v2/auth/callback", "/oauth2/token", "/oauth2/v2/userinfo", "/oauth2/revoke"),
+    "google": Place("/o/oauth2/v2/auth", "/oauth2/token", "/oauth2/v2/userinfo", "/oauth2/revoke"),
     "microsoft": Place(
-        "/oauth2/v2.0/authorize/callback", "/oauth2/v2.0/token", "/oidc/userinfo", "/oauth2/v2.0/revoke"
+        "/oauth2/v2.0/authorize",
+        "/oauth2/v2.0/token",
+        "/oidc/userinfo",
+        "/oauth2/v2.0/revoke",
+        "/{tenantid}/v2.0",
     ),
 }
 
@@ -66,6 +81,32 @@ class Emulated:
         said: dict[str, Any] = answer.json()
         return said
 
+    async def consented(self, url: str) -> str:
+        """What a person does who is sent to its page: they choose their account there, and are sent back."""
+        async with httpx2.AsyncClient(trust_env=False) as browser:
+            page = await browser.get(url)
+            action = re.search(r'action="([^"]+)"', page.text)
+            fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text))
+            assert action is not None, page.text
+            asked = {name: unescape(value) for name, value in fields.items()}
+            sent_back = await browser.post(self.url(unescape(action[1])), data=asked)
+        where: str = sent_back.headers["Location"]
+        return where
+
+    def client(self) -> OauthClientSettings:
+        """As an operator writes it."""
+        return OauthClientSettings(
+            token_url=self.url(self.place.token),
+            client_id=CLIENT["client_id"],
+            client_secret=SecretStr(CLIENT["client_secret"]),
+            revocation_url=self.url(self.place.revoke),
+            authorization_url=self.url(self.place.authorize),
+            scope="openid email",
+            issuer=f"http://localhost:{self.port}{self.place.issuer}",
+            server=f"imap://{self.dovecot.host}:{self.dovecot.port}",
+            starttls="off",
+        )
+
     async def revoke(self, token: str) -> None:
         async with httpx2.AsyncClient(trust_env=False) as browser:
             await browser.post(self.url(self.place.revoke), data={"token": token})
@@ -78,7 +119,7 @@ class Emulated:
 
 MAILBOXES = {
     "users": [{"email": USER, "name": "Grace"}],
-    "oauth_clients": [CLIENT | {"redirect_uris": [BACK]}],
+    "oauth_clients": [CLIENT | {"redirect_uris": [BACK, CALLBACK]}],
 }
 
 

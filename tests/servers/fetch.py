@@ -1,4 +1,4 @@
-"""Make other people's programs (Dovecot, Redis, emulate; mbsync to measure) available, installing nothing.
+"""Make programs of others (Dovecot, Redis, nginx, emulate; mbsync to measure) available, installing none.
 
 Run as `python -m servers.fetch` before the tests. A server on the PATH is used as it is. Otherwise Debian's
 packages are downloaded and unpacked below `.servers/` of the project: no root, no conflict with what is
@@ -65,6 +65,13 @@ def redis(servers: Path = SERVERS) -> Prefix:
     if shutil.which("redis-server"):
         return Prefix(Path("/"))
     return fetch(["redis-server", "redis-tools"], servers / "redis")
+
+
+def nginx(servers: Path = SERVERS) -> Prefix:
+    """nginx' place; what was fetched before is found in no time. Raises CannotFetch."""
+    if shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        return Prefix(Path("/"))
+    return fetch(["nginx"], servers / "nginx")
 
 
 def emulate(servers: Path = SERVERS) -> Path:
@@ -208,7 +215,7 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    for name, get in (("Dovecot", dovecot), ("Redis", redis), ("emulate", emulate)):
+    for name, get in (("Dovecot", dovecot), ("Redis", redis), ("nginx", nginx), ("emulate", emulate)):
         try:
             get()
         except (CannotFetch, OSError) as error:

@@ -14,6 +14,7 @@ from postroom.cli.listening import listening
 from postroom.cli.serving import serving
 
 from .api import Client
+from .document import check_event, document_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,12 @@ async def served(app: FastAPI, key: str | None) -> AsyncIterator[Client]:
     async with (
         timeout(60),
         on_a_port(app) as url,
-        httpx2.AsyncClient(base_url=url, headers=headers, timeout=20) as client,
+        httpx2.AsyncClient(
+            base_url=url,
+            headers=headers,
+            timeout=20,
+            event_hooks={"response": [document_of(app).check]},
+        ) as client,
     ):
         yield client
 
@@ -56,5 +62,7 @@ async def events(client: Client, path: str, last: str | None = None, **asked: An
                 name, _, value = line.partition(": ")
                 fields[name] = value
             else:
-                yield Told(fields["event"], json.loads(fields["data"]), fields.get("id"))
+                told = Told(fields["event"], json.loads(fields["data"]), fields.get("id"))
+                check_event(path, told.event, told.data)
+                yield told
                 fields = {}

@@ -1,9 +1,11 @@
 """A name server on loopback, over UDP and TCP, that says what a test wants, and how it misbehaves."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import dns.asyncresolver
 import dns.flags
@@ -11,7 +13,9 @@ import dns.message
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.resolver
 import dns.rrset
+import pytest
 
 from postroom.net.names import Names
 
@@ -21,10 +25,14 @@ Twist = Callable[[bytes], bytes]
 
 @dataclass(slots=True)
 class NameServer:
-    """`zone`: name without the last dot, and type -> texts of its records. What is not there is NXDOMAIN."""
+    """`zone`: name without the last dot, and type -> texts of its records. What is not there is NXDOMAIN.
+
+    `turns`: what the next questions are told instead, one after the other.
+    """
 
     port: int = 0
     zone: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    turns: dict[tuple[str, str], list[list[str]]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     silent: bool = False
     twist: Twist = bytes  # what becomes of each answer on the wire
@@ -45,11 +53,15 @@ class NameServer:
         answer = dns.message.make_response(query)
         for step in self._chain(name):
             for found in (kind, "CNAME"):
-                if texts := self.zone.get((step, found)):
+                if texts := self._told(step, found):
                     answer.answer.append(dns.rrset.from_text(f"{step}.", 60, "IN", found, *texts))
         if not any(known == name for known, _ in self.zone):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer
+
+    def _told(self, name: str, kind: str) -> list[str]:
+        coming = self.turns.get((name, kind))
+        return coming.pop(0) if coming else self.zone.get((name, kind), [])
 
     def _chain(self, name: str) -> list[str]:
         """The name, and what it is another name for."""
@@ -84,6 +96,31 @@ class _Udp(asyncio.DatagramProtocol):
             answer.flags |= dns.flags.TC
             wire = answer.to_wire()
         self._transport.sendto(self._server.twist(wire), address)  # type: ignore[attr-defined]
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, server: NameServer) -> None:
+    """Let this machine's resolver ask this server for every name: what no way of writing an address is."""
+    usual = socket.getaddrinfo
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
+
+    def answer(
+        host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        del flags
+        with suppress(socket.gaierror):
+            return usual(host, port, family, type, proto, socket.AI_NUMERICHOST)
+        name = host.encode("idna").decode().rstrip(".").lower()
+        found: list[Any] = []
+        for kind in ("A", "AAAA"):
+            with suppress(dns.exception.DNSException):
+                for each in resolver.resolve(f"{name}.", kind, raise_on_no_answer=False).rrset or ():
+                    found += usual(str(each), port, family, type, proto, socket.AI_NUMERICHOST)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
 
 
 @asynccontextmanager

@@ -1,7 +1,10 @@
 """An authorization server for tests: real HTTP on loopback, and stricter than most.
 
-    POST /token        refresh tokens only (RFC 6749, 6); each is good once, and a second use is theft:
-                       everything that came of the same consent is revoked (RFC 9700, 4.14.2)
+    GET /authorize     whoever is signed in consents (RFC 6749, 4.1), with PKCE by S256 only (RFC 7636); the
+                       answer names the issuer (RFC 9207)
+    POST /token        codes, worth an id token with the scope openid; refresh tokens (RFC 6749, 6). Each is
+                       good once, and a second use is theft: everything that came of the same consent is
+                       revoked (RFC 9700, 4.14.2)
     POST /introspect   is this token good, and whose is it (RFC 7662): for mail servers
     POST /revoke       RFC 7009
 
@@ -13,12 +16,14 @@ import asyncio
 import base64
 import json
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 FORM = "application/x-www-form-urlencoded"
 MAILSERVER = ("mailserver", "its-own-secret")  # who may introspect
@@ -46,6 +51,15 @@ class Consent:
     is_revoked: bool = False
 
 
+@dataclass
+class Code:
+    """What somebody was sent back with."""
+
+    consent: Consent
+    asked: Mapping[str, str]
+    is_used: bool = False
+
+
 async def _nothing() -> None: ...
 
 
@@ -66,6 +80,14 @@ class TokenServer:
     asked: list[str] = field(default_factory=list)  # paths
     refreshes: int = 0
     thefts: int = 0
+    redirects: set[str] = field(default_factory=set)  # registered, letter by letter
+    signed_in: str | None = None  # who sits at the browser; None: somebody who refuses
+    claims: dict[str, Any] = field(
+        default_factory=dict
+    )  # of id tokens, other than the truth; None: not there
+    offline: bool = True  # whether a code is worth a refresh token
+    said: dict[str, str | None] = field(default_factory=dict)  # to the callback, other than the truth
+    codes: dict[str, Code] = field(default_factory=dict)
 
     def url(self, path: str = "/token") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -94,8 +116,11 @@ class TokenServer:
 
     async def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
         """None: the connection is cut."""
+        path, _, query = path.partition("?")
         self.asked.append(path)
         try:
+            if path == "/authorize":
+                return 302, {"Location": self._authorized(query)}, b""
             form = _form(headers, body)
             match path:
                 case "/introspect":
@@ -103,6 +128,8 @@ class TokenServer:
                 case "/token":
                     if self.instead:
                         return self.instead.popleft()
+                    if form.get("grant_type") == "authorization_code":
+                        return _json(200, self._exchanged(headers, form))
                     return _json(200, await self._refreshed(headers, form))
                 case "/revoke":
                     return self._revoked(headers, form)
@@ -117,6 +144,57 @@ class TokenServer:
             if form.get("token") in consent.access and not consent.is_revoked:
                 return {"active": True, "username": consent.user, "scope": " ".join(sorted(consent.scope))}
         return {"active": False}
+
+    def _authorized(self, query: str) -> str:
+        """Where the browser is sent; it stays here, with an error, where that is not registered."""
+        asked = _once(query)
+        if asked.get("client_id") != self.client_id or asked.get("redirect_uri") not in self.redirects:
+            raise Refused("invalid_request")
+        said: dict[str, str | None] = {"state": asked.get("state"), "iss": self.url("")}
+        if (asked.get("response_type"), asked.get("code_challenge_method")) != ("code", "S256"):
+            said["error"] = "invalid_request"
+        elif self.signed_in is None:
+            said |= {"error": "access_denied", "error_description": "<script>alert(1)</script>"}
+        else:
+            said["code"] = code = f"code-{secrets.token_urlsafe(24)}"
+            self.codes[code] = Code(self.consent(self.signed_in, asked.get("scope", "")), asked)
+        said |= self.said
+        kept = {name: value for name, value in said.items() if value is not None}
+        return f"{asked['redirect_uri']}?{urlencode(kept)}"
+
+    def _exchanged(self, headers: Mapping[str, str], form: Mapping[str, str]) -> dict[str, Any]:
+        self._check_client(headers, form)
+        code = self.codes.get(form.get("code") or "")
+        if code is None:
+            raise Refused("invalid_grant")
+        if code.is_used:
+            self.thefts += 1
+            code.consent.is_revoked = True
+            code.consent.access.clear()
+            raise Refused("invalid_grant")
+        code.is_used = True
+        proof = sha256((form.get("code_verifier") or "").encode()).digest()
+        shown = base64.urlsafe_b64encode(proof).rstrip(b"=").decode(), form.get("redirect_uri")
+        if shown != (code.asked.get("code_challenge"), code.asked.get("redirect_uri")):
+            raise Refused("invalid_grant")
+        access = f"access-{secrets.token_urlsafe(24)}"
+        code.consent.access.add(access)
+        said = {"access_token": access, "token_type": "Bearer", "expires_in": self.life}
+        if self.offline:
+            said["refresh_token"] = code.consent.current
+        if "openid" in code.consent.scope:
+            said["id_token"] = self._id_token(code)
+        return {key: value for key, value in said.items() if value is not None}
+
+    def _id_token(self, code: Code) -> str:
+        """Unsigned: who gets it here asked for it here."""
+        user = code.consent.user
+        truth: dict[str, Any] = {"iss": self.url(""), "sub": f"subject of {user}", "aud": self.client_id}
+        truth |= {"nonce": code.asked.get("nonce"), "email": f"{user}@example.org", "email_verified": True}
+        told = {"exp": int(time.time()) + 60, **truth, **self.claims}
+        claims = {name: value for name, value in told.items() if value is not None}
+        parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+        return ".".join([*(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), ""])
 
     async def _refreshed(self, headers: Mapping[str, str], form: Mapping[str, str]) -> dict[str, Any]:
         self._check_client(headers, form)
@@ -167,7 +245,11 @@ class TokenServer:
 def _form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
     if headers.get("content-type", "").partition(";")[0] != FORM:
         raise Refused("invalid_request")
-    pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body))
+    return _once(body.decode())
+
+
+def _once(text: str) -> dict[str, str]:
+    pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
     form = dict(pairs)
     if len(form) != len(pairs):  # a parameter twice
         raise Refused("invalid_request")

@@ -54,7 +54,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(context: ssl.SSLContext, pages: Mapping[str, Answering]) -> AsyncIterator[Site]:
+async def site(
+    context: ssl.SSLContext | None, pages: Mapping[str, Answering], address: str = "127.0.0.1"
+) -> AsyncIterator[Site]:
     """Answer by path, the query apart; what is not there is 404."""
     here = Site(0, [])
 
@@ -70,7 +72,7 @@ async def site(context: ssl.SSLContext, pages: Mapping[str, Answering]) -> Async
         finally:
             writer.close()
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    listener = await asyncio.start_server(serve, address, 0, ssl=context)
     here.port = listener.sockets[0].getsockname()[1]
     try:
         yield here

@@ -111,7 +111,7 @@ async def test_that_a_sync_has_begun_is_told_while_it_runs(db: Database) -> None
     async with listening(db) as (found, _), serve(messages=3, folder_count=1) as server:
         account = await connected(db, server)
         wake = asyncio.Event()
-        aside = found.aside(ONE, account.id, wake)
+        aside = found.aside(ONE, {account.id}, wake)
         server.faults.switch_on("greeting-late")
         syncing = asyncio.create_task(sync(db, account))
         [(type, data)] = await told(aside, wake)
@@ -143,7 +143,7 @@ async def test_one_tenant_or_account_hears_nothing_of_another(db: Database) -> N
     async with listening(db) as (found, _):
         wakes = [asyncio.Event() for _ in range(3)]
         ours, theirs = found.aside(ONE, None, wakes[0]), found.aside(TWO, None, wakes[1])
-        other = found.aside(ONE, AccountId(99), wakes[2])
+        other = found.aside(ONE, {AccountId(99)}, wakes[2])
         async with db.transaction(TWO) as conn:
             bobs = await accounts.get_by_id(conn, TWO, BOBS)
             await accounts.mark_sync_succeeded(conn, TWO, BOBS, wait=timedelta())

@@ -10,7 +10,7 @@ other.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from postroom.accounts.autodiscover import Candidate, FoundBy
 from postroom.accounts.change import Then, tell
 from postroom.accounts.grant import AUTH, OAUTH2, BadGrant, ClientRefused, Grant, Granted
 from postroom.accounts.guess import normal_address
+from postroom.accounts.identity import IDENTITY, Identity, check_identity
 from postroom.accounts.model import Account, AccountState, AlreadyConnected, Scope
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.scope import check, wants
@@ -46,7 +47,7 @@ from postroom.providers.model import (
 from postroom.vault.seal import Vault
 
 MENDABLE = {AccountState.REAUTH_REQUIRED, AccountState.ERROR}
-CHOSEN = {"daily_bytes", "watch_folders"}
+KEPT = {"daily_bytes", "watch_folders", IDENTITY}  # of an account, whatever it is connected with
 TRY = 15  # seconds that one candidate has, from its name to the login
 NOBODY_THERE = (Unreachable, NotTrusted, TlsRefused, Incomplete, EgressRefused)  # another may do
 
@@ -85,6 +86,7 @@ class Wish:
     watch_folders: str | None = None  # a pattern of those that are watched beside the inbox
     grant: Grant | None = None
     granted: Granted | None = None
+    identity: Identity | None = None  # who has consented to the grant; None: nobody told
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ async def connect(
     async with db.transaction(tenant) as conn:
         known = await store.find(conn, tenant, address)
     if known is not None and known.state not in MENDABLE:
-        raise _connected_already(address)
+        raise connected_already(address)
+    check_identity(known.settings if known is not None else {}, address, wish.identity)
     found = await examine(providers, wish, oauth, seek)
     async with db.transaction(tenant) as conn:
         if known is None:
@@ -150,46 +153,72 @@ async def renew(
     Raises `IsPaused`, and what `connect` raises; nothing is changed then.
     """
     if account.state is AccountState.PAUSED:
-        raise _paused()
+        raise paused()
+    check_identity(account.settings, account.address, wish.identity)
     settings = {key: value for key, value in account.settings.items() if key != AUTH}
     wish = replace(wish, provider=account.provider, settings=settings, scope=account.scope)
     found = await examine(providers, wish, oauth)
     async with db.transaction(account.tenant_id) as conn:
         if (await store.lock(conn, account.tenant_id, account.id)).state is AccountState.PAUSED:
-            raise _paused()
+            raise paused()
         changed = await _mend(conn, vault, account, wish, found, begin_anew)
         await tell(conn, changed, "accounts.changed")
         if account.needs_owner:
             await tell(conn, account, "accounts.recovered")
 
 
-def _paused() -> IsPaused:
+def paused() -> IsPaused:
     return IsPaused("The account is paused; resume it first.")
 
 
 async def examine(
-    providers: Mapping[str, Provider], wish: Wish, oauth: Oauth | None = None, seek: Seek = guessed
+    providers: Mapping[str, Provider],
+    wish: Wish,
+    oauth: Oauth | None = None,
+    seek: Seek = guessed,
+    *,
+    spends: bool = True,
 ) -> Found:
     """Log in and count, storing nothing. Raises as `connect` does.
 
-    With a grant this may use its refresh token up, where the server gives each of them once.
+    With a grant this may use its refresh token up, where the server gives each of them once. Unless it
+    `spends`: then there has to be an access token.
     """
     provider = providers[wish.provider]
     address = normal_address(wish.address)
     check(wish.watch_folders)
+    asking = oauth or Oauth()
+    wish = _where_it_may_go(wish, asking)
     candidates: Sequence[Candidate] = ()
     if wish.settings is None:
         trusted = Path(wish.ca_file) if wish.ca_file else None
         candidates = await seek(address, trusted, by_grant=wish.grant is not None)
     if wish.grant is None:
         return await _searched(provider, address, wish, candidates)
-    asking = oauth or Oauth()
+    if wish.granted is None and not spends:
+        raise BadGrant("Give an access_token, too: asking for one could use the refresh token up.")
     if wish.granted is not None:
-        with suppress(TokenRefused):
+        try:
             found = await _searched(provider, address, _with(wish, wish.granted), candidates)
+        except TokenRefused:
+            if not spends:
+                raise
+        else:
             return replace(found, granted=wish.granted)
+    return await _refreshed(asking, wish.grant, provider, address, wish, candidates)
+
+
+async def _refreshed(
+    asking: Oauth,
+    grant: Grant,
+    provider: Provider,
+    address: str,
+    wish: Wish,
+    candidates: Sequence[Candidate],
+) -> Found:
+    """By an access token that is asked for now."""
     try:
-        granted = await asking.refresh(wish.grant, wish.grant.refresh_token)
+        granted = await asking.refresh(grant, grant.refresh_token)
     except ClientRefused as error:
         raise BadGrant(error.message, **error.data) from error
     try:
@@ -199,6 +228,22 @@ async def examine(
             error.data["is_grant_spent"] = True  # the one that was given is good for nothing any more
         raise
     return replace(found, granted=granted)
+
+
+def _where_it_may_go(wish: Wish, oauth: Oauth) -> Wish:
+    """A grant of a client that says where its mail is leads there; no stranger's server gets its tokens.
+
+    Raises `OtherServer`.
+    """
+    client = (
+        oauth.clients.get(wish.grant.client) if wish.grant and isinstance(wish.grant.client, str) else None
+    )
+    if client is None or client.sign_in is None:
+        return wish
+    if wish.settings is None:
+        return replace(wish, settings=client.sign_in.settings)
+    client.sign_in.check_server(wish.settings)
+    return wish
 
 
 def _with(wish: Wish, granted: Granted) -> Wish:
@@ -250,6 +295,7 @@ def _with_wishes(wish: Wish, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         AUTH: OAUTH2 if wish.grant else None,
         "daily_bytes": wish.daily_bytes,
         "watch_folders": wish.watch_folders,
+        IDENTITY: wish.identity and wish.identity.kept,
     }
     return {**settings, **{key: value for key, value in given.items() if value}}
 
@@ -295,7 +341,7 @@ async def _add(
         poll_every=wish.poll_every,
     )
     if account is None:  # somebody was faster
-        raise _connected_already(address)
+        raise connected_already(address)
     await _keep(conn, vault, account, found)
     return account
 
@@ -304,11 +350,13 @@ async def _mend(
     conn: Connection, vault: Vault, known: Account, wish: Wish, found: Found, begin_anew: Then
 ) -> Account:
     """What is copied, how often and how much of it in a day, and what is watched, stays as it was chosen."""
-    if (await store.lock(conn, known.tenant_id, known.id)).state is AccountState.PAUSED:
-        raise _connected_already(known.address)  # paused or being removed, while we asked the server
+    today = await store.lock(conn, known.tenant_id, known.id)
+    if today.state is AccountState.PAUSED:
+        raise connected_already(known.address)  # paused or being removed, while we asked the server
+    check_identity(today.settings, known.address, wish.identity)
     sealed = _sealed(vault, known.tenant_id, known.public_id, wish)
-    chosen = {key: value for key, value in known.settings.items() if key in CHOSEN}
-    settings = {**chosen, **found.settings}
+    kept = {key: value for key, value in today.settings.items() if key in KEPT}
+    settings = {**kept, **found.settings}
     await store.set_credentials(conn, known.tenant_id, known.id, settings, sealed)
     account = await store.get_by_id(conn, known.tenant_id, known.id)
     await _keep(conn, vault, account, found)
@@ -331,5 +379,5 @@ async def _keep(conn: Connection, vault: Vault, account: Account, found: Found) 
     await tokens.keep(conn, account, number, sealed, fresh=fresh, life=life)
 
 
-def _connected_already(address: str) -> AlreadyConnected:
+def connected_already(address: str) -> AlreadyConnected:
     return AlreadyConnected(f"{address} is connected already.", address=address)

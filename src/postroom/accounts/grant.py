@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from postroom import errors
+from postroom.accounts.consent import SignIn
 from postroom.net.client import checked
 from postroom.net.model import BadUrl
 from postroom.vault.model import Secret
@@ -80,6 +81,7 @@ class OauthClient:
     client_secret: Secret | None = None
     auth: ClientAuth = ClientAuth.POST
     revocation_url: str | None = None
+    sign_in: SignIn | None = None  # of one of the installation, where people can consent to it here
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def given(values: Mapping[str, Any]) -> tuple[Grant, Granted | None]:
     return grant, Granted(Secret(access), life(values.get("expires_in"))) if access else None
 
 
-def client(values: Mapping[str, str]) -> OauthClient:
+def client(values: Mapping[str, str], sign_in: SignIn | None = None) -> OauthClient:
     """A client as somebody writes it. Raises `BadGrant`."""
     try:
         secret = values.get("client_secret")
@@ -140,6 +142,7 @@ def client(values: Mapping[str, str]) -> OauthClient:
             Secret(secret) if secret else None,
             ClientAuth(values.get("client_auth", ClientAuth.POST)),
             values.get("revocation_url"),
+            sign_in,
         )
     except KeyError as error:
         raise BadGrant(f"A grant holds a {error.args[0]}, or names a client of this installation.") from error
@@ -154,7 +157,7 @@ def client(values: Mapping[str, str]) -> OauthClient:
     }:
         raise BadGrant(f"A grant holds no {sorted(unknown)[0]}.")
     for url in filter(None, (made.token_url, made.revocation_url)):
-        _check_url(url)
+        check_url(url)
     return made
 
 
@@ -164,8 +167,11 @@ def _word(key: str, value: object) -> str:
     return value
 
 
-def _check_url(url: str) -> None:
-    """Tokens travel encrypted, or not at all: in the clear only to this very machine (RFC 6749, 3.2)."""
+def check_url(url: str) -> None:
+    """Tokens travel encrypted, or not at all: in the clear only to this very machine (RFC 6749, 3.2).
+
+    Raises `BadGrant`.
+    """
     try:
         parsed = checked(url)
     except BadUrl as error:

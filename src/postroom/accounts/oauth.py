@@ -1,4 +1,5 @@
-"""Ask token servers: an access token for a refresh token (RFC 6749, 6), and to forget one (RFC 7009).
+"""Ask token servers: for an access token (RFC 6749, 6), for that and a refresh token (4.1.3), and to forget
+one (RFC 7009).
 
 what comes                                  what it says
 200 with an access token                    granted
@@ -21,8 +22,6 @@ import orjson
 
 from postroom.accounts.grant import (
     VISIBLE,
-    BadClient,
-    BadGrant,
     ClientAuth,
     ClientRefused,
     Grant,
@@ -30,7 +29,6 @@ from postroom.accounts.grant import (
     GrantGone,
     OauthClient,
     TokensAway,
-    client,
     life,
 )
 from postroom.errors import NeedsOwner, TryLater
@@ -38,7 +36,6 @@ from postroom.net.client import Answer, Client, checked
 from postroom.net.egress import Egress
 from postroom.net.model import BadAnswer, Dropped, TooSlow
 from postroom.providers.imap.shown import shown
-from postroom.settings import OauthClientSettings
 from postroom.vault.model import Secret
 
 MOST = 1 << 16  # bytes of an answer
@@ -56,6 +53,14 @@ NOT_OURS = {
 WAIT = timedelta(minutes=1)
 LONG_WAIT = timedelta(hours=1)
 LONGEST_WAIT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What came for a code. `id_token` None: none that is a text."""
+
+    granted: Granted
+    id_token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,22 @@ class Oauth:
         except GrantGone as error:
             raise lost(error) from error
 
+    async def exchange(self, name: str, code: Secret, verifier: Secret, redirect_uri: str) -> Exchanged:
+        """What a code is worth, which came of a consent to the client `name` (RFC 6749, 4.1.3).
+
+        It is good once, so it is never shown twice. Raises as `refresh` does; `GrantGone`: not this one.
+        """
+        who = self.named(name)
+        values = {
+            "grant_type": "authorization_code",
+            "code": code.reveal(),
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier.reveal(),
+        }
+        answer = await self._asked(who, who.token_url, values, is_last=True)
+        token = _document(answer).get("id_token")
+        return Exchanged(granted(answer, who, code), token if _is_token(token) else None)
+
     async def revoke(self, grant: Grant, token: Secret) -> bool:
         """Have a refresh token, and what came of it, forgotten. False: there is nobody to be asked.
 
@@ -100,10 +121,12 @@ class Oauth:
         return True
 
     def _client(self, grant: Grant) -> OauthClient:
-        if not isinstance(grant.client, str):
-            return grant.client
+        return self.named(grant.client) if isinstance(grant.client, str) else grant.client
+
+    def named(self, name: str) -> OauthClient:
+        """One of the installation. Raises `ClientRefused`."""
         try:
-            return self.clients[grant.client]
+            return self.clients[name]
         except KeyError:
             said = "This installation has no client of the name in the grant; see POSTROOM_OAUTH_CLIENTS."
             raise ClientRefused(said, wait=LONG_WAIT) from None
@@ -210,16 +233,3 @@ def _words(said: Mapping[str, Any], who: OauthClient, asked: Secret) -> str:
 def _pieces(secret: str) -> list[str]:
     """A text that holds none of these repeats no more than a few characters of it."""
     return [secret[at : at + 8] for at in range(0, max(len(secret) - 7, 1), 4)]
-
-
-def clients_of(given: Mapping[str, OauthClientSettings]) -> Mapping[str, OauthClient]:
-    """The clients of an installation, from its settings. Raises `BadClient`."""
-    made = {}
-    for name, one in given.items():
-        secret = one.client_secret.get_secret_value() if one.client_secret else None
-        values = {**one.model_dump(exclude={"client_secret"}), "client_secret": secret}
-        try:
-            made[name] = client({key: value for key, value in values.items() if value is not None})
-        except BadGrant as error:
-            raise BadClient(f"{name!r} in POSTROOM_OAUTH_CLIENTS makes no sense: {error.message}") from error
-    return made

@@ -11,10 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from postroom import __version__
 from postroom.accounts import store as account_store
+from postroom.accounts.consent import CALLBACK
 from postroom.accounts.oauth import Oauth
+from postroom.accounts.oauth_routes import router as oauth_accounts
 from postroom.accounts.routes import Desk
 from postroom.accounts.routes import router as accounts
 from postroom.accounts.seek import Seek, guessed
+from postroom.accounts.signing_in import Consents
 from postroom.accounts.tokens import Tokens
 from postroom.api import docs, health
 from postroom.api.live import Live
@@ -47,7 +50,7 @@ from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, accounts, mail, search, sync, jobs.router, events.router)
+ROUTERS = (people, oauth_accounts, accounts, mail, search, sync, jobs.router, events.router)
 CORS_ASKED = (
     *("Authorization", "Content-Type", "Last-Event-ID", "X-Request-ID"),
     *("If-None-Match", "If-Range", "Range"),
@@ -96,16 +99,18 @@ def create_app(
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     app.state.gauges = Gauges()
+    begin_anew, returns = halt.begin_anew, frozenset(settings.oauth_return_urls)
     app.state.desk = Desk(
         vault,
         providers,
         settings.sync_interval,
         halt.stop,
-        halt.begin_anew,
+        begin_anew,
         partial(halt.remove, farewell=Tokens(database, vault, oauth).revoke),
         _is_syncing,
         oauth,
         seek,
+        Consents(database, vault, oauth, providers, begin_anew, settings.public_url, returns),
     )
     problems.plug_in(app)
     _put_layers_around(app, settings)
@@ -119,7 +124,7 @@ def create_app(
 def _put_layers_around(app: FastAPI, settings: Settings) -> None:
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
-    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds))
+    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds), changing=(CALLBACK,))
     app.add_middleware(Unexpected)
     app.add_middleware(Tags)
     app.add_middleware(Compressed)
@@ -144,4 +149,4 @@ async def _account(conn: Connection, tenant: TenantId, public_id: UUID) -> Accou
 
 def _name(route: APIRoute) -> str:
     """What generated clients call an operation."""
-    return "_".join([*map(str, route.tags[:1]), route.name])
+    return route.name

@@ -8,7 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from swagger_ui_bundle import swagger_ui_path
+
+from postroom.api import document
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 
@@ -44,49 +47,21 @@ POLICY = {
 }
 FOR_AN_HOUR = {"Cache-Control": "public, max-age=3600"}
 
-PROBLEM = {
-    "type": "object",
-    "description": "Why a request failed (RFC 9457).",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string", "description": "For programs; never changes."},
-        "detail": {"type": "string", "description": "For people."},
-        "data": {"type": "object", "description": "Particulars."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
-            },
-        },
-        "request_id": {"type": "string"},
-    },
-}
-ANY_PROBLEM = {
-    "description": "Any failure, as a problem.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-
 
 class Documented(FastAPI):
-    """An application whose document tells how its failures look."""
+    """An application whose document is complete. It is made when it is first asked for."""
+
+    _completed: dict[str, Any] | None = None
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            schema = super().openapi()
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            schemas["Problem"] = PROBLEM
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    operation["responses"].pop("422", None)
-                    operation["responses"]["default"] = ANY_PROBLEM
-            self.openapi_schema = schema
-        return self.openapi_schema
+        if self._completed is None:
+            needs = {
+                route.name: document.needs_of(route.endpoint)
+                for route in iter_route_contexts(self.routes)
+                if isinstance(route.original_route, APIRoute)
+            }
+            self._completed = document.complete(super().openapi(), needs)
+        return self._completed
 
 
 @router.get("")
@@ -101,7 +76,7 @@ async def start() -> Response:
 
 @router.get("/openapi-3.0.json")
 async def older(request: Request) -> Response:
-    return JSONResponse({**in_older_words(request.app.openapi()), "openapi": "3.0.3"})
+    return JSONResponse(older_document(request.app.openapi()))
 
 
 def _serve(name: str, media_type: str) -> None:
@@ -113,6 +88,14 @@ def _serve(name: str, media_type: str) -> None:
 
 for _name, _media_type in FILES.items():
     _serve(_name, _media_type)
+
+
+def older_document(document: dict[str, Any]) -> dict[str, Any]:
+    """The whole of it as OpenAPI 3.0."""
+    words: dict[str, Any] = in_older_words(document)
+    words["openapi"] = "3.0.3"
+    del words["info"]["license"]["identifier"]
+    return words
 
 
 def in_older_words(part: Any) -> Any:
@@ -133,6 +116,10 @@ def in_older_words(part: Any) -> Any:
         words["nullable"] = True
     if "const" in words:
         words["enum"] = [words.pop("const")]
+    words.pop("propertyNames", None)
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if not isinstance(words.get(exclusive, True), bool):
+            words[bound], words[exclusive] = words[exclusive], True
     if "prefixItems" in words:
         words["items"] = {"anyOf": words.pop("prefixItems")}
     return words

@@ -28,13 +28,13 @@ class Health(BaseModel):
 
 
 @router.get("/health")
-async def health() -> Health:
+async def get_health() -> Health:
     """The process lives. Touches nothing else."""
     return Health()
 
 
 @router.get("/health/ready")
-async def ready(door: AtDoor) -> Health:
+async def get_readiness(door: AtDoor) -> Health:
     """The database answers too."""
     try:
         async with asyncio.timeout(PATIENCE), door.database.unbound():

@@ -28,7 +28,6 @@ from postroom.errors import Invalid
 from postroom.providers.imap.compression import Compress
 from postroom.providers.imap.settings import from_url, to_url
 from postroom.providers.known import LoginRule, by_address
-from postroom.providers.model import Estimate
 from postroom.settings import Settings
 from postroom.sync.halt import begin_anew
 
@@ -36,8 +35,6 @@ app = command()
 
 PASSWORD = "POSTROOM_PASSWORD"
 LONGEST = 1 << 16
-BYTES_PER_SECOND = 10_000_000
-MESSAGES_PER_SECOND = 500
 FOUND = {
     FoundBy.TABLE: "its provider is well known",
     FoundBy.MX: "the mail of its domain goes to that provider",
@@ -207,18 +204,13 @@ def _first_line(file: str) -> str:
     return password
 
 
-def _seconds(estimate: Estimate) -> float:
-    """About how long a first sync takes on a good line."""
-    return max(estimate.messages / MESSAGES_PER_SECOND, (estimate.bytes or 0) / BYTES_PER_SECOND)
-
-
 def _show(made: Connected) -> None:
     account, estimate = made.account, made.estimate
     size = "" if estimate.bytes is None else f", about {screen.amount(estimate.bytes)}"
     address = screen.line(account.address)
     screen.say(
         f"{address} is connected: {estimate.messages:,} messages in {estimate.folders} folders{size}; "
-        f"the first sync takes about {screen.duration(_seconds(estimate))}."
+        f"the first sync takes about {screen.duration(estimate.seconds)}."
     )
     if made.found_by is not None:
         screen.say(f"Its server is {screen.line(to_url(account.settings))}: {FOUND[made.found_by]}.")
@@ -237,6 +229,6 @@ def _document(made: Connected) -> dict[str, Any]:
             "folders": estimate.folders,
             "messages": estimate.messages,
             "bytes": estimate.bytes,
-            "seconds": round(_seconds(estimate), 1),
+            "seconds": round(estimate.seconds, 1),
         },
     }

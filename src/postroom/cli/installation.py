@@ -17,9 +17,10 @@ from pathlib import Path
 
 from postroom import telemetry
 from postroom.accounts import store as accounts
+from postroom.accounts.clients import clients_of
 from postroom.accounts.guess import normal_address
 from postroom.accounts.model import Account, NoSuchAccount
-from postroom.accounts.oauth import Oauth, clients_of
+from postroom.accounts.oauth import Oauth
 from postroom.cli import starting
 from postroom.cli.given import DEBUG, LOG
 from postroom.cli.outward import Providers

@@ -1,13 +1,14 @@
 """`postroom keys`: make, list and revoke API keys."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
 from postroom.cli import screen
-from postroom.cli.installation import opened
+from postroom.cli.installation import account_named, opened
 from postroom.cli.options import AsJson, Data, DatabaseUrl, command
 from postroom.cli.run import carry_out
 from postroom.http.caller import Scope
@@ -28,14 +29,19 @@ def create(
     ] = "",
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; everything by default.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How long it is good.")] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="It sees this one only; may be repeated.")
+    ] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and show it, this once. Without a name: a new first key, in the file api.key."""
+    if account and not name:
+        raise typer.BadParameter("The first key sees all accounts; one for some of them needs a name.")
 
     def begin(settings: Settings) -> Coroutine[Any, Any, Made]:
-        return _create(settings, name, scope, days) if name else _remake(settings)
+        return _create(settings, name, scope, days, account) if name else _remake(settings)
 
     text, more = carry_out(begin, data, database_url, as_json=as_json)
     if as_json:
@@ -44,12 +50,14 @@ def create(
         screen.say(text)
 
 
-async def _create(settings: Settings, name: str, scopes: list[Scope] | None, days: int | None) -> Made:
+async def _create(
+    settings: Settings, name: str, scopes: list[Scope] | None, days: int | None, addresses: list[str] | None
+) -> Made:
     expires = datetime.now(UTC) + timedelta(days=days) if days else None
+    may = frozenset(scopes or keys.EVERYTHING)
     async with opened(settings) as house:
-        key, text = await keys.create(
-            house.database, house.tenant, name, frozenset(scopes or keys.EVERYTHING), expires
-        )
+        found = [(await account_named(house, address)).public_id for address in addresses or ()]
+        key, text = await keys.create(house.database, house.tenant, name, may, expires, found or None)
     return text, _document(key)
 
 
@@ -68,8 +76,12 @@ def list_(data: Data = None, database_url: DatabaseUrl = None, as_json: AsJson =
         return
     for key in found:
         state = "revoked" if key.revoked_at else f"last used {screen.ago(key.last_used_at)}"
-        scopes = ",".join(sorted(key.scopes))
+        scopes = ",".join(sorted(key.scopes)) + ("" if key.accounts is None else f" of {_some(key.accounts)}")
         screen.say(f"{key.public_id}  {key.start}...  {scopes}  {state}  {screen.line(key.name)}")
+
+
+def _some(accounts: Sequence[UUID]) -> str:
+    return f"{len(accounts)} account{'' if len(accounts) == 1 else 's'}"
 
 
 async def _list(settings: Settings) -> list[Key]:
@@ -112,4 +124,5 @@ def _document(key: Key) -> dict[str, object]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
+        "accounts": key.accounts,
     }

@@ -1,15 +1,16 @@
 """Connections to PostgreSQL, and the transaction as the only way to use one.
 
 A connection is lent for exactly one transaction, which is bound to one tenant (row-level security shows
-that tenant's rows and no others) or to none. It comes back only after an end that the server has confirmed;
-after a cancellation, a lost connection or any doubt it is closed, never lent again. So no state outlives a
-transaction, and asyncpg's reset (a round trip each time) is not needed.
+that tenant's rows and no others), to some accounts of one, or to none. It comes back only after an end that
+the server has confirmed; after a cancellation, a lost connection or any doubt it is closed, never lent again.
+So no state outlives a transaction, and asyncpg's reset (a round trip each time) is not needed.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -18,8 +19,8 @@ from postroom.db import alive, codecs
 from postroom.db.failures import DRIVER, connecting, translating
 from postroom.db.model import TooOld
 from postroom.db.places import Places
-from postroom.db.roles import APP
-from postroom.ids import TenantId
+from postroom.db.roles import APP, LIMITED
+from postroom.ids import AccountId, TenantId
 
 Connection: TypeAlias = asyncpg.Connection
 
@@ -39,6 +40,15 @@ SESSION = {
 _hinted: WeakKeyDictionary[Connection, dict[tuple[str, str], None]] = WeakKeyDictionary()
 
 LASTING_PLANS = "; SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = off"
+
+
+class Transactions(Protocol):
+    """What opens transactions: the pool, or the part of it that is for a caller who may see less."""
+
+    def transaction(
+        self, tenant: TenantId, *, lasting_plans: bool = False
+    ) -> AbstractAsyncContextManager[Connection]:
+        """See `Database.transaction`."""
 
 
 class Database:
@@ -67,10 +77,12 @@ class Database:
         Commits when the block ends, rolls back when it raises. Raises `Unreachable`, `DiskFull` or `Busy`;
         then nothing is stored, except that a connection lost during COMMIT leaves the outcome unknown.
         """
-        plans = LASTING_PLANS if lasting_plans else ""
-        begin = f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}{plans}"
-        async with self._transaction(begin, tenant) as conn:
+        async with self._transaction(_begin(tenant, lasting_plans=lasting_plans), tenant) as conn:
             yield conn
+
+    def limited_to(self, accounts: Collection[AccountId] | None) -> Transactions:
+        """The pool for somebody who may see these accounts of a tenant only; None: all of it."""
+        return self if accounts is None else Limited(self, frozenset(accounts))
 
     @asynccontextmanager
     async def unbound(self) -> AsyncIterator[Connection]:
@@ -147,6 +159,29 @@ class Database:
             conn = self._idle.pop()
             with suppress(*DRIVER):
                 await conn.close()
+
+
+def _begin(tenant: TenantId, *, lasting_plans: bool) -> str:
+    return f"BEGIN; SET LOCAL postroom.tenant = {tenant:d}{LASTING_PLANS if lasting_plans else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A pool's transactions, seeing nothing but some accounts of a tenant. Without any they see nothing."""
+
+    database: Database
+    accounts: frozenset[AccountId]
+
+    @asynccontextmanager
+    async def transaction(
+        self, tenant: TenantId, *, lasting_plans: bool = False
+    ) -> AsyncIterator[Connection]:
+        """As `Database.transaction`, and by a role that may write little."""
+        numbers = ",".join(f"{account:d}" for account in sorted(self.accounts))
+        limits = f"; SET LOCAL ROLE {LIMITED}; SET LOCAL postroom.accounts = '{{{numbers}}}'"
+        begin = _begin(tenant, lasting_plans=lasting_plans) + limits
+        async with self.database._transaction(begin, tenant) as conn:
+            yield conn
 
 
 @asynccontextmanager

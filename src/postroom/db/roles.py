@@ -1,7 +1,8 @@
 """The roles that postroom runs as. They can log in nowhere, own no table and bypass nothing.
 
-postroom_app     every query of every room; row-level security binds it to one tenant
-postroom_system  owns the few functions that look across tenants (see `migrations/README.md`)
+postroom_app      every query of every room; row-level security binds it to one tenant
+postroom_limited  the same for a caller who is limited to some accounts: bound to these, and it may less
+postroom_system   owns the few functions that look across tenants (see `migrations/README.md`)
 
 Roles belong to the whole PostgreSQL server, so another database may be making them at the same moment.
 """
@@ -14,6 +15,7 @@ import asyncpg
 from postroom.db.model import NotPermitted
 
 APP = "postroom_app"
+LIMITED = "postroom_limited"
 SYSTEM = "postroom_system"
 
 MISSING = """
@@ -86,7 +88,7 @@ async def _again(step: Callable[[], Awaitable[object]]) -> None:
 
 async def _ensure(conn: asyncpg.Connection) -> None:
     user: str = await conn.fetchval(WHO)
-    roles = [APP, SYSTEM]
+    roles = [APP, LIMITED, SYSTEM]
     # Since PostgreSQL 16 one may be allowed to SET ROLE without having its rights all the time, as here:
     # otherwise the connecting user would see what postroom_system sees.
     modern = conn.get_server_version().major >= 16

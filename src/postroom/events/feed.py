@@ -16,7 +16,7 @@ import asyncio
 import base64
 import binascii
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -88,11 +88,19 @@ class Look:
 
 
 async def look(
-    conn: Connection, tenant: TenantId, after: Place, *, stream: Stream | None = None, limit: int = PAGE
+    conn: Connection,
+    tenant: TenantId,
+    after: Place,
+    *,
+    stream: Stream | None = None,
+    some: Collection[Stream] | None = None,
+    limit: int = PAGE,
 ) -> Look:
-    """The next entries of all streams, or of one, and what is to be expected behind them."""
+    """The next entries of all streams, of one, or of `some`, and what is to be expected behind them."""
     below = await store.horizon(conn, tenant)
-    if stream is None:
+    if some is not None:
+        found = await store.feed_of_some(conn, tenant, after, EVERYTHING, limit, some)
+    elif stream is None:
         found = await store.feed(conn, tenant, after, EVERYTHING, limit)
     else:
         found = await store.feed_of_one(conn, tenant, after, EVERYTHING, limit, stream)
@@ -112,6 +120,13 @@ async def end_with_cursor(conn: Connection, tenant: TenantId) -> tuple[Place, st
     found = await store.last(conn, tenant, await store.horizon(conn, tenant))
     at, digest = found or (START, bytes(6))
     return at, _packed(at, digest)
+
+
+async def end_of_some(conn: Connection, tenant: TenantId, streams: Collection[Stream]) -> tuple[Place, str]:
+    """Behind all that can be read at present, and the cursor of the last entry of these streams."""
+    below = await store.horizon(conn, tenant)
+    at, digest = await store.last_of_some(conn, tenant, below, streams) or (START, bytes(6))
+    return (below, 0, 0), _packed(at, digest)
 
 
 async def follow(

@@ -7,6 +7,9 @@
 Each follower knows the place up to which it has seen everything. A watch keeps what its followers have not
 taken yet, up to a bound: one who comes from far behind, or is too slow for that, reads what it lacks by
 itself, page by page, until it is there. So nothing is skipped or repeated, and nothing grows.
+
+One who may see some accounts only is woken like all, and reads by itself what is theirs: the database says
+what that is. What others write is passed without a trace, also in the cursors that it is told.
 """
 
 import asyncio
@@ -29,7 +32,7 @@ from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
 
 from . import feed
-from .model import APPENDED, TENANT, Entry, Place, Stream
+from .model import APPENDED, TENANT, Entry, Place, Stream, stream_of
 from .wanted import Wanted
 
 LOOK_EVERY = timedelta(seconds=1)
@@ -103,10 +106,18 @@ class Follower:
     `wake` is set when there may be something to take, or all is over.
     """
 
-    def __init__(self, following: "Following", tenant: TenantId, wanted: Wanted, after: Place) -> None:
+    def __init__(
+        self,
+        following: "Following",
+        tenant: TenantId,
+        accounts: frozenset[AccountId] | None,
+        wanted: Wanted,
+        after: Place,
+    ) -> None:
         self.after, self.wake, self.is_over = after, asyncio.Event(), False
-        self.last: Entry | None = None  # that was passed, wanted or not
-        self._following, self._tenant, self._wanted = following, tenant, wanted
+        self.last: Entry | None = None  # that was passed and may be seen, wanted or not
+        self._following, self._tenant, self._accounts = following, tenant, accounts
+        self._wanted = wanted
         self._watch: Watch | None = None
         self.wake.set()
 
@@ -119,14 +130,14 @@ class Follower:
         wanted = self._wanted
         while not self.is_over:
             watch = self._watch
-            if watch is None or watch.floor > self.after:
+            if watch is None or watch.floor > self.after or self._reads_itself(watch):
                 try:
                     passed = await self._read()
                 except (Unreachable, Busy):
                     await asyncio.sleep(AWAY.total_seconds())
                     continue
             elif watch.top > self.after:
-                passed, self.after = watch.behind(self.after), watch.top
+                passed, self.after = watch.behind(self.after) if self._accounts is None else [], watch.top
             else:
                 return []
             if passed:
@@ -144,9 +155,18 @@ class Follower:
         if self._watch is not None:
             self._following.leave(self, self._watch)
 
+    def _reads_itself(self, watch: Watch) -> bool:
+        """Whether there may be something for one who sees some accounts only."""
+        if self._accounts is None:
+            return False
+        theirs = _streams(self._accounts)
+        return any(heard.entry.stream in theirs for heard in watch.behind(self.after))
+
     async def _read(self) -> list[Heard]:
         """A page of what lies behind; with the last one, it joins those who wait."""
-        seen, found = await self._following.read(self._tenant, self.after, self._wanted.stream)
+        seen, found = await self._following.read(
+            self._tenant, self._accounts, self.after, self._wanted.stream
+        )
         self.after = seen.top
         if seen.is_all and self._watch is None:
             self._watch = self._following.join(self, self._tenant, seen.top)
@@ -164,9 +184,15 @@ class Following:
         self._wanted, self._wake = asyncio.Event(), asyncio.Event()
         self._is_closed = False
 
-    def follower(self, tenant: TenantId, wanted: Wanted, after: Place) -> Follower:
-        """`after`: see `feed.place` and `feed.end`."""
-        return Follower(self, tenant, wanted, after)
+    def follower(
+        self,
+        tenant: TenantId,
+        accounts: frozenset[AccountId] | None,
+        wanted: Wanted,
+        after: Place,
+    ) -> Follower:
+        """`accounts`: those that may be seen, None: all; `after`: see `feed.place` and `feed.end`."""
+        return Follower(self, tenant, accounts, wanted, after)
 
     def join(self, follower: Follower, tenant: TenantId, top: Place) -> Watch:
         """Have the follower woken whenever something was read."""
@@ -194,11 +220,17 @@ class Following:
                 follower.end()
 
     async def read(
-        self, tenant: TenantId, after: Place, stream: Stream | None = None
+        self,
+        tenant: TenantId,
+        accounts: frozenset[AccountId] | None,
+        after: Place,
+        stream: Stream | None = None,
     ) -> tuple[feed.Look, list[Heard]]:
-        """What lies behind a place, and who it is of."""
-        async with self._db.transaction(tenant, lasting_plans=True) as conn:
-            seen = await feed.look(conn, tenant, after, stream=stream, limit=PAGE)
+        """What lies behind a place, and who it is of; `stream` is one of the `accounts`, where these are."""
+        some = None if accounts is None else _streams(accounts) if stream is None else {stream}
+        data = self._db.limited_to(accounts)
+        async with data.transaction(tenant, lasting_plans=True) as conn:
+            seen = await feed.look(conn, tenant, after, stream=stream, some=some, limit=PAGE)
             called = self._called.setdefault(tenant, {})
             unknown = {entry.stream for entry in seen.entries} - called.keys() - {TENANT}
             if unknown:
@@ -250,7 +282,7 @@ class Following:
 
     async def _look(self, watch: Watch) -> float:
         """Seconds until the next look, unless there is a hint."""
-        seen, found = await self.read(watch.tenant, watch.top)
+        seen, found = await self.read(watch.tenant, None, watch.top)
         if seen.top < watch.top:  # the database went back to a backup: who comes again is told so
             for follower in watch.followers:
                 follower.end()
@@ -272,6 +304,11 @@ async def following(db: Database, hints: Hints, public_ids: PublicIds) -> AsyncI
             yield found
         finally:
             found.close()
+
+
+def _streams(accounts: frozenset[AccountId]) -> frozenset[Stream]:
+    """Where something of these accounts may stand: in the tenant's stream, too."""
+    return frozenset({TENANT, *map(stream_of, accounts)})
 
 
 def _now() -> float:

@@ -1,15 +1,16 @@
 """/v1/events: what happens, live, as server-sent events and over a WebSocket."""
 
 from asyncio import Event
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response, WebSocket
 from pydantic import BaseModel, Field, ValidationError
 
 from postroom.db.pool import Connection
+from postroom.http.caller import Caller
 from postroom.http.deps import AtDoor, Door, Reader, StillReader
 from postroom.http.sse import EventStream
 from postroom.http.streams import Source
@@ -40,7 +41,7 @@ class Desk:
     """What the application lends to these routes: live news, of the log and beside it; and accounts."""
 
     following: Following
-    aside: Callable[[TenantId, AccountId | None, Event], Aside]
+    aside: Callable[[TenantId, Collection[AccountId] | None, Event], Aside]
     other_types: frozenset[str]  # of the news beside the log
     account: Callable[[Connection, TenantId, UUID], Awaitable[AccountId]]  # raises a `NotFound`
 
@@ -64,7 +65,7 @@ class Resume(BaseModel, extra="forbid"):
 
 
 @router.get("/stream", response_class=Response, responses=EVENTS)
-async def event_stream(
+async def follow_events(
     caller: Reader,
     is_welcome: StillReader,
     door: AtDoor,
@@ -91,10 +92,27 @@ async def event_stream(
     """
     words = None if types is None else [word.strip() for word in types.split(",")]
     asked = _Asked(last_event_id or after, words, account, folder)
-    told = await _told(door, desk, caller.tenant, asked, SSE)
+    told = await _told(door, desk, caller, asked, SSE)
     return EventStream(
         told, streams=door.streams, tenant=caller.tenant, is_welcome=is_welcome, beat=told.beat
     )
+
+
+@router.get(
+    "/ws",
+    status_code=101,
+    response_class=Response,
+    response_description="From now on a WebSocket is spoken.",
+)
+async def open_event_socket(_: Reader) -> Response:
+    """The same over a WebSocket (RFC 6455), begun by a `Resume` of the client, the only thing that it says.
+
+    Where the handshake shows no key, as from a browser, the first message has it. Each message of the server
+    is an object whose `type` says what it is: `x-messages` has them. It ends with an `error`, a problem,
+    where there is one. It is closed with 1001 when the server stops, with 1008 when the client did what it
+    must not, with 1013 when it may come again a little later.
+    """
+    raise HTTPException(426, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
 @router.websocket("/ws")
@@ -103,7 +121,7 @@ async def event_socket(socket: WebSocket) -> None:
     door: Door = socket.app.state.door
     desk: Desk = socket.app.state.events
 
-    async def begin(tenant: TenantId, first: Mapping[str, Any]) -> tuple[Source[str], Callable[[], str]]:
+    async def begin(caller: Caller, first: Mapping[str, Any]) -> tuple[Source[str], Callable[[], str]]:
         try:
             wish = Resume.model_validate(first)
         except ValidationError as error:
@@ -111,7 +129,7 @@ async def event_socket(socket: WebSocket) -> None:
             where = ".".join(map(str, complaint["loc"]))
             raise BadMessage(f"The first message makes no sense: {where}: {complaint['msg']}.") from None
         asked = _Asked(wish.after, wish.types, wish.account, wish.folder)
-        told = await _told(door, desk, tenant, asked, WS)
+        told = await _told(door, desk, caller, asked, WS)
         return told, told.beat
 
     await converse(socket, door, begin)
@@ -125,20 +143,25 @@ class _Asked:
     folder: UUID | None
 
 
-async def _told(door: Door, desk: Desk, tenant: TenantId, asked: _Asked, form: Form[T]) -> Told[T]:
+async def _told(door: Door, desk: Desk, caller: Caller, asked: _Asked, form: Form[T]) -> Told[T]:
     """Raises `BadCursor`, `PlaceLost`, `NoSuchType`, and what accounts raise."""
+    tenant = caller.tenant
     types = None if asked.types is None else Types.read(asked.types, desk.other_types)
-    async with door.database.transaction(tenant) as conn:
+    async with door.data_of(caller).transaction(tenant) as conn:
         account = await desk.account(conn, tenant, asked.account) if asked.account else None
-        place, cursor = await _place(conn, tenant, asked.after)
+        place, cursor = await _place(conn, caller, asked.after)
     wanted = Wanted(types, None if account is None else stream_of(account), asked.folder)
-    follower = desk.following.follower(tenant, wanted, place)
-    return Told(follower, cursor, desk.aside(tenant, account, follower.wake), types, form)
+    follower = desk.following.follower(tenant, caller.accounts, wanted, place)
+    accounts = caller.accounts if account is None else {account}
+    return Told(follower, cursor, desk.aside(tenant, accounts, follower.wake), types, form)
 
 
-async def _place(conn: Connection, tenant: TenantId, after: str | None) -> tuple[Place, str]:
-    if after is None or after == END:
-        return await feed.end_with_cursor(conn, tenant)
+async def _place(conn: Connection, caller: Caller, after: str | None) -> tuple[Place, str]:
+    tenant = caller.tenant
     if after == BEGINNING:
         return feed.START, feed.BEGINNING
-    return await feed.place(conn, tenant, after), after
+    if after is not None and after != END:
+        return await feed.place(conn, tenant, after), after
+    if caller.accounts is None:
+        return await feed.end_with_cursor(conn, tenant)
+    return await feed.end_of_some(conn, tenant, [stream_of(account) for account in caller.accounts])

@@ -1,6 +1,6 @@
 """The log's rows as readers and checkers want them. Writing is `log`'s."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -33,12 +33,29 @@ FEED_OF_ONE = """
        AND stream = $7 AND seq > $8
      ORDER BY seq LIMIT $6
 """
+# Has a text of its own, and so a plan of its own: those who are limited run as another role, for which each
+# statement would be planned anew, and then for everybody else again.
+FEED_OF_SOME = """
+    SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
+     WHERE tenant_id = $1 AND (position, stream, seq) > ($2, $3, $4) AND position < $5
+       AND stream = ANY($7::bigint[])
+     ORDER BY position, stream, seq LIMIT $6
+"""
 HASH = """
     SELECT hash FROM events_event WHERE tenant_id = $1 AND position = $2 AND stream = $3 AND seq = $4
 """
 LAST = """
     SELECT position, stream, seq, hash FROM events_event WHERE tenant_id = $1 AND position < $2
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
+"""
+# Of each stream by its own numbers: among all streams it may lie far behind what others have written since.
+LAST_OF_SOME = """
+    SELECT e.position, e.stream, e.seq, e.hash
+      FROM unnest($3::bigint[]) AS s (stream)
+     CROSS JOIN LATERAL (
+           SELECT position, stream, seq, hash FROM events_event
+            WHERE tenant_id = $1 AND stream = s.stream AND position < $2 ORDER BY seq DESC LIMIT 1) AS e
+     ORDER BY e.position DESC, e.stream DESC, e.seq DESC LIMIT 1
 """
 MIND_RESTORE = "SELECT events_mind_restore()"
 HEADS = """
@@ -92,6 +109,14 @@ async def feed_of_one(
     return [Entry(*row) for row in rows]
 
 
+async def feed_of_some(
+    conn: Connection, tenant: TenantId, after: Place, below: int, limit: int, streams: Collection[Stream]
+) -> list[Entry]:
+    """The same of these streams, in the order of feeds. Of who is limited to some accounts."""
+    rows = await conn.fetch(FEED_OF_SOME, tenant, *after, below, limit, list(streams))
+    return [Entry(*row) for row in rows]
+
+
 async def hash_at(conn: Connection, tenant: TenantId, place: Place) -> bytes | None:
     """The hash of the entry at a place; None where there is none."""
     found: bytes | None = await conn.fetchval(HASH, tenant, *place)
@@ -100,7 +125,17 @@ async def hash_at(conn: Connection, tenant: TenantId, place: Place) -> bytes | N
 
 async def last(conn: Connection, tenant: TenantId, below: int) -> tuple[Place, bytes] | None:
     """The place and the hash of the last entry below a position."""
-    row = await conn.fetchrow(LAST, tenant, below)
+    return _ended(await conn.fetchrow(LAST, tenant, below))
+
+
+async def last_of_some(
+    conn: Connection, tenant: TenantId, below: int, streams: Collection[Stream]
+) -> tuple[Place, bytes] | None:
+    """The same of these streams."""
+    return _ended(await conn.fetchrow(LAST_OF_SOME, tenant, below, list(streams)))
+
+
+def _ended(row: Record | None) -> tuple[Place, bytes] | None:
     return ((row[0], row[1], row[2]), row[3]) if row else None
 
 

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from postroom import telemetry
-from postroom.accounts.oauth import Oauth, clients_of
+from postroom.accounts.clients import clients_of
+from postroom.accounts.oauth import Oauth
 from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.model import DATABASE_AWAY

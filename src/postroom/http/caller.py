@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from postroom.errors import Forbidden, Unauthenticated
-from postroom.ids import TenantId
+from postroom.ids import AccountId, TenantId
 
 
 class Scope(StrEnum):
@@ -27,6 +27,12 @@ class MissingScope(Forbidden):
     code = "http.missing_scope"
 
 
+class LimitedKey(Forbidden):
+    """What was asked for concerns the whole tenant."""
+
+    code = "http.limited_key"
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who signed in."""
@@ -39,12 +45,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A tenant's application, known by its key, or one of its people."""
+    """A tenant's application, known by its key, or one of its people.
+
+    To one that is limited to some `accounts` the others do not exist. A person is never limited.
+    """
 
     tenant: TenantId
     key_id: UUID | None
     scopes: frozenset[Scope]
     person: Person | None = None
+    accounts: frozenset[AccountId] | None = None  # None: all of the tenant
 
     @property
     def who(self) -> tuple[TenantId, UUID | None]:
@@ -63,3 +73,8 @@ class Caller:
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
             who = "This key lacks" if self.person is None else f"The role '{self.person.role}' lacks"
             raise MissingScope(f"{who} the scope {scope.value!r}.", scope=scope.value)
+
+    def require_all_accounts(self) -> None:
+        """Raises `LimitedKey`."""
+        if self.accounts is not None:
+            raise LimitedKey("This key is limited to some accounts, and this takes one that is not.")

@@ -4,10 +4,14 @@ The cookie is HttpOnly and SameSite=Strict; over TLS it is Secure, and its name 
 that nobody who owns another name or the plain HTTP of this host can put one there. What changes something
 must also say that it comes from a page of ours: by Sec-Fetch-Site, which no page can forge, or, from browsers
 that do not send that, by Origin.
+
+A mark is another cookie, for a browser that another site will send back to us: that one shows no cookie
+which is SameSite=Strict. It opens nothing, and says only that this is the browser which began.
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -18,7 +22,6 @@ from postroom.errors import Forbidden
 PREFIX = "ps_"
 """How the text of a session begins."""
 NAME = "postroom_session"
-SECURE_NAME = f"__Host-{NAME}"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -28,15 +31,19 @@ class CrossSite(Forbidden):
 
 def shown(connection: HTTPConnection, *, is_secure: bool) -> str | None:
     """What the browser shows as a session."""
-    found = connection.cookies.get(SECURE_NAME if is_secure else NAME)
-    return found if found is not None and found.startswith(PREFIX) else None
+    return mark_shown(connection, NAME, PREFIX, is_secure=is_secure)
 
 
 def check_same_origin(headers: Mapping[str, str]) -> None:
     """Raises `CrossSite` for what does not come from a page of ours."""
-    site = headers.get("sec-fetch-site")
-    if not (is_own(headers.get("origin"), headers) if site is None else site == "same-origin"):
+    if not is_same_origin(headers):
         raise CrossSite("A session in a cookie is for pages of this host; others send a key.")
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether it comes from a page of ours."""
+    site = headers.get("sec-fetch-site")
+    return is_own(headers.get("origin"), headers) if site is None else site == "same-origin"
 
 
 def is_own(origin: str | None, headers: Mapping[str, str]) -> bool:
@@ -49,21 +56,44 @@ def is_own(origin: str | None, headers: Mapping[str, str]) -> bool:
 
 def give(answer: Response, text: str, life: timedelta, *, is_secure: bool) -> None:
     """Let the browser show this from now on."""
-    _set(answer, text, int(life.total_seconds()), is_secure=is_secure)
+    _set(answer, NAME, text, life, is_secure=is_secure)
 
 
 def take(answer: Response, *, is_secure: bool) -> None:
     """Let the browser forget it."""
-    _set(answer, "", 0, is_secure=is_secure)
+    _set(answer, NAME, "", timedelta(), is_secure=is_secure)
 
 
-def _set(answer: Response, text: str, seconds: int, *, is_secure: bool) -> None:
+def mark(answer: Response, name: str, text: str, life: timedelta, *, is_secure: bool) -> None:
+    """Let the browser show this mark, also where another site has sent it here."""
+    _set(answer, name, text, life, is_secure=is_secure, same_site="lax")
+
+
+def mark_shown(connection: HTTPConnection, name: str, prefix: str, *, is_secure: bool) -> str | None:
+    """What the browser shows as that mark, and which begins as ours do."""
+    found = connection.cookies.get(_named(name, is_secure=is_secure))
+    return found if found is not None and found.startswith(prefix) else None
+
+
+def _set(
+    answer: Response,
+    name: str,
+    text: str,
+    life: timedelta,
+    *,
+    is_secure: bool,
+    same_site: Literal["strict", "lax"] = "strict",
+) -> None:
     answer.set_cookie(
-        SECURE_NAME if is_secure else NAME,
+        _named(name, is_secure=is_secure),
         text,
-        max_age=seconds,
+        max_age=int(life.total_seconds()),
         path="/",
         secure=is_secure,
         httponly=True,
-        samesite="strict",
+        samesite=same_site,
     )
+
+
+def _named(name: str, *, is_secure: bool) -> str:
+    return f"__Host-{name}" if is_secure else name

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from postroom.db.pool import Connection, Database
+from postroom.db.pool import Connection, Database, Transactions
 from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http import cookies
 from postroom.http.caller import Caller, NoKey, Scope
@@ -49,6 +49,13 @@ class Door:
             raise UnknownKey("This API key or session is unknown, revoked or expired.")
         return caller
 
+    def data_of(self, caller: Caller) -> Transactions:
+        """Where all that a caller asks for is read, as far as it is there for them.
+
+        `database` itself is for what concerns no account, or one that was found here before.
+        """
+        return self.database.limited_to(caller.accounts)
+
     def is_secure(self, connection: HTTPConnection) -> bool:
         """Whether cookies go over TLS."""
         return self.is_behind_tls or connection.url.scheme in {"https", "wss"}
@@ -63,7 +70,7 @@ class Door:
                 return True
             except Unauthenticated:
                 return False
-            if now is None or now.tenant != caller.tenant:
+            if now is None or (now.tenant, now.accounts) != (caller.tenant, caller.accounts):
                 return False
             return bool({Scope.READ, Scope.ADMIN} & now.scopes)
 
@@ -120,6 +127,17 @@ Syncer = Annotated[Caller, Depends(_holder_of(Scope.SYNC))]
 Admin = Annotated[Caller, Depends(_holder_of(Scope.ADMIN))]
 
 
+async def _admin_of_all(caller: Admin) -> Caller:
+    caller.require_all_accounts()
+    return caller
+
+
+AdminOfAll = Annotated[Caller, Depends(_admin_of_all)]
+"""For what concerns the tenant and none of its accounts: a key that is limited to some may not."""
+NEEDS = ((Reader, Scope.READ), (Syncer, Scope.SYNC), (Admin, Scope.ADMIN), (AdminOfAll, Scope.ADMIN))
+"""The scope that a route needs which asks for such a caller."""
+
+
 async def _still_reader(door: AtDoor, caller: Reader, shown: Shown) -> Callable[[], Awaitable[bool]]:
     return door.welcome(caller, shown)
 
@@ -129,10 +147,10 @@ StillReader = Annotated[Callable[[], Awaitable[bool]], Depends(_still_reader)]
 
 
 async def _transaction(door: AtDoor, caller: AnyCaller) -> AsyncIterator[Connection]:
-    async with door.database.transaction(caller.tenant) as conn:
+    async with door.data_of(caller).transaction(caller.tenant) as conn:
         yield conn
 
 
 Tx = Annotated[Connection, Depends(_transaction, scope="function")]
-"""One transaction around the route's function, bound to the caller's tenant; it has committed before the
+"""One transaction around the route's function, bound to what the caller may see; it has committed before the
 answer is sent, and an error rolls it back. Not for answers that are streamed: a slow reader would hold it."""

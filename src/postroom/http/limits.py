@@ -33,9 +33,11 @@ class TimeLimit:
     An answer that has begun is not cut off: a download takes as long as its reader likes.
     """
 
-    def __init__(self, app: ASGIApp, limit: timedelta) -> None:
+    def __init__(self, app: ASGIApp, limit: timedelta, changing: tuple[str, ...] = ()) -> None:
+        """`changing`: how paths begin where a GET changes something, too."""
         self.app = app
         self.limit = limit
+        self.changing = changing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,7 +49,8 @@ class TimeLimit:
                 timeout.reschedule(None)
                 await send(message)
 
-        times = 1 if scope["method"] in READING else LONGER
+        reads = scope["method"] in READING and not scope["path"].startswith(self.changing)
+        times = 1 if reads else LONGER
         timeout = asyncio.timeout(self.limit.total_seconds() * times)
         try:
             async with timeout:

@@ -1,7 +1,7 @@
 """Pages of a list: by number, or by a cursor that says where the last one ended.
 
 A cursor is sealed by the vault: callers can neither read positions out of it, which hold internal keys, nor
-make one up. It is good for one tenant and one list only.
+make one up. It is good for one list only, and for callers of one tenant who see the same accounts of it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import orjson
 from fastapi import Depends, Query
 
 from postroom.errors import Invalid
-from postroom.ids import TenantId
+from postroom.http.caller import Caller
 from postroom.vault.model import Damaged, Slot, WrongKey
 from postroom.vault.seal import Vault
 
@@ -37,19 +37,24 @@ class Cursors:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    def seal(self, tenant: TenantId, of: str, position: Sequence[Any]) -> str:
+    def seal(self, caller: Caller, of: str, position: Sequence[Any]) -> str:
         """The cursor of a position in the list `of`; the position is anything that JSON can hold."""
-        return self._vault.seal(orjson.dumps(position), Slot(tenant, "", f"cursor {of}")).rstrip("=")
+        return self._vault.seal(orjson.dumps(position), _slot(caller, of)).rstrip("=")
 
-    def open(self, tenant: TenantId, of: str, cursor: str) -> list[Any]:
-        """The position sealed in a cursor. Raises `BadCursor` unless it is one of this tenant and list."""
+    def open(self, caller: Caller, of: str, cursor: str) -> list[Any]:
+        """The position sealed in a cursor. Raises `BadCursor` unless it is of this list as they see it."""
         body = cursor.rpartition(".")[2]
         try:
-            opened = self._vault.open(cursor + "=" * (-len(body) % 4), Slot(tenant, "", f"cursor {of}"))
+            opened = self._vault.open(cursor + "=" * (-len(body) % 4), _slot(caller, of))
         except (Damaged, WrongKey) as error:
             raise BadCursor("This cursor does not belong to this list; begin without one.") from error
         position: list[Any] = orjson.loads(opened)
         return position
+
+
+def _slot(caller: Caller, of: str) -> Slot:
+    seen = "" if caller.accounts is None else f" of {sorted(caller.accounts)}"
+    return Slot(caller.tenant, "", f"cursor {of}{seen}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ ROUTING = {
     405: ("http.method_not_allowed", "This path has other methods; see the header Allow."),
     413: ("http.too_large", "The body is too large."),
     416: ("http.nothing_in_range", "Nothing lies in this range; see the header Content-Range."),
+    426: ("http.upgrade_required", "This path speaks WebSocket only."),
 }
 """What the router and the layers around it answer."""
 

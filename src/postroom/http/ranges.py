@@ -48,13 +48,7 @@ Conditional = Annotated[Conditions, Depends(_conditions)]
 def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
     """What `sent` can answer, for the document of a route."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        200: {"content": content},
-        206: {"description": "The part that `Range` asks for.", "content": content},
-        304: {"description": "Nothing: `If-None-Match` names what there is."},
-        416: {"description": "Nothing lies there; `Content-Range` has its size.", "content": problem},
-    }
+    return {200: {"content": content}, 206: {"content": content}}
 
 
 @dataclass(frozen=True, slots=True)

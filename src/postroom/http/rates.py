@@ -57,6 +57,7 @@ class Rates:
     def __init__(self, quota: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._quota, self._clock = quota, clock
         self._full_at: dict[Hashable, float] = {}
+        self._most = MANY
 
     def take(self, whose: Hashable) -> Standing:
         """One request of a bucket, if there is one in it."""
@@ -65,8 +66,9 @@ class Rates:
         wait = full_at - now - WINDOW
         if wait > each * 1e-6:  # more than what rounding can make
             return Standing(self._quota, 0, full_at - each - now, wait)
-        if len(self._full_at) >= MANY:
+        if len(self._full_at) >= self._most:
             self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+            self._most = max(MANY, 2 * len(self._full_at))  # else each request would look through them all
         self._full_at[whose] = full_at
         return Standing(self._quota, int(-wait / each + 1e-6), full_at - now, 0)
 

@@ -123,10 +123,12 @@ class Streams:
         now = asyncio.get_running_loop().time()
         while self._known and now - next(iter(self._known.values()))[0] > RECALLED.total_seconds():
             del self._known[next(iter(self._known))]
-        if key not in self._known:
-            caller = await find(key)
-            self._known.setdefault(key, (now, caller))
-        return self._known[key][1]
+        known = self._known.get(key)
+        # One that was slow to come stands behind younger ones, though it is as old as its question.
+        if known is None or now - known[0] > RECALLED.total_seconds():
+            self._known.pop(key, None)
+            known = self._known[key] = now, await find(key)
+        return known[1]
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,10 +22,9 @@ from postroom import telemetry
 from postroom.db.beside import beside
 from postroom.errors import Broken, Forbidden, Invalid, PostroomError, TryLater
 from postroom.http import cookies, problems
-from postroom.http.caller import NoKey, Scope
+from postroom.http.caller import Caller, NoKey, Scope
 from postroom.http.deps import Door
 from postroom.http.streams import PATIENCE, Gone, Over, Slow, Source, Stopping, Telling, Waits
-from postroom.ids import TenantId
 
 FIRST = timedelta(seconds=10)
 """How long a client may take to say what it wants."""
@@ -52,7 +51,7 @@ class Interrupted(TryLater):
     code = "http.stream_interrupted"
 
 
-Begin: TypeAlias = Callable[[TenantId, Mapping[str, Any]], Awaitable[tuple[Source[str], Callable[[], str]]]]
+Begin: TypeAlias = Callable[[Caller, Mapping[str, Any]], Awaitable[tuple[Source[str], Callable[[], str]]]]
 """Begins what the first message asks for: where the messages come from, and how a heartbeat looks."""
 
 
@@ -97,7 +96,7 @@ async def _talk(socket: WebSocket, door: Door, begin: Begin, key: str | None, wa
     door.rates.count(socket, caller.who)
     caller.require(Scope.READ)
     with door.streams.entered(caller.tenant) as waits:
-        source, beat = await begin(caller.tenant, wanted)
+        source, beat = await begin(caller, wanted)
         try:
             async with beside(_mind(socket)):
                 telling = Telling(door.welcome(caller, key))

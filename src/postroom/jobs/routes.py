@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -25,6 +25,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 LIST = "jobs"
 RECENT = timedelta(hours=1)
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},
+    204: {"description": "Whoever asks has seen the end."},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 @router.get("")
-async def jobs(
+async def list_jobs(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -58,19 +62,19 @@ async def jobs(
 ) -> JobPage:
     """Jobs, the latest first; with `state=failed` those that nobody tries any more."""
     within = await desk.account(conn, caller.tenant, account) if account else None
-    before = JobId(door.cursors.open(caller.tenant, LIST, cursor)[0]) if cursor is not None else None
+    before = JobId(door.cursors.open(caller, LIST, cursor)[0]) if cursor is not None else None
     found = await store.page(
         conn, caller.tenant, limit=page_size + 1, before=before, state=state, kind=kind, account=within
     )
     following = None
     if len(found) > page_size:
-        following = door.cursors.seal(caller.tenant, LIST, [found[page_size - 1].id])
+        following = door.cursors.seal(caller, LIST, [found[page_size - 1].id])
     items = await _out(conn, desk, caller.tenant, found[:page_size])
     return JobPage(items=items, has_next=following is not None, next=following)
 
 
 @router.get("/overview")
-async def jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
+async def get_jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
     """How the queue does: what waits, what runs where, what failed for which reason, what recurs."""
     return overview_out(
         await overview.of_tenant(conn, caller.tenant, RECENT),
@@ -79,7 +83,7 @@ async def jobs_overview(caller: Reader, conn: Tx) -> OverviewOut:
 
 
 @router.get("/{id}")
-async def job(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> JobOut:
+async def get_job(caller: Reader, conn: Tx, desk: AtDesk, id: UUID) -> JobOut:
     """A job as it stands."""
     return await _one(conn, desk, await store.get(conn, caller.tenant, id))
 
@@ -96,8 +100,8 @@ async def requeue_job(caller: Syncer, conn: Tx, desk: AtDesk, id: UUID) -> JobOu
     return await _one(conn, desk, await store.requeue(conn, caller.tenant, id))
 
 
-@router.get("/{id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
-async def job_events(
+@router.get("/{id}/events", response_class=Response, responses=EVENTS)
+async def follow_job(
     caller: Reader,
     is_welcome: StillReader,
     door: AtDoor,
@@ -116,7 +120,7 @@ async def job_events(
     has_seen_end = False
     if last_event_id:
         after, has_seen_end = place(last_event_id)
-    async with door.database.transaction(caller.tenant) as conn:
+    async with door.data_of(caller).transaction(caller.tenant) as conn:
         found = await store.get(conn, caller.tenant, id)
         known = await _public_ids(conn, desk, caller.tenant, [found])
     if has_seen_end and found.state in OVER:

@@ -43,7 +43,7 @@ Preview = Annotated[
 ]
 
 
-class PersonOut(BaseModel, from_attributes=True):
+class AddressOut(BaseModel, from_attributes=True):
     name: str
     address: str
 
@@ -59,8 +59,8 @@ class MessageOut(BaseModel, from_attributes=True):
     account: UUID
     thread: UUID
     subject: str
-    sender: PersonOut = Field(serialization_alias="from")
-    to: list[PersonOut]
+    sender: AddressOut = Field(serialization_alias="from")
+    to: list[AddressOut] = Field(description="In lists the first 50; the message alone has all of them.")
     sent_at: datetime | None = Field(description="What the mail claims.")
     received_at: datetime = Field(description="When the server took it in; lists are in this order.")
     preview: Preview
@@ -109,9 +109,9 @@ class HeaderOut(BaseModel):
 
 
 class MessageDetail(MessageOut):
-    cc: list[PersonOut]
-    bcc: list[PersonOut]
-    reply_to: list[PersonOut]
+    cc: list[AddressOut]
+    bcc: list[AddressOut]
+    reply_to: list[AddressOut]
     message_id: str | None
     in_reply_to: list[str]
     references: list[str]
@@ -151,7 +151,7 @@ class ThreadOut(BaseModel, from_attributes=True):
     starred: bool
     last_at: datetime
     preview: Preview
-    senders: list[PersonOut]
+    senders: list[AddressOut]
 
 
 class ThreadPage(BaseModel):

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import CHUNK
-from postroom.db.pool import Database
+from postroom.db.pool import Transactions
 from postroom.ids import TenantId
 from postroom.mime import attachments, parse
 from postroom.mime.html import Sanitised, sanitise
@@ -33,11 +33,11 @@ class Shown:
 
 
 async def read(
-    database: Database, tenant: TenantId, digest: bytes, first: int, past: int
+    data: Transactions, tenant: TenantId, digest: bytes, first: int, past: int
 ) -> AsyncGenerator[bytes]:
     """The bytes [first, past) of a raw message, a transaction for each piece."""
     for start in range(first // CHUNK * CHUNK, past, CHUNK):
-        async with database.transaction(tenant) as conn:
+        async with data.transaction(tenant) as conn:
             wanted = blobs.read(conn, tenant, digest, max(start, first), min(start + CHUNK, past))
             pieces = [piece async for piece in wanted]
         while pieces:
@@ -47,7 +47,7 @@ async def read(
 
 
 async def decoded(
-    database: Database, tenant: TenantId, digest: bytes, attachment: Attachment, first: int, past: int
+    data: Transactions, tenant: TenantId, digest: bytes, attachment: Attachment, first: int, past: int
 ) -> AsyncGenerator[bytes]:
     """The bytes [first, past) of an attachment as its sender had it, a piece in memory at a time.
 
@@ -58,7 +58,7 @@ async def decoded(
     if not attachment.encoding:
         start, end, first, past = start + first, start + past, 0, past - first
     at = 0
-    async with aclosing(read(database, tenant, digest, start, end)) as pieces:
+    async with aclosing(read(data, tenant, digest, start, end)) as pieces:
         async for part in _decoding(pieces, attachment):
             if wanted := part[max(first - at, 0) : past - at]:
                 yield wanted
@@ -105,9 +105,9 @@ class _Fed(Iterator[bytes]):
         return chunk
 
 
-async def shown(database: Database, tenant: TenantId, digest: bytes, size: int) -> Shown:
+async def shown(data: Transactions, tenant: TenantId, digest: bytes, size: int) -> Shown:
     """A raw message, parsed and made safe to look at, off the loop: strangers decide how much work it is."""
-    pieces = read(database, tenant, digest, 0, size)
+    pieces = read(data, tenant, digest, 0, size)
     if size <= IN_MEMORY:
         raw = b"".join([piece async for piece in pieces])
         return await asyncio.to_thread(lambda: _show(parse.parse(raw)))

@@ -12,10 +12,13 @@ ISOLATED = {
     "Cache-Control": "private, no-cache",
 }
 HARMLESS = re.compile(
-    r"image/(png|jpeg|gif|webp|bmp|tiff|heic|avif)|(audio|video)/[a-z0-9.+-]+|text/(plain|csv|calendar)"
+    r"image/(png|jpeg|gif|webp|bmp|tiff|heic|avif)|(audio|video)/[a-z0-9.-]+|text/(plain|csv|calendar)"
     r"|application/(pdf|zip|gzip|msword|rtf|octet-stream|vnd\.[a-z0-9.-]+)|message/rfc822"
 )
-"""Types that a browser shows or stores; it could run none of them as a page. Others become octets."""
+"""Types that a browser shows or stores; it could run none of them as a page. Others become octets.
+
+So does whatever ends in `+xml`, be it called audio: browsers read it as a document.
+"""
 PLAIN = re.compile(r"[^\w .()+,=@-]|[^\x20-\x7e]", re.ASCII)
 
 

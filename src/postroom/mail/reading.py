@@ -64,8 +64,8 @@ class Row:
     thread: UUID
     subject: str
     sender: Person
-    to: Sequence[Person]
-    cc: Sequence[Person]
+    to: Sequence[Person]  # in a list the first of them
+    cc: Sequence[Person]  # in a list nobody, as in the next two
     bcc: Sequence[Person]
     reply_to: Sequence[Person]
     sent_at: datetime | None

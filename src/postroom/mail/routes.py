@@ -73,7 +73,7 @@ async def _filters(
 
 
 @router.get("/messages", response_model=MessagePage | SparsePage)
-async def messages(
+async def list_messages(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -88,7 +88,7 @@ async def messages(
     of, tenant = f"mail.messages {sort_by} {order}", caller.tenant
     after = None
     if window.cursor is not None:
-        micros, number, sender = door.cursors.open(tenant, of, window.cursor)
+        micros, number, sender = door.cursors.open(caller, of, window.cursor)
         after = read.Position(EPOCH + micros * MICROSECOND, MessageId(number), sender)
     found = await read.page(
         conn, tenant, filters, sort_by, order, limit=window.size + 1, offset=window.offset, after=after
@@ -99,7 +99,7 @@ async def messages(
     if len(found) > window.size:
         last = found[window.size - 1]
         following = door.cursors.seal(
-            tenant, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
+            caller, of, [(last.received_at - EPOCH) // MICROSECOND, last.number, last.sender]
         )
     return Ready(
         {
@@ -116,17 +116,17 @@ async def messages(
 
 
 @router.get("/messages/{id}", response_model=MessageDetail | SparseDetail)
-async def message(
+async def get_message(
     caller: Reader, door: AtDoor, id: UUID, fields: Annotated[Fields, Depends(fields_of(MessageDetail))]
 ) -> MessageDetail | Ready:
     """A message with its text, its HTML made safe, its attachments and its conversation."""
-    tenant = caller.tenant
-    async with door.database.transaction(tenant) as conn:
+    tenant, data = caller.tenant, door.data_of(caller)
+    async with data.transaction(tenant) as conn:
         row = await read.message(conn, tenant, id)
         stored = await read.content(conn, tenant, row.number)
         members = await browse.members(conn, tenant, row.thread_number, MANY)
         conversation = await read.rows(conn, tenant, members)
-    shown = await content.shown(door.database, tenant, row.digest, row.size)
+    shown = await content.shown(data, tenant, row.digest, row.size)
     answer = detail_out(row, stored, shown, conversation)
     if fields is None:
         return answer
@@ -134,9 +134,10 @@ async def message(
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))
-async def raw(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Response:
+async def get_raw_message(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Response:
     """The message byte for byte as the server has it, or a part of it."""
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         digest, size = await read.source(conn, caller.tenant, id)
     named = download.disposition(f"{id}.eml", "message.eml")
     stored = Stored(
@@ -144,17 +145,18 @@ async def raw(caller: Reader, door: AtDoor, id: UUID, asked: Conditional) -> Res
         download.etag(digest),
         "message/rfc822",
         {**download.ISOLATED, "Content-Disposition": named},
-        partial(content.read, door.database, caller.tenant, digest),
+        partial(content.read, data, caller.tenant, digest),
     )
     return await sent(stored, asked)
 
 
 @router.get("/messages/{id}/html", response_class=HTMLResponse)
-async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
+async def get_message_html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
     """The HTML of a message, made safe, as a page that may load nothing but the images inside it."""
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         digest, size = await read.source(conn, caller.tenant, id)
-    shown = await content.shown(door.database, caller.tenant, digest, size)
+    shown = await content.shown(data, caller.tenant, digest, size)
     if shown.html is None:
         raise NoHtml("This message has no HTML.")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
@@ -162,7 +164,7 @@ async def html(caller: Reader, door: AtDoor, id: UUID) -> HTMLResponse:
 
 
 @router.get("/messages/{id}/attachments/{number}", response_class=Response, responses=answers("*/*"))
-async def attachment(
+async def get_attachment(
     caller: Reader,
     door: AtDoor,
     id: UUID,
@@ -170,7 +172,8 @@ async def attachment(
     asked: Conditional,
 ) -> Response:
     """An attachment, decoded, or a part of it. What a browser could run is served as octets."""
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         digest, found = await read.attachment(conn, caller.tenant, id, number)
     named = download.disposition(found.name, f"attachment-{number}")
     stored = Stored(
@@ -178,13 +181,13 @@ async def attachment(
         download.etag_of(digest, found),
         download.content_type(found.content_type),
         {**download.ISOLATED, "Content-Disposition": named},
-        partial(content.decoded, door.database, caller.tenant, digest, found),
+        partial(content.decoded, data, caller.tenant, digest, found),
     )
     return await sent(stored, asked)
 
 
 @router.get("/folders")
-async def folders(
+async def list_folders(
     caller: Reader,
     conn: Tx,
     account: UUID | None = None,
@@ -197,7 +200,7 @@ async def folders(
 
 
 @router.get("/threads")
-async def threads(
+async def list_threads(
     caller: Reader, conn: Tx, door: AtDoor, window: Asked, account: UUID | None = None
 ) -> ThreadPage:
     """Conversations, the one with the newest mail first. By cursor only."""
@@ -205,20 +208,20 @@ async def threads(
         raise BadPage("Threads are read on with `cursor`, not with `page`.")
     of, tenant, after = "mail.threads", caller.tenant, None
     if window.cursor is not None:
-        micros, number = door.cursors.open(tenant, of, window.cursor)
+        micros, number = door.cursors.open(caller, of, window.cursor)
         after = browse.Position(EPOCH + micros * MICROSECOND, ThreadId(number))
     within = await read.account(conn, tenant, account) if account else None
     found = await browse.threads(conn, tenant, within, limit=window.size + 1, after=after)
     following = None
     if len(found) > window.size:
         last = found[window.size - 1]
-        following = door.cursors.seal(tenant, of, [(last.last_at - EPOCH) // MICROSECOND, last.number])
+        following = door.cursors.seal(caller, of, [(last.last_at - EPOCH) // MICROSECOND, last.number])
     items = [ThreadOut.model_validate(thread) for thread in found[: window.size]]
     return ThreadPage(items=items, has_next=following is not None, next=following)
 
 
 @router.get("/threads/{id}")
-async def thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
+async def get_thread(caller: Reader, conn: Tx, id: UUID) -> ThreadDetail:
     """A conversation. One that has become part of another answers as that one."""
     found = await browse.thread(conn, caller.tenant, id)
     return ThreadDetail(

@@ -6,6 +6,8 @@ declarations and what is never text (scripts, styles) are gone. What remains mea
 """
 
 import re
+from collections.abc import Callable
+from html import unescape
 
 MOST = 1_000_000  # characters
 DEPTH = 100
@@ -61,10 +63,10 @@ def is_harmless(html: str) -> bool:
     return all(len(ONE_ATTRIBUTE.findall(tag)) <= ATTRIBUTES for tag in tags if len(tag) > LONG_TAG)
 
 
-def bounded(html: str) -> str:
-    """`html` with all bounds kept."""
+def bounded(html: str, look: Callable[[str, str], None] | None = None) -> str:
+    """`html` with all bounds kept. `look` is shown the name and the attributes of each start tag."""
     html = LONE_ANGLE.sub("&lt;", html[:MOST])
-    tree = _Tree()
+    tree = _Tree(look)
     copied = 0
     at = html.find("<")
     while at >= 0:
@@ -98,9 +100,20 @@ def _construct(html: str, at: int, tree: "_Tree") -> int:
     if name in OPAQUE:
         end = OPAQUE_END[name].search(html, start.end())
         return end.end() if end else -1
+    if tree.look is not None:
+        tree.look(name, start[2])
     if name not in SKIPPED:
         tree.start(name, start[2])
     return start.end()
+
+
+def attributes_of(tag: str) -> dict[str, str]:
+    """The attributes of a tag as it writes them; of several with one name the first, as parsers do."""
+    found: dict[str, str] = {}
+    for attribute in ONE_ATTRIBUTE.findall(tag):
+        name, _equals, value = attribute.partition("=")
+        found.setdefault(name.strip("/ \t\n\r\f").lower(), unescape(value.strip().strip("\"'")))
+    return found
 
 
 def _declaration_end(html: str, at: int) -> int:
@@ -117,7 +130,8 @@ def _declaration_end(html: str, at: int) -> int:
 class _Tree:
     """Writes tags so that all are closed in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[str, str], None] | None) -> None:
+        self.look = look
         self.out: list[str] = []
         self._stack: list[str] = []
         self._open: dict[str, int] = {}

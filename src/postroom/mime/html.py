@@ -8,7 +8,7 @@ import nh3
 from selectolax.lexbor import LexborHTMLParser
 
 from postroom.mime import flat
-from postroom.mime.bounds import MOST, bounded, is_harmless
+from postroom.mime.bounds import MOST, attributes_of, bounded, is_harmless
 from postroom.mime.flat import BREAK
 
 FORMATTING = """
@@ -35,6 +35,15 @@ ATTRIBUTES = {
     "time": {"datetime"},
 }
 IMAGES = {"src", "background"}
+LOADING = {
+    "body": ("background", "style"),
+    "html": ("background", "style"),
+    "image": ("src", "srcset"),
+    "img": ("srcset",),
+    "input": ("src",),
+    "video": ("poster",),
+}
+"""Where else images are loaded from. These tags, or attributes, are left out, and no filter sees them."""
 OPAQUE = {
     "script",
     "style",
@@ -97,16 +106,17 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
         if attribute not in IMAGES:
             return value
         address = IGNORED.sub("", value[:200])
-        if INLINE_IMAGE.match(address):
-            return value if attribute == "src" else None
-        if attribute == "src" and remote_images and REMOTE_IMAGE.match(address):
+        wanted = INLINE_IMAGE.match(address) or (remote_images and REMOTE_IMAGE.match(address))
+        if wanted and attribute == "src":
             return value
-        blocked += (
-            bool(address) and not address.startswith("#") and (attribute == "background" or tag == "img")
-        )
+        blocked += _loads(address) and (attribute == "background" or tag == "img")
         return None
 
-    clean = _clean(html, allow)
+    def look(tag: str, attributes: str) -> None:
+        nonlocal blocked
+        blocked += _left_out(tag, attributes)
+
+    clean = _clean(html, allow, look)
     found = blocked
     for _ in range(PASSES):  # a parser may move things about (out of tables); then once more
         html, clean = clean, _clean(clean, allow)
@@ -115,9 +125,31 @@ def sanitise(html: str, *, remote_images: bool = False) -> Sanitised:
     return Sanitised(clean, found)
 
 
-def _clean(html: str, allow: Callable[[str, str, str], str | None]) -> str:
+def _left_out(tag: str, written: str) -> int:
+    """How many images a tag with these attributes would load from where no filter looks."""
+    names = LOADING.get(tag, ())
+    if not any(name in written.lower() for name in names):
+        return 0
+    attributes = attributes_of(written)
+    if tag == "img" and _loads(attributes.get("src", "")):
+        return 0  # one image, which is counted already
+    in_style = len(REMOTE_IN_STYLE.findall(attributes.get("style", ""))) if "style" in names else 0
+    return in_style + any(_loads(attributes.get(name, "")) for name in names if name != "style")
+
+
+def _loads(address: str) -> bool:
+    """Whether an image is loaded from there that does not lie in the mail."""
+    address = IGNORED.sub("", address[:200])
+    return bool(address) and not address.startswith("#") and not INLINE_IMAGE.match(address)
+
+
+def _clean(
+    html: str,
+    allow: Callable[[str, str, str], str | None],
+    look: Callable[[str, str], None] | None = None,
+) -> str:
     clean = nh3.clean(
-        bounded(html),
+        bounded(html, look),
         tags=TAGS,
         attributes=ATTRIBUTES,
         attribute_filter=allow,

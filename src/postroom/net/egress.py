@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from postroom.net.model import ConnectTimeout, EgressRefused, PortClosed, UnknownHost
 
@@ -21,11 +21,24 @@ MOST_ADDRESSES = 8
 KEEP_ALIVE = 60  # seconds of silence before the kernel asks; some networks forget who was silent for longer
 
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
-OTHER_TUNNELS = (
+ISATAP = {0x0000_5EFE, 0x0200_5EFE}  # the upper half of an interface's id, RFC 5214, 6.1
+NOWHERE: tuple[IPv4Network | IPv6Network, ...] = (
     IPv6Network("64:ff9b:1::/48"),  # NAT64 of the local network, RFC 8215
     IPv6Network("2001::/32"),  # Teredo
     IPv6Network("::/96"),  # IPv4-compatible, long deprecated
+    IPv6Network("3fff::/20"),  # for examples (RFC 9637), which Python learns of in 3.13
+    # What follows is public by its register, and answered by the cloud or the network that one stands in.
+    IPv4Network("168.63.129.16/32"),  # Azure: the agent of virtual machines
+    IPv4Network(
+        "192.0.0.0/24"
+    ),  # protocols' own (RFC 6890); 192.0.0.192 tells a machine of Oracle's its keys
+    IPv4Network("192.31.196.0/24"),  # AS112, RFC 7535
+    IPv4Network("192.52.193.0/24"),  # AMT, RFC 7450
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4, RFC 7526
+    IPv4Network("192.175.48.0/24"),  # AS112, RFC 7534
+    IPv6Network("2620:4f:8000::/48"),  # the same
 )
+DISCARD = 9  # a port that nobody serves; nothing is sent to it
 
 Address = IPv4Address | IPv6Address
 Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
@@ -36,14 +49,14 @@ class Egress:
     """Where connections may go.
 
     Private networks are for the operator and for installations of one tenant: hosts that strangers name
-    must be public, or this process becomes their way into the network it stands in.
+    must be public, and not this machine, or this process becomes their way into the network it stands in.
     """
 
     private_allowed: bool
     ports: frozenset[int] | None = None  # None: any
 
     def allows(self, address: Address) -> bool:
-        return self.private_allowed or is_public(address)
+        return self.private_allowed or (is_public(address) and not is_own(address))
 
 
 def is_public(address: Address) -> bool:
@@ -51,18 +64,33 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv6Address):
         if (inner := _embedded(address)) is not None:
             return is_public(inner)
-        if (
-            address.scope_id is not None
-            or address.is_site_local
-            or any(address in network for network in OTHER_TUNNELS)
-        ):
+        if address.scope_id is not None or address.is_site_local:
             return False
+    if any(address in network for network in NOWHERE):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)
 
 
+def is_own(address: Address) -> bool:
+    """Whether it is an address of this machine, also once unwrapped.
+
+    A firewall keeps the world from what listens there, and not us. Asks for the route; nothing is sent.
+    """
+    if isinstance(address, IPv6Address) and (inner := _embedded(address)) is not None:
+        return is_own(inner)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((str(address), DISCARD))
+            return ip_address(asking.getsockname()[0]) == address
+    except OSError:  # no route leads there
+        return False
+
+
 def _embedded(address: IPv6Address) -> IPv4Address | None:
-    if address in NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    number = int(address)
+    if address in NAT64 or (number >> 32 & 0xFFFF_FFFF) in ISATAP:
+        return IPv4Address(number & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour
 
 

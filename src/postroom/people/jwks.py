@@ -12,7 +12,7 @@ this set only: nothing that a token brings or points at is a key.
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from postroom import telemetry
 from postroom.errors import PostroomError
-from postroom.net.client import Client
+from postroom.net.client import Client, checked
 from postroom.net.egress import Egress
 from postroom.net.model import BadAnswer
 from postroom.people.model import BadToken, IssuerAway
@@ -125,11 +125,21 @@ class Jwks:
         self._told_at = asyncio.get_running_loop().time()
 
     async def _fetched(self) -> Mapping[str, Any]:
-        return await self._document(self.issuer.jwks_url or await self._discovered())
+        if self.issuer.jwks_url is not None:
+            return await self._document(self.issuer.jwks_url, self.http)
+        where = await self._discovered()
+        return await self._document(where, self._beyond(where))
+
+    def _beyond(self, where: str) -> Client:
+        """The operator named the issuer, which may be in their own network. What it points at may not."""
+        named, told = checked(self.issuer.issuer), checked(where)
+        if (told.host, told.port) == (named.host, named.port):
+            return self.http
+        return replace(self.http, allowed=Egress(private_allowed=False))
 
     async def _discovered(self) -> str:
         """Where the issuer says that its keys are (OpenID Connect Discovery, 4)."""
-        said = await self._document(self.issuer.issuer.rstrip("/") + DISCOVERY)
+        said = await self._document(self.issuer.issuer.rstrip("/") + DISCOVERY, self.http)
         where = said.get("jwks_uri")
         if said.get("issuer") != self.issuer.issuer or not isinstance(where, str):
             raise BadAnswer("What was found is not the configuration of this issuer.")
@@ -137,8 +147,8 @@ class Jwks:
             raise BadAnswer("The issuer says that its keys come unencrypted.")
         return where
 
-    async def _document(self, url: str) -> Mapping[str, Any]:
-        answer = await self.http.send("GET", url, headers={"Accept": "application/json"})
+    async def _document(self, url: str, http: Client) -> Mapping[str, Any]:
+        answer = await http.send("GET", url, headers={"Accept": "application/json"})
         if answer.status != 200:
             raise BadAnswer(f"The answer has the status {answer.status}.")
         try:

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -63,8 +64,12 @@ async def create(
     name: str,
     scopes: frozenset[Scope] = EVERYTHING,
     expires_at: datetime | None = None,
+    accounts: Collection[UUID] | None = None,
 ) -> tuple[Key, str]:
-    """A new key and its text, which nobody can ask for again."""
+    """A new key and its text, which nobody can ask for again.
+
+    With `accounts` it is limited to these, and opens nothing once they are gone. Raises `NoSuchAccount`.
+    """
     text = new_text()
     async with database.transaction(tenant) as conn:
         key = await store.add_key(
@@ -75,6 +80,7 @@ async def create(
             digest=digest_of(text),
             scopes=scopes,
             expires_at=expires_at,
+            accounts=accounts,
         )
     return key, text
 
@@ -104,7 +110,7 @@ async def find(database: Database, text: str) -> Caller | None:
     if holder.last_used_at is None or datetime.now(UTC) - holder.last_used_at >= TOUCH_EVERY:
         async with database.transaction(holder.tenant) as conn:
             await store.touch_key(conn, holder.tenant, holder.key)
-    return Caller(holder.tenant, holder.public_id, holder.scopes)
+    return Caller(holder.tenant, holder.public_id, holder.scopes, accounts=holder.accounts)
 
 
 async def first_key(database: Database, tenant: TenantId, data: Path) -> FirstKey:

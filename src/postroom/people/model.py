@@ -1,5 +1,6 @@
 """Tenants, the keys of their applications, their people, and how these sign in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -7,7 +8,7 @@ from uuid import UUID
 
 from postroom import errors
 from postroom.http.caller import Scope
-from postroom.ids import TenantId
+from postroom.ids import AccountId, TenantId
 
 
 class Role(StrEnum):
@@ -45,6 +46,9 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None  # to the minute
+    accounts: (
+        Sequence[UUID] | None
+    )  # all that it may see, without those that are gone; None: it is not limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Holder:
     public_id: UUID
     scopes: frozenset[Scope]
     last_used_at: datetime | None
+    accounts: frozenset[AccountId] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,12 @@ class Session:
 
 class NoSuchKey(errors.NotFound):
     code = "people.key_not_found"
+
+
+class NoSuchAccount(errors.NotFound):
+    """A key is to be limited to an account that is not there."""
+
+    code = "people.account_not_found"
 
 
 class UnusableKeyFile(errors.Broken):

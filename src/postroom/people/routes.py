@@ -8,15 +8,19 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field
 
+from postroom.db.pool import Connection
 from postroom.http import cookies
 from postroom.http.asked import Moment, Text
-from postroom.http.caller import Scope
-from postroom.http.deps import Admin, AnyCaller, AtDoor, Tx
+from postroom.http.caller import Person, Scope
+from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx
+from postroom.ids import TenantId
 from postroom.people import keys, sessions, store
 from postroom.people.model import AlreadyOver, Key, NoSession, Role
 
 router = APIRouter(prefix="/v1/people", tags=["people"])
 
+MOST_ACCOUNTS = 100
+"""To which a key can be limited: the log is read for each of them."""
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -46,6 +50,9 @@ class KeyOut(BaseModel):
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    accounts: list[UUID] | None = Field(
+        description="All that it may see, without those that are gone. Null: the tenant's."
+    )
 
 
 class NewKeyOut(KeyOut):
@@ -57,6 +64,9 @@ class KeyIn(BaseModel, extra="forbid"):
     name: Annotated[Text, Field(max_length=200)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     expires_at: Moment | None = None
+    accounts: Annotated[list[UUID], Field(min_length=1, max_length=MOST_ACCOUNTS)] | None = Field(
+        None, description="The key sees these accounts and no others. Null: all, those of later too."
+    )
 
 
 class PersonOut(BaseModel):
@@ -93,25 +103,17 @@ class SessionsOut(BaseModel):
 
 
 @router.get("/me")
-async def me(caller: AnyCaller, conn: Tx) -> MeOut:
+async def get_me(caller: AnyCaller, door: AtDoor) -> MeOut:
     """Whose key this is, or who has signed in; and what they may do."""
-    tenant = await store.tenant_of(conn, caller.tenant)
     key = person = None
-    if caller.key_id is not None:
-        shown = await store.key(conn, caller.tenant, caller.key_id)
-        assert shown is not None  # it has just opened the door; keys are never deleted alone
-        key = _key(shown)
-    if caller.person is not None:
-        found = await store.member(conn, caller.tenant, caller.person.id)
-        assert found is not None  # who comes is a member from then on
-        person = PersonOut(
-            id=found.public_id,
-            name=found.name,
-            email=found.email,
-            role=Role(caller.person.role),
-            since=found.since,
-            session=caller.person.session,
-        )
+    async with door.database.transaction(caller.tenant) as conn:
+        tenant = await store.tenant_of(conn, caller.tenant)
+        if caller.key_id is not None:
+            shown = await store.key(conn, caller.tenant, caller.key_id)
+            assert shown is not None  # it has just opened the door; keys are never deleted alone
+            key = _key(shown)
+        if caller.person is not None:
+            person = await _person(conn, caller.tenant, caller.person)
     return MeOut(
         tenant=TenantOut(id=tenant.public_id, name=tenant.name, created_at=tenant.created_at),
         key=key,
@@ -122,32 +124,37 @@ async def me(caller: AnyCaller, conn: Tx) -> MeOut:
 
 
 @router.get("/keys")
-async def list_keys(caller: Admin, conn: Tx) -> KeysOut:
+async def list_keys(caller: AdminOfAll, conn: Tx) -> KeysOut:
     """The keys of this tenant that are not revoked, the oldest first. Of each only how it begins is known."""
     found = [key for key in await store.keys(conn, caller.tenant) if key.revoked_at is None]
     return KeysOut(keys=[_key(key) for key in found])
 
 
 @router.post("/keys", status_code=201)
-async def make_key(caller: Admin, door: AtDoor, wanted: KeyIn) -> NewKeyOut:
+async def make_key(caller: AdminOfAll, door: AtDoor, wanted: KeyIn) -> NewKeyOut:
     """Make a key. It is in this answer and can never be asked for again."""
     if wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC):
         raise AlreadyOver("A key must expire in the future.")
     made, text = await keys.create(
-        door.database, caller.tenant, wanted.name, frozenset(wanted.scopes), wanted.expires_at
+        door.database,
+        caller.tenant,
+        wanted.name,
+        frozenset(wanted.scopes),
+        wanted.expires_at,
+        wanted.accounts,
     )
     return NewKeyOut(**_key(made).model_dump(), key=text)
 
 
 @router.delete("/keys/{id}", status_code=204)
-async def revoke_key(caller: Admin, door: AtDoor, id: UUID) -> Response:
+async def revoke_key(caller: AdminOfAll, door: AtDoor, id: UUID) -> Response:
     """End a key at once, and within seconds whatever stream it has opened."""
     await keys.revoke(door.database, caller.tenant, id)
     return Response(status_code=204)
 
 
 @router.get("/sessions")
-async def list_sessions(caller: Admin, conn: Tx) -> SessionsOut:
+async def list_sessions(caller: AdminOfAll, conn: Tx) -> SessionsOut:
     """The sessions that `postroom login` has opened and that are not over, the oldest first."""
     found = await store.sessions(conn, caller.tenant)
     return SessionsOut(
@@ -165,7 +172,7 @@ async def list_sessions(caller: Admin, conn: Tx) -> SessionsOut:
 
 
 @router.delete("/sessions/{id}", status_code=204)
-async def revoke_session(caller: Admin, door: AtDoor, id: UUID) -> Response:
+async def revoke_session(caller: AdminOfAll, door: AtDoor, id: UUID) -> Response:
     """End somebody's session at once."""
     await sessions.revoke(door.database, caller.tenant, id)
     return Response(status_code=204)
@@ -198,6 +205,19 @@ async def sign_in(door: AtDoor, request: Request, link: Annotated[str, Query(max
     return answer
 
 
+async def _person(conn: Connection, tenant: TenantId, person: Person) -> PersonOut:
+    found = await store.member(conn, tenant, person.id)
+    assert found is not None  # who comes is a member from then on
+    return PersonOut(
+        id=found.public_id,
+        name=found.name,
+        email=found.email,
+        role=Role(person.role),
+        since=found.since,
+        session=person.session,
+    )
+
+
 def _key(key: Key) -> KeyOut:
     return KeyOut(
         id=key.public_id,
@@ -207,4 +227,5 @@ def _key(key: Key) -> KeyOut:
         created_at=key.created_at,
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,
+        accounts=None if key.accounts is None else list(key.accounts),
     )

@@ -1,38 +1,56 @@
 """All SQL about tenants, keys, people, sessions. What takes no tenant is asked before one is known."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Connection, Record
 
 from postroom.http.caller import Caller, Person, Scope
-from postroom.ids import TenantId, new_public_id
-from postroom.people.model import SCOPES, Holder, Identity, Key, Member, Role, Session, Tenant
+from postroom.ids import AccountId, TenantId, new_public_id
+from postroom.people.model import (
+    SCOPES,
+    Holder,
+    Identity,
+    Key,
+    Member,
+    NoSuchAccount,
+    Role,
+    Session,
+    Tenant,
+)
 
 TENANT_NAMED = "SELECT people_tenant_named($1, $2)"
-FIND_KEY = "SELECT tenant_id, key_id, public_id, scopes, last_used_at FROM people_find_key($1)"
+FIND_KEY = "SELECT tenant_id, key_id, public_id, scopes, last_used_at, accounts FROM people_find_holder($1)"
 TENANT = "SELECT tenant_id, public_id, name, created_at FROM people_tenant WHERE tenant_id = $1"
-KEY = """
-    SELECT public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
-      FROM people_key
-     WHERE tenant_id = $1 AND public_id = $2
+COLUMNS = """
+    k.public_id, k.name, k.start, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.last_used_at,
+    CASE WHEN k.is_limited THEN ARRAY(
+        SELECT a.public_id
+          FROM people_key_account l
+          JOIN accounts_account a ON a.tenant_id = l.tenant_id AND a.id = l.account_id
+         WHERE l.tenant_id = k.tenant_id AND l.key_id = k.id ORDER BY a.id) END AS accounts
 """
-KEYS = """
-    SELECT public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
-      FROM people_key
-     WHERE tenant_id = $1
-     ORDER BY created_at, id
-"""
+KEY = f"SELECT {COLUMNS} FROM people_key k WHERE k.tenant_id = $1 AND k.public_id = $2"  # noqa: S608
+KEYS = f"SELECT {COLUMNS} FROM people_key k WHERE k.tenant_id = $1 ORDER BY k.created_at, k.id"  # noqa: S608
 ADD_KEY = """
-    INSERT INTO people_key (tenant_id, public_id, name, start, digest, scopes, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    RETURNING public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+    INSERT INTO people_key (tenant_id, public_id, name, start, digest, scopes, expires_at, is_limited)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+# An account that is being removed at this moment is waited for, and then is none.
+LIMIT_KEY = """
+    INSERT INTO people_key_account (tenant_id, key_id, account_id)
+    SELECT k.tenant_id, k.id, a.id
+      FROM people_key k JOIN accounts_account a ON a.tenant_id = k.tenant_id AND a.public_id = ANY($3)
+     WHERE k.tenant_id = $1 AND k.public_id = $2
+       FOR KEY SHARE OF a
+    RETURNING account_id
 """
 REVOKE_KEY = """
     UPDATE people_key
        SET revoked_at = coalesce(revoked_at, now())
      WHERE tenant_id = $1 AND public_id = $2
-    RETURNING public_id, name, start, scopes, created_at, expires_at, revoked_at, last_used_at
+    RETURNING id
 """
 TOUCH_KEY = """
     UPDATE people_key
@@ -66,6 +84,7 @@ async def find_key(conn: Connection, digest: bytes) -> Holder | None:
         row["public_id"],
         _scopes(row["scopes"]),
         row["last_used_at"],
+        None if row["accounts"] is None else frozenset(map(AccountId, row["accounts"])),
     )
 
 
@@ -89,12 +108,18 @@ async def add_key(
     digest: bytes,
     scopes: frozenset[Scope],
     expires_at: datetime | None,
+    accounts: Collection[UUID] | None,
 ) -> Key:
-    row = await conn.fetchrow(
-        ADD_KEY, tenant, new_public_id(), name, start, digest, sorted(scopes), expires_at
+    """Limited to these accounts; None: not limited. Raises `NoSuchAccount`."""
+    public_id, wanted = new_public_id(), set(accounts or ())
+    await conn.execute(
+        ADD_KEY, tenant, public_id, name, start, digest, sorted(scopes), expires_at, accounts is not None
     )
-    assert row is not None  # RETURNING after an insert always yields a row
-    return _key(row)
+    if wanted and len(await conn.fetch(LIMIT_KEY, tenant, public_id, list(wanted))) < len(wanted):
+        raise NoSuchAccount("There is no such account.")
+    made = await key(conn, tenant, public_id)
+    assert made is not None  # it was inserted in this transaction
+    return made
 
 
 async def key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key | None:
@@ -109,8 +134,8 @@ async def keys(conn: Connection, tenant: TenantId) -> list[Key]:
 
 async def revoke_key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key | None:
     """End a key at once; None when the tenant has no such key. A key that has ended stays as it is."""
-    row = await conn.fetchrow(REVOKE_KEY, tenant, public_id)
-    return _key(row) if row else None
+    ended = await conn.fetchval(REVOKE_KEY, tenant, public_id)
+    return None if ended is None else await key(conn, tenant, public_id)
 
 
 ARRIVE = "SELECT tenant, person FROM people_arrive($1, $2, $3, $4, $5, $6, $7, $8, $9)"

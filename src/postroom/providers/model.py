@@ -282,6 +282,10 @@ class Login:
     spent: Spent = field(repr=False, compare=False, default_factory=Spent)  # where its cost is counted
 
 
+BYTES_PER_SECOND = 10_000_000
+MESSAGES_PER_SECOND = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a first sync would copy."""
@@ -289,6 +293,11 @@ class Estimate:
     folders: int
     messages: int
     bytes: int | None  # None: the server cannot tell without reading everything
+
+    @property
+    def seconds(self) -> float:
+        """About how long that takes on a good line."""
+        return max(self.messages / MESSAGES_PER_SECOND, (self.bytes or 0) / BYTES_PER_SECOND)
 
 
 class Provider(Protocol):

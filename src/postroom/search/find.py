@@ -9,6 +9,7 @@ The first page of a window finds out where it ends; the cursor keeps that, so th
 somebody pages is neither in the way nor shown in between.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -134,32 +135,50 @@ async def names(conn: asyncpg.Connection, tenant: TenantId, tree: Node) -> Names
     folders = await store.folders(conn, tenant) if named_folders else []
     accounts = await store.accounts(conn, tenant) if named_accounts else []
     return Names(
-        folders={name: matching_folders(name, folders) for name in named_folders},
-        accounts={name: matching_accounts(name, accounts) for name in named_accounts},
+        folders=matching_folders(named_folders, folders), accounts=matching_accounts(named_accounts, accounts)
     )
 
 
-def matching_folders(name: str, folders: Iterable[store.FolderName]) -> list[FolderId]:
-    """Folders with this role, this path, or a path that ends with it; case and accents do not matter."""
-    wanted = fold(name).strip()
-    return [folder.id for folder in folders if folder.role == wanted or _ends(folder, wanted)]
+def matching_folders(names: Iterable[str], folders: Iterable[store.FolderName]) -> dict[str, list[FolderId]]:
+    """Folders with this role, this path, or a path that ends with it; case and accents do not matter.
+
+    Each path is folded once, and compared with those names only that end as it does: a query has room for
+    hundreds of names, and a tenant may have thousands of folders.
+    """
+    whole: dict[str, list[FolderId]] = defaultdict(list)
+    ending: dict[str, dict[str, list[tuple[str, FolderId]]]] = defaultdict(lambda: defaultdict(list))
+    for folder in folders:
+        path, delimiter = fold(folder.path), fold(folder.delimiter or "")
+        whole[path].append(folder.id)
+        if folder.role:
+            whole[folder.role].append(folder.id)
+        if delimiter:  # people write the hierarchy with a slash whatever it is
+            path = path.replace(delimiter, "/")
+            ending[delimiter][_last(path)].append((f"/{path}", folder.id))
+    found = {}
+    for name in names:
+        wanted = fold(name).strip()
+        ids = dict.fromkeys(whole.get(wanted, ()))
+        for delimiter, by_last in ending.items():
+            end = wanted.replace(delimiter, "/")
+            ids |= {id: None for path, id in by_last.get(_last(end), ()) if path.endswith(f"/{end}")}
+        found[name] = list(ids)
+    return found
 
 
-def _ends(folder: store.FolderName, wanted: str) -> bool:
-    path = fold(folder.path)
-    if path == wanted:
-        return True
-    if not folder.delimiter:
-        return False
-    # People write the hierarchy with a slash whatever the server's delimiter is.
-    path, wanted = (text.replace(fold(folder.delimiter), "/") for text in (path, wanted))
-    return path == wanted or path.endswith("/" + wanted)
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-def matching_accounts(name: str, accounts: Iterable[tuple[AccountId, str]]) -> list[AccountId]:
+def matching_accounts(
+    names: Iterable[str], accounts: Iterable[tuple[AccountId, str]]
+) -> dict[str, list[AccountId]]:
     """The account with this address, or else those whose address contains it."""
-    wanted = fold(name).strip()
     folded = [(account, fold(address)) for account, address in accounts]
-    return [account for account, address in folded if address == wanted] or [
-        account for account, address in folded if wanted and wanted in address
-    ]
+    found = {}
+    for name in names:
+        wanted = fold(name).strip()
+        found[name] = [account for account, address in folded if address == wanted] or [
+            account for account, address in folded if wanted and wanted in address
+        ]
+    return found

@@ -10,6 +10,7 @@ that is none, an `is:` nobody knows), with its place.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -214,7 +215,7 @@ class _Parser:
         if name in FIELDS:
             return self._in_field(FIELDS[name], depth)
         if name in VALUE_OPERATORS:
-            return self._valued(name)
+            return self._valued(name, depth)
         self._at = match.start("operator")
         word = _WORD.match(self._query, self._at)
         assert word is not None  # an operator is a word
@@ -256,18 +257,31 @@ class _Parser:
         self._at = end + 1
         return text
 
-    def _valued(self, name: str) -> Node | None:
+    def _valued(self, name: str, depth: int) -> Node | None:
         start = self._at
-        value, _ = self._value()
-        value = value.strip()
-        if not value:
-            return Text(name)
-        try:
-            return self._meaning(name, value)
-        except ValueError as error:
-            raise BadQuery(
-                f"{name}:{value} cannot be understood: {error}.", position=start, length=self._at - start
-            ) from error
+        match = _TOKEN.match(self._query, self._at)
+        if match is not None and match["open"]:
+            self._at = match.end()
+            group = self._group(depth)
+            return None if group is None else self._meant(name, start, group)
+        value = Text(self._value()[0])
+        return self._meant(name, start, value) if value.text.strip() else Text(name)
+
+    def _meant(self, name: str, start: int, node: Node) -> Node:
+        """`node` with its bare words as values of an operator. Raises BadQuery for what began at `start`."""
+
+        def meaning(text: Text) -> Node:
+            value = text.text.strip()
+            try:
+                return self._meaning(name, value) if value else text
+            except ValueError as error:
+                raise BadQuery(
+                    f"{name}:{value} cannot be understood: {error}.",
+                    position=start,
+                    length=self._at - start,
+                ) from error
+
+        return _each_word(node, meaning)
 
     def _meaning(self, name: str, value: str) -> Node:
         match name:
@@ -322,14 +336,19 @@ def _known(values: dict[str, Node], value: str) -> Node:
 
 def _within(node: Node, field: Field) -> Node:
     """`node` with its bare words looked for in `field`."""
+    return _each_word(node, lambda text: replace(text, field=field))
+
+
+def _each_word(node: Node, meaning: Callable[[Text], Node]) -> Node:
+    """`node` with what its bare words mean in their place."""
     match node:
         case And(parts):
-            return And(tuple(_within(part, field) for part in parts))
+            return And(tuple(_each_word(part, meaning) for part in parts))
         case Or(parts):
-            return Or(tuple(_within(part, field) for part in parts))
+            return Or(tuple(_each_word(part, meaning) for part in parts))
         case Not(part):
-            return Not(_within(part, field))
+            return Not(_each_word(part, meaning))
         case Text(field=None):
-            return replace(node, field=field)
+            return meaning(node)
         case _:
             return node

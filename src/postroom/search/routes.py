@@ -94,7 +94,7 @@ async def search(
     tenant = caller.tenant
     wanted = None if facets is None else facet.read(facets)
     within = None if account is None else [await read.account(conn, tenant, account)]
-    place: str | None = None if cursor is None else door.cursors.open(tenant, LIST, cursor)[0]
+    place: str | None = None if cursor is None else door.cursors.open(caller, LIST, cursor)[0]
     results = await find(conn, tenant, q, accounts=within, limit=limit, cursor=place)
     counts = None if wanted is None else await facet.count(conn, tenant, q, wanted, accounts=within)
     numbers = [hit.message for hit in results.hits]
@@ -107,7 +107,7 @@ async def search(
             "items": await asyncio.to_thread(lambda: [_hit(*hit, results.terms) for hit in shown]),
             "total": results.total,
             "total_is_exact": results.total_is_exact,
-            "next": None if results.next is None else door.cursors.seal(tenant, LIST, [results.next]),
+            "next": None if results.next is None else door.cursors.seal(caller, LIST, [results.next]),
             "facets": None if counts is None else FacetsOut.model_validate(counts).model_dump(mode="json"),
         }
     )

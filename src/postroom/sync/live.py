@@ -9,7 +9,7 @@ missed, and cost nothing but the hint where nobody listens. Whoever was away ask
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,16 +73,16 @@ def read(subject: str) -> Hinted | None:
 
 
 class Aside:
-    """One reader's news, of all accounts of a tenant or of one. Whoever has it closes it."""
+    """One reader's news, of all accounts of a tenant or of some. Whoever has it closes it."""
 
     def __init__(
-        self, syncs: "Syncs", tenant: TenantId, account: AccountId | None, wake: asyncio.Event
+        self, syncs: "Syncs", tenant: TenantId, accounts: Collection[AccountId] | None, wake: asyncio.Event
     ) -> None:
-        self._syncs, self._tenant, self._account, self._wake = syncs, tenant, account, wake
+        self._syncs, self._tenant, self._accounts, self._wake = syncs, tenant, accounts, wake
         self._waiting: deque[News] = deque(maxlen=WAITING)
 
     def hear(self, account: AccountId, news: News) -> None:
-        if self._account in {None, account}:
+        if self._accounts is None or account in self._accounts:
             self._waiting.append(news)
             self._wake.set()
 
@@ -105,9 +105,9 @@ class Syncs:
         self._last: dict[TenantId, dict[tuple[AccountId, What], int]] = {}  # when each was told
         self._wanted = asyncio.Event()
 
-    def aside(self, tenant: TenantId, account: AccountId | None, wake: asyncio.Event) -> Aside:
-        """`wake` is set when there is something to take."""
-        made = Aside(self, tenant, account, wake)
+    def aside(self, tenant: TenantId, accounts: Collection[AccountId] | None, wake: asyncio.Event) -> Aside:
+        """Of these accounts; None: of all. `wake` is set when there is something to take."""
+        made = Aside(self, tenant, accounts, wake)
         self._asides.setdefault(tenant, set()).add(made)
         self._wanted.set()
         return made

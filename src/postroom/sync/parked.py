@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from postroom.accounts import store as accounts
-from postroom.db.pool import Connection, Database
+from postroom.db.pool import Connection, Transactions
 from postroom.ids import AccountId, TenantId
 from postroom.mail import content
 
@@ -35,11 +35,11 @@ async def retry(
     return found
 
 
-def raw(db: Database, tenant: TenantId, entry: Entry) -> AsyncGenerator[bytes]:
+def raw(data: Transactions, tenant: TenantId, entry: Entry) -> AsyncGenerator[bytes]:
     """The bytes of a message as the server handed them out. Raises `NothingKept`."""
     if entry.digest is None or entry.size is None:
         raise NothingKept("No bytes are kept of this; the server never handed them out.")
-    return content.read(db, tenant, entry.digest, 0, entry.size)
+    return content.read(data, tenant, entry.digest, 0, entry.size)
 
 
 async def _named(conn: Connection, tenant: TenantId, ids: Sequence[UUID]) -> list[Entry]:

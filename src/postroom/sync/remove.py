@@ -44,12 +44,13 @@ async def remove_account(db: Database, account: Account, farewell: Farewell = no
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
             await accounts.begin_removal(conn, tenant, account.id, CUT_OFF)
-        digests = None
+        digests, deleted = None, 0
         while digests is None or digests:
             async with db.transaction(tenant) as conn:
                 await leases.fence(conn, lease)
                 digests = await write.forget(conn, tenant, account.id, STEP)
                 await blobs.release(conn, tenant, digests)
+            deleted += len(digests)
         await farewell(account)
         async with db.transaction(tenant) as conn:
             await leases.fence(conn, lease)
@@ -59,6 +60,8 @@ async def remove_account(db: Database, account: Account, farewell: Farewell = no
             await log.append(
                 conn, tenant, TENANT, [Event("accounts.removed", {"account": str(account.public_id)})]
             )
+    async with db.transaction(tenant) as conn:
+        await write.forgotten(conn, deleted)
 
 
 def in_case(account: AccountId) -> Wish:

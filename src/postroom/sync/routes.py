@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from postroom.accounts import store as accounts
-from postroom.accounts.routes import SyncStateOut
+from postroom.accounts.answers import SyncStateOut
 from postroom.accounts.status import status
 from postroom.db import leases
 from postroom.http.deps import AtDoor, Reader, Syncer, Tx
@@ -96,7 +96,7 @@ class BudgetOut(BaseModel):
 
 
 @router.get("/sync/parked")
-async def parked_list(
+async def list_parked(
     caller: Reader,
     conn: Tx,
     door: AtDoor,
@@ -106,7 +106,7 @@ async def parked_list(
 ) -> ParkedPage:
     """What waits so that the rest goes on: failing accounts first, then folders, then messages."""
     within = (await accounts.get(conn, caller.tenant, account)).id if account else None
-    place = door.cursors.open(caller.tenant, LIST, cursor) if cursor is not None else None
+    place = door.cursors.open(caller, LIST, cursor) if cursor is not None else None
     found = await quarantine.waiting(
         conn,
         caller.tenant,
@@ -116,13 +116,13 @@ async def parked_list(
     )
     following = None
     if len(found) > page_size:
-        following = door.cursors.seal(caller.tenant, LIST, quarantine.place(found[page_size - 1]))
+        following = door.cursors.seal(caller, LIST, quarantine.place(found[page_size - 1]))
     items = [_out(entry) for entry in found[:page_size]]
     return ParkedPage(items=items, has_next=following is not None, next=following)
 
 
 @router.get("/sync/parked/{id}")
-async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
+async def get_parked(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
     """Why something is parked, and since when."""
     return _out(await parked.entry(conn, caller.tenant, id))
 
@@ -130,11 +130,12 @@ async def parked_one(caller: Reader, conn: Tx, id: UUID) -> ParkedOut:
 @router.get(
     "/sync/parked/{id}/raw", response_class=Response, responses={200: {"content": {"message/rfc822": {}}}}
 )
-async def parked_raw(caller: Reader, door: AtDoor, id: UUID) -> Response:
+async def get_raw_parked(caller: Reader, door: AtDoor, id: UUID) -> Response:
     """A parked message byte for byte, where it was handed out."""
-    async with door.database.transaction(caller.tenant) as conn:
+    data = door.data_of(caller)
+    async with data.transaction(caller.tenant) as conn:
         entry = await parked.entry(conn, caller.tenant, id)
-    pieces = parked.raw(door.database, caller.tenant, entry)
+    pieces = parked.raw(data, caller.tenant, entry)
     headers = {
         **download.ISOLATED,
         "Content-Length": str(entry.size),
@@ -151,7 +152,7 @@ async def retry_parked(caller: Syncer, conn: Tx, id: UUID) -> ParkedOut:
 
 
 @router.post("/accounts/{id}/sync", status_code=202)
-async def sync_now(
+async def sync_account(
     caller: Syncer,
     conn: Tx,
     id: UUID,
@@ -166,7 +167,7 @@ async def sync_now(
 
 
 @router.get("/accounts/{id}/sync-status")
-async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
+async def get_sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
     """How the syncs of an account go."""
     account = await accounts.get(conn, caller.tenant, id)
     leased = await leases.is_held(conn, caller.tenant, key(account.id))
@@ -178,7 +179,7 @@ async def sync_status(caller: Reader, conn: Tx, id: UUID) -> SyncStatusOut:
 
 
 @router.get("/accounts/{id}/budget")
-async def budget_of(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
+async def get_budget(caller: Reader, conn: Tx, id: UUID) -> BudgetOut:
     """What an account has downloaded today and how much it may, and what its server says to that."""
     account = await accounts.get(conn, caller.tenant, id)
     today, state = await budgets.today(conn, caller.tenant, account.id), status(account)

@@ -47,18 +47,21 @@ class Position(NamedTuple):
 
 
 THREADS = """
-    SELECT t.id, t.public_id, a.public_id AS account, t.subject, t.messages, t.last_at
+    SELECT t.id, t.public_id, a.public_id AS account, t.subject, t.last_at
       FROM mail_thread t
       JOIN accounts_account a ON a.tenant_id = t.tenant_id AND a.id = t.account_id
-     WHERE t.tenant_id = $1 AND t.merged_into IS NULL AND t.messages > 0 AND {where}
+     WHERE t.tenant_id = $1 AND t.merged_into IS NULL AND {where}
+       AND EXISTS (SELECT FROM mail_message m
+                    WHERE m.tenant_id = $1 AND m.thread_id = t.id AND m.unplaced_at IS NULL)
      ORDER BY t.last_at DESC, t.id DESC LIMIT $2
 """
 SUMMARIES = """
-    SELECT m.thread_id, count(*) FILTER (WHERE NOT m.seen) AS unread, bool_or(m.flagged) AS starred,
+    SELECT m.thread_id, count(*) AS messages, count(*) FILTER (WHERE NOT m.seen) AS unread,
+           bool_or(m.flagged) AS starred,
            (array_agg(m.preview ORDER BY m.received_at DESC, m.id DESC))[1] AS preview,
-           array_agg(DISTINCT ARRAY[m.sender_name, m.sender_address]) AS senders
+           (array_agg(DISTINCT ARRAY[m.sender_name, m.sender_address]))[1:$3] AS senders
       FROM mail_message m
-     WHERE m.tenant_id = $1 AND m.thread_id = ANY($2::bigint[])
+     WHERE m.tenant_id = $1 AND m.thread_id = ANY($2::bigint[]) AND m.unplaced_at IS NULL
      GROUP BY m.thread_id
 """
 SENDERS = 20
@@ -83,7 +86,7 @@ async def threads(
 
 
 THREAD = """
-    SELECT w.id, w.public_id, a.public_id AS account, w.subject, w.messages, w.last_at
+    SELECT w.id, w.public_id, a.public_id AS account, w.subject, w.last_at
       FROM mail_thread t
       JOIN mail_thread w ON w.tenant_id = t.tenant_id AND w.id = coalesce(t.merged_into, t.id)
       JOIN accounts_account a ON a.tenant_id = w.tenant_id AND a.id = w.account_id
@@ -101,20 +104,21 @@ async def thread(conn: Connection, tenant: TenantId, public_id: UUID) -> ThreadR
 
 MEMBERS = """
     SELECT id FROM mail_message
-     WHERE tenant_id = $1 AND thread_id = $2
+     WHERE tenant_id = $1 AND thread_id = $2 AND unplaced_at IS NULL
      ORDER BY received_at, id LIMIT $3
 """
 
 
 async def members(conn: Connection, tenant: TenantId, thread: ThreadId, most: int) -> list[MessageId]:
-    """The messages of a thread, the oldest first."""
+    """The messages of a thread that lie somewhere, the oldest first."""
     return [MessageId(row[0]) for row in await conn.fetch(MEMBERS, tenant, thread, most)]
 
 
 async def _summed_up(conn: Connection, tenant: TenantId, found: Sequence[Record]) -> list[ThreadRow]:
-    """Threads with what their messages add up to."""
+    """Threads with what their messages add up to: those that lie somewhere, as in lists."""
     numbers = [row["id"] for row in found]
-    sums = {row["thread_id"]: row for row in await conn.fetch(SUMMARIES, tenant, numbers)} if numbers else {}
+    rows = await conn.fetch(SUMMARIES, tenant, numbers, SENDERS) if numbers else []
+    sums = {row["thread_id"]: row for row in rows}
     return [_thread(row, sums.get(row["id"])) for row in found]
 
 
@@ -124,10 +128,10 @@ def _thread(row: Record, sums: Record | None) -> ThreadRow:
         id=row["public_id"],
         account=row["account"],
         subject=row["subject"],
-        messages=row["messages"],
+        messages=sums["messages"] if sums else 0,
         last_at=row["last_at"],
         unread=sums["unread"] if sums else 0,
         starred=sums["starred"] if sums else False,
         preview=sums["preview"] if sums else "",
-        senders=[Person(*sender) for sender in sums["senders"][:SENDERS]] if sums else [],
+        senders=[Person(*sender) for sender in sums["senders"]] if sums else [],
     )

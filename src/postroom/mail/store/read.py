@@ -36,8 +36,11 @@ ROWS = """
              WHERE a.tenant_id = $1 AND a.id = m.account_id) AS account,
            (SELECT t.public_id FROM mail_thread t
              WHERE t.tenant_id = $1 AND t.id = m.thread_id) AS thread,
-           m.subject, m.sender_name, m.sender_address, m.recipients, m.sent_at, m.received_at, m.preview,
-           m.seen, m.flagged, m.answered, m.draft, m.attachments, m.size, m.message_id, m.list_id, m.defects
+           m.subject, m.sender_name, m.sender_address,
+           CASE WHEN $3::int IS NULL THEN m.recipients ELSE jsonb_build_object('to', jsonb_path_query_array(
+               m.recipients, '$.to[0 to $last]', jsonb_build_object('last', $3 - 1))) END AS recipients,
+           m.sent_at, m.received_at, m.preview, m.seen, m.flagged, m.answered, m.draft, m.attachments,
+           m.size, m.message_id, m.list_id, m.defects
       FROM mail_message m
      WHERE m.tenant_id = $1 AND m.id = ANY($2::bigint[])
 """
@@ -48,13 +51,17 @@ PLACES = """
      WHERE p.tenant_id = $1 AND p.message_id = ANY($2::bigint[])
      ORDER BY f.path
 """
+PEOPLE = 50
+"""Recipients that a list tells of each mail: strangers choose how many there are, up to thousands."""
 
 
-async def rows(conn: Connection, tenant: TenantId, messages: Sequence[MessageId]) -> list[Row]:
-    """These messages as lists show them, in the order given; those that are gone are left out."""
+async def rows(
+    conn: Connection, tenant: TenantId, messages: Sequence[MessageId], people: int | None = PEOPLE
+) -> list[Row]:
+    """These messages in the order given, without those that are gone. `people` None: with all recipients."""
     if not messages:
         return []
-    found = {row["number"]: row for row in await conn.fetch(ROWS, tenant, messages)}
+    found = {row["number"]: row for row in await conn.fetch(ROWS, tenant, messages, people)}
     places: dict[int, list[Record]] = defaultdict(list)
     for place in await conn.fetch(PLACES, tenant, messages):
         places[place["message_id"]].append(place)
@@ -263,9 +270,9 @@ NUMBER = "SELECT id FROM mail_message WHERE tenant_id = $1 AND public_id = $2"
 
 
 async def message(conn: Connection, tenant: TenantId, public_id: UUID) -> Row:
-    """Raises `NoSuchMessage`."""
+    """With all its recipients. Raises `NoSuchMessage`."""
     number = await conn.fetchval(NUMBER, tenant, public_id)
-    found = await rows(conn, tenant, [number] if number else [])
+    found = await rows(conn, tenant, [number] if number else [], people=None)
     if not found:
         raise NoSuchMessage("There is no such message.")
     return found[0]

@@ -56,6 +56,7 @@ FORGET = """
     ) RETURNING digest
 """
 ANALYZE = "SELECT mail_analyze()"
+FORGOTTEN = "SELECT mail_forgotten($1)"
 
 
 async def add(
@@ -88,6 +89,11 @@ async def add(
 async def forget(conn: Connection, tenant: TenantId, account: AccountId, most: int) -> list[bytes]:
     """Delete up to `most` messages of an account that is going; return their digests, for `blobs`."""
     return [row["digest"] for row in await conn.fetch(FORGET, tenant, account, most)]
+
+
+async def forgotten(conn: Connection, messages: int) -> None:
+    """So many were deleted for good: see to it that PostgreSQL's statistics do not go on quoting them."""
+    await conn.execute(FORGOTTEN, messages)
 
 
 async def analyze(conn: Connection) -> bool:

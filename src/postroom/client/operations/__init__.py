@@ -1,0 +1,12 @@
+"""Every operation of the API, in the order of its rooms."""
+
+from .accounts import Accounts
+from .events import Events
+from .jobs import Jobs
+from .mail import Mail
+from .people import People
+from .sync import Sync
+
+
+class Operations(People, Accounts, Mail, Sync, Jobs, Events):
+    """All of them."""
