@@ -26,11 +26,11 @@ class Mood:
     good: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    slowest: float = 0.0
+    slowest: dict[str, float] = field(default_factory=dict)  # seconds, by question
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def note(self, who: str, *, is_good: bool, seconds: float = 0.0) -> None:
-        self.slowest = max(self.slowest, seconds)
+        self.slowest[who] = max(self.slowest.get(who, 0.0), seconds)
         (self.good if is_good else self.refused)[who] += 1
         async with self.changed:
             self.changed.notify_all()

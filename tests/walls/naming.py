@@ -7,10 +7,12 @@ query for a folder that only it has. What a template names nobody else may tell 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("/v1/people/keys/{id}", "id", ("{key}",)),
+    ("/v1/people/keys", "accounts", ("{account}",)),
     ("/v1/people/sessions/{id}", "id", ("{session}",)),
     ("/v1/accounts/{id}*", "id", ("{account}",)),
     ("/v1/accounts", "address", ("{mailbox}",)),
@@ -41,6 +43,10 @@ NAME_NOTHING = (
     *(("*", name) for name in ("page", "page_size", "limit", "sort_by", "order", "fields", "facets")),
     *(("*", name) for name in ("counted", "format", "full", "types", "state", "range")),
     *(("/v1/mail/messages", name) for name in ("read", "starred", "after", "before", "has_attachment")),
+    # A tag of what is told anyhow.
+    *(("*", name) for name in ("if-none-match", "if-range")),
+    # What to try, of whatever mailbox; where to go then, as the settings allow; a client of the installation.
+    *(("/v1/accounts/*", name) for name in ("address", "return_to", "client")),
     # Which part of the message in the path.
     ("/v1/mail/messages/{id}/attachments/{number}", "number"),
     # What a key of one's own, or an account, is to be like.
@@ -80,7 +86,7 @@ def parameters(document: Mapping[str, Any]) -> Iterator[Parameter]:
     """Of all routes; what stands in a body within something else by its whole way, with dots."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            for told in operation.get("parameters", ()):
+            for told in map(partial(_found, document), operation.get("parameters", ())):
                 yield Parameter(method.upper(), path, told["in"], told["name"].lower())
             if "requestBody" in operation:
                 [content] = operation["requestBody"]["content"].values()
@@ -88,10 +94,18 @@ def parameters(document: Mapping[str, Any]) -> Iterator[Parameter]:
                     yield Parameter(method.upper(), path, "body", name)
 
 
+def _found(document: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part, or what it refers to."""
+    if "$ref" not in part:
+        return part
+    found = document
+    for name in part["$ref"].split("/")[1:]:
+        found = found[name]
+    return found
+
+
 def _properties(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    if "$ref" in schema:
-        yield from _properties(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
-        return
+    schema = _found(document, schema)
     for kind in (*schema.get("anyOf", ()), *schema.get("allOf", ()), *schema.get("oneOf", ())):
         yield from _properties(document, kind)
     if "items" in schema:

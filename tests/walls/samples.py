@@ -110,11 +110,16 @@ BY_ROOM: Mapping[tuple[str, str], Callable[[Side], Any]] = {
     ("sync", "ids"): lambda side: [UUID(side.shown["parked"])],
     ("sync", "code"): lambda _: "providers.refused",
     ("events", "after"): lambda _: feed.START,
+    ("events", "below"): lambda _: feed.EVERYTHING,
+    ("events", "streams"): lambda side: [stream_of(side.account.id)],
 }
 SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     "accounts.store.add": lambda _: {
         **{"public_id": new_public_id(), "address": "new@example.org", "provider": "imap"},
         **{"settings": {}, "secret": None, "scope": Scope()},
+    },
+    "accounts.store.consents.add": lambda _: {
+        **{"state": bytes(32), "browser": None, "client": "ours", "secret": "sealed"}
     },
     "accounts.store.find": lambda side: {"address": side.account.address},
     "accounts.store.set_credentials": lambda _: {"settings": {}, "secret": None},
@@ -140,9 +145,6 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     "events.log.append": lambda side: {
         "events": [Event("mail.folder_added", {"folder": str(side.folder.public_id)})]
     },
-    "events.store.feed": lambda _: {"below": feed.EVERYTHING},
-    "events.store.feed_of_one": lambda _: {"below": feed.EVERYTHING},
-    "events.store.last": lambda _: {"below": feed.EVERYTHING},
     "events.store.hash_at": lambda side: {"place": feed.place_of(side.entries[0])},
     "events.store.rows": lambda _: {"after": None},
     "events.store.not_there": lambda side: {"ends": {side.account.id: (1, side.entries[0].hash)}},
@@ -189,8 +191,9 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
         "threads": [side.thread],
     },
     "people.store.touch_key": lambda side: {"key": side.key_number},
-    "people.store.add_key": lambda _: {
-        **{"name": "new", "start": "pr_new", "digest": bytes(32), "scopes": frozenset(), "expires_at": None}
+    "people.store.add_key": lambda side: {
+        "accounts": [side.account.public_id],
+        **{"name": "new", "start": "pr_new", "digest": bytes(32), "scopes": frozenset(), "expires_at": None},
     },
     "people.store.new_link": lambda _: {"digest": bytes(32)},
     "people.store.touch_session": lambda side: {"session": side.session_number},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from uuid import UUID
 
 from servers.copies import START, Copy
@@ -11,7 +12,7 @@ from servers.tenants import ONE, TWO
 from postroom.accounts import credentials
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, Scope
-from postroom.accounts.store import tokens
+from postroom.accounts.store import consents, tokens
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import pack
 from postroom.db import leases
@@ -108,11 +109,15 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         digest = await _parked(conn, tenant, name, inbox, own)
         token = await _synced(conn, account, placed, inbox)
         await _failed(conn, other, name)
+        state = sha256(name.encode()).digest()
+        await consents.add(
+            *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
+        )
     lease = await leases.acquire(db, tenant, sync_key(account.id), "somebody", HOUR)
     assert lease is not None
     await seal(db, vault.signer, tenant)
     await sessions.open_session(db, (await sessions.new_link(db, tenant)).text)
-    spare, _ = await keys.create(db, tenant, f"spare key of {name}")
+    spare, _ = await keys.create(db, tenant, f"spare key of {name}", accounts=[account.public_id])
     _, text = await keys.create(db, tenant, "admin")
     async with db.transaction(tenant) as conn:
         [session] = await people.sessions(conn, tenant)

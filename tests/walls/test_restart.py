@@ -65,6 +65,11 @@ def questions(one: Side) -> list[Question]:
     ]
 
 
+def limit_of(question: Question) -> float:
+    """Seconds, with one for a machine that has others to serve."""
+    return LIMIT * (1 if question.method == "GET" else 3) + 1
+
+
 @asynccontextmanager
 async def answering(db: Database, vault: Vault, one: Side) -> AsyncIterator[Client]:
     """The application on a port, and a client that may do everything in that tenant."""
@@ -142,6 +147,6 @@ async def test_callers_are_answered_in_time_while_the_database_comes_and_goes(
                 task.cancel()
 
         assert mood.wrong == []
-        assert mood.slowest < LIMIT * 3
+        assert {q.name: mood.slowest[q.name] for q in asked if mood.slowest[q.name] > limit_of(q)} == {}
         assert [len(each.seen) for each in followers if each.seen != whole] == []
         assert await everything(db) == whole

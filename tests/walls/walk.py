@@ -20,8 +20,11 @@ from postroom.ids import new_public_id
 BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts"): {"address": "x@x.example", "password": "x", "server": "imap://127.0.0.1:1"},
     ("POST", "/v1/people/keys"): {"name": "x", "scopes": ["read"]},
+    ("POST", "/v1/accounts/estimate"): {"address": "x@x.example", "password": "x"},
+    ("POST", "/v1/accounts/oauth/auth-url"): {"client": "ours"},
     ("PATCH", "/v1/accounts/{id}"): {"paused": True},
 }
+LISTS = {"accounts"}
 REQUIRED: Mapping[tuple[str, str], dict[str, str]] = {("/v1/search", "q"): {"q": "report"}}
 SIZES = {"/v1/search": "limit"}
 """The parameter that says how long a page is, where it is not `page_size`."""
@@ -51,7 +54,7 @@ async def ask(client: Client, parameter: Parameter, value: str, own: Mapping[str
         case "header":
             headers[parameter.name] = value
         case "body":
-            body = {**(body or {}), parameter.name: value}
+            body = {**(body or {}), parameter.name: [value] if parameter.name in LISTS else value}
     request = client.build_request(parameter.method, path, params=query, headers=headers, json=body)
     answer = await client.send(request, stream=True)
     try:
