@@ -17,6 +17,7 @@ class Stored:
     browser: bytes | None  # SHA-256 of what the browser shows that it began in; None: that is not known
     client: str
     secret: str  # sealed
+    at: datetime  # when it was used, by the database's clock
 
 
 CLEAR = """
@@ -50,7 +51,7 @@ async def add(
     return until
 
 
-USE = "SELECT tenant, browser, client, secret FROM accounts_use_consent($1)"
+USE = "SELECT tenant, browser, client, secret, now() AS at FROM accounts_use_consent($1)"
 
 
 async def use(conn: Connection, state: bytes) -> Stored | None:
@@ -58,4 +59,4 @@ async def use(conn: Connection, state: bytes) -> Stored | None:
     row = await conn.fetchrow(USE, state)
     if row is None:
         return None
-    return Stored(TenantId(row["tenant"]), row["browser"], row["client"], row["secret"])
+    return Stored(TenantId(row["tenant"]), row["browser"], row["client"], row["secret"], row["at"])
