@@ -81,6 +81,7 @@ class Arrived:
     client: str
     answer: Answer = field(repr=False)
     waiting: Waiting = field(repr=False)
+    at: datetime  # when, by the database's clock
 
     def onward(self, **said: str) -> str | None:
         """Where the browser goes now, with what is told there; None: nobody said where."""
@@ -165,11 +166,11 @@ class Consents:
         consent.check_issuer(self._sign_in(client), answer)
         waiting = waiting_of(self.vault.open(stored.secret, _slot(stored.tenant, digest)))
         async with self.db.transaction(stored.tenant) as conn:
-            if not await _still_may(conn, stored.tenant, waiting.asker):
+            if not await _still_may(conn, stored.tenant, waiting.asker, stored.at):
                 raise OtherBrowser(
                     "Who began this has signed out meanwhile, or may not connect mailboxes any more."
                 )
-        return Arrived(stored.tenant, client, answer, waiting)
+        return Arrived(stored.tenant, client, answer, waiting, stored.at)
 
     async def finish(self, arrived: Arrived) -> Account:
         """The account, connected. Raises what `connect` and `renew` do, `ConsentDenied`, `SignInFailed`,
@@ -182,9 +183,7 @@ class Consents:
         exchanged = await self.oauth.exchange(
             client, Secret(answer.code), waiting.verifier, self._callback(client)
         )
-        async with self.db.single() as conn:
-            now = await consents.now(conn)
-        who, granted = self._who(client, sign_in, exchanged, waiting.nonce, now), exchanged.granted
+        who, granted = self._who(arrived, sign_in, exchanged), exchanged.granted
         if granted.refresh_token is None:
             raise SignInFailed(
                 "The provider gave no refresh token; this client's scope or parameters have to ask for one."
@@ -213,9 +212,7 @@ class Consents:
         await renew(self.db, self.vault, self.providers, known, login, self.begin_anew, self.oauth)
         return known
 
-    def _who(
-        self, client: str, sign_in: SignIn, exchanged: Exchanged, nonce: str, now: datetime
-    ) -> Identity | None:
+    def _who(self, arrived: Arrived, sign_in: SignIn, exchanged: Exchanged) -> Identity | None:
         if not sign_in.tells_who or sign_in.issuer is None:
             return None
         if exchanged.id_token is None:
@@ -223,9 +220,9 @@ class Consents:
         return identity(
             exchanged.id_token,
             issuer=sign_in.issuer,
-            client_id=self.oauth.named(client).client_id,
-            nonce=nonce,
-            now=now,
+            client_id=self.oauth.named(arrived.client).client_id,
+            nonce=arrived.waiting.nonce,
+            now=arrived.at,
         )
 
     def _sign_in(self, client: str) -> SignIn:
@@ -265,15 +262,14 @@ async def _wanted(
     return None, address
 
 
-async def _still_may(conn: Connection, tenant: TenantId, asker: Asker) -> bool:
+async def _still_may(conn: Connection, tenant: TenantId, asker: Asker, now: datetime) -> bool:
     """Whether who began could do it now."""
     if asker.key is not None:
         key = await people.key(conn, tenant, asker.key)
-        is_over = key is None or key.revoked_at is not None
-        is_over |= (
-            key is not None and key.expires_at is not None and key.expires_at <= await consents.now(conn)
-        )
-        return key is not None and not is_over and Scope.ADMIN in key.scopes
+        if key is None or key.revoked_at is not None:
+            return False
+        is_over = key.expires_at is not None and key.expires_at <= now
+        return not is_over and Scope.ADMIN in key.scopes
     member = await people.member(conn, tenant, asker.person) if asker.person is not None else None
     if member is None or Scope.ADMIN not in SCOPES[member.role]:
         return False

@@ -17,15 +17,7 @@ class Stored:
     browser: bytes | None  # SHA-256 of what the browser shows that it began in; None: that is not known
     client: str
     secret: str  # sealed
-
-
-NOW = "SELECT now()"
-
-
-async def now(conn: Connection) -> datetime:
-    """By the clock that decides when something is over."""
-    moment: datetime = await conn.fetchval(NOW)
-    return moment
+    at: datetime  # when it was used, by the database's clock
 
 
 CLEAR = """
@@ -59,7 +51,7 @@ async def add(
     return until
 
 
-USE = "SELECT tenant, browser, client, secret FROM accounts_use_consent($1)"
+USE = "SELECT tenant, browser, client, secret, now() AS at FROM accounts_use_consent($1)"
 
 
 async def use(conn: Connection, state: bytes) -> Stored | None:
@@ -67,4 +59,4 @@ async def use(conn: Connection, state: bytes) -> Stored | None:
     row = await conn.fetchrow(USE, state)
     if row is None:
         return None
-    return Stored(TenantId(row["tenant"]), row["browser"], row["client"], row["secret"])
+    return Stored(TenantId(row["tenant"]), row["browser"], row["client"], row["secret"], row["at"])
