@@ -40,6 +40,7 @@ NOT_BY_STORES = {
     "providers_connection": "is read by functions that look across tenants only",
     "people_membership": "as `providers_connection`",
     "people_link": "as `providers_connection`",
+    "people_key_account": "is told with `people_key`, whose wall stands",
 }
 """Tables whose wall alone no function of a store shows to be gone."""
 

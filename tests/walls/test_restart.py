@@ -142,11 +142,14 @@ async def test_callers_are_answered_in_time_while_the_database_comes_and_goes(
             await asyncio.wait(askers)
             whole = await everything(db)
             async with asyncio.timeout(PATIENCE), mood.changed:
-                await mood.changed.wait_for(lambda: all(each.last == whole[-1] for each in followers))
+                await mood.changed.wait_for(lambda: all(whole[-1] in each.seen for each in followers))
             for task in listeners:
                 task.cancel()
 
         assert mood.wrong == []
         assert {q.name: mood.slowest[q.name] for q in asked if mood.slowest[q.name] > limit_of(q)} == {}
-        assert [len(each.seen) for each in followers if each.seen != whole] == []
-        assert await everything(db) == whole
+        # What a caller had asked for when it was stopped may have come since.
+        later = await everything(db)
+        assert later[: len(whole)] == whole
+        assert [len(each.seen) for each in followers if each.seen != later[: len(each.seen)]] == []
+        assert min(len(each.seen) for each in followers) >= len(whole)

@@ -297,7 +297,7 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """About how long that takes on a good line."""
-        return round(max(self.messages / MESSAGES_PER_SECOND, (self.bytes or 0) / BYTES_PER_SECOND), 1)
+        return max(self.messages / MESSAGES_PER_SECOND, (self.bytes or 0) / BYTES_PER_SECOND)
 
 
 class Provider(Protocol):
