@@ -30,7 +30,7 @@ OURS = re.compile(rb'"#/components/schemas/(\w+)Out"')
 """A model of an answer is called as in the code, which tells it from the thing itself by `Out`."""
 COMMAS = frozenset({"facets", "fields", "types"})
 """Parameters that hold a list."""
-JSON = "application/json"
+JSON, STREAM = "application/json", "text/event-stream"
 
 
 class Needs(NamedTuple):
@@ -142,14 +142,15 @@ class _Making:
             messages = told.get("messages", {})
             response["x-messages"] = {name: {"$ref": SCHEMAS + of} for name, of in messages.items()}
         for media_type, content in response.get("content", {}).items():
-            schema = content.setdefault("schema", {"type": "string"})
+            # Of a stream, tools take the schema for that of each event; `x-events` has these.
+            schema = content.setdefault("schema", {} if media_type == STREAM else {"type": "string"})
             if media_type == JSON:
                 refs = [each.get("$ref", "") for each in schema.get("anyOf", [schema])]
                 names = [name for ref in refs if (name := ref.removeprefix(SCHEMAS)) in self._examples]
                 content["examples"] = self._named({name: {"$ref": name} for name in names})
             elif status in told.get("answers", {}):
                 content["examples"] = self._named({"example": told["answers"][status]})
-            if media_type == "text/event-stream":
+            if media_type == STREAM:
                 content["x-events"] = {name: {"$ref": SCHEMAS + of} for name, of in news.told(told).items()}
 
     def _problem(self, operation: Part, status: str, codes: frozenset[str]) -> Part:
