@@ -57,7 +57,7 @@ async def watching(
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):  # what is promised is a sweep of 60 seconds and 5 more
         while not await is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
