@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parents[2] / "src" / "postroom"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src" / "postroom"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "bench").glob("*.md"),
+]
+MARKS = tuple(mark * 7 for mark in "<=>")
 MODULES = sorted(SRC.rglob("*.py"))
 SQL_MODULES = {"store", "log", "migrate", "leases", "listen", "processes", "roles"}
 BROAD_ALLOWED = 2  # around one job, around one request
@@ -29,6 +37,11 @@ def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
     assert source.count("\n") <= 400
     assert ast.get_docstring(ast.parse(source)), "say in one sentence what this module is for"
     assert path.stem not in BANNED_NAMES
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_page_has_no_marks_of_a_merge(path: Path) -> None:
+    assert [line for line in path.read_text().splitlines() if line.startswith(MARKS)] == []
 
 
 def test_only_store_modules_hold_sql() -> None:
