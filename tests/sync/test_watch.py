@@ -30,7 +30,7 @@ from postroom.ids import AccountId
 from postroom.jobs.store import running
 from postroom.lab.server import serve
 from postroom.providers import kept
-from postroom.providers.model import Means
+from postroom.providers.model import Means, OpenFolder, RemoteFolder
 from postroom.providers.target import Key
 from postroom.sync import halt, lanes
 from postroom.sync import watch as watch_module
@@ -200,6 +200,29 @@ async def test_what_comes_while_a_sync_runs_is_not_overlooked(
         monkeypatch.setattr(kept.Session, "listen", late)
         async with watching(db):
             await holds(db, account, 6)
+
+
+async def test_what_comes_before_a_folder_is_opened_once_more_is_not_overlooked(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan of what to copy is older than the server's last word on the folder."""
+    async with serve(messages=5, folder_count=1, offers="plain") as server:
+        account = await connected_to(db, server)
+        async with watching(db):
+            await watched(db, account, Means.IDLE)
+            await holds(db, account, 5)
+            opened, times = kept.Session.open, list[bytes]()
+
+            async def late(self: kept.Session, folder: RemoteFolder) -> OpenFolder:
+                times.append(folder.name)
+                if len(times) == 2:
+                    server.arrive()
+                return await opened(self, folder)
+
+            monkeypatch.setattr(kept.Session, "open", late)
+            server.arrive()
+            await holds(db, account, 7)
+            assert times[:2] == [b"INBOX", b"INBOX"]
 
 
 async def test_one_that_is_paused_is_left_alone_and_told_of_again_when_it_goes_on(

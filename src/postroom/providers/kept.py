@@ -59,7 +59,7 @@ class Session:
         self._opened_at = self._used_at = 0.0
         self._watching: Watching | None = None
         self._folders: Sequence[RemoteFolder] = ()  # as this use has seen them
-        self._seen: dict[bytes, FolderStatus] = {}
+        self._seen: dict[bytes, FolderStatus] = {}  # by this use, the first time: its plans may be as old
 
     @property
     def is_new(self) -> bool:
@@ -89,7 +89,7 @@ class Session:
 
     async def begin(self, opening: Opening) -> None:
         """Be open, whatever that takes; a new one in its `slot`."""
-        self._watching = None
+        self._watching, self._seen = None, {}
         if self.is_new:
             await self._open(opening)
         elif self._is_trusted or await self._stands():
@@ -122,7 +122,9 @@ class Session:
 
     async def folders(self) -> Sequence[RemoteFolder]:
         self._folders = await self._listed()
-        self._seen |= {folder.name: folder.status for folder in self._folders if folder.status}
+        for folder in self._folders:
+            if folder.status is not None:
+                self._seen.setdefault(folder.name, folder.status)
         return self._folders
 
     async def _listed(self) -> Sequence[RemoteFolder]:
@@ -139,7 +141,7 @@ class Session:
 
     async def open(self, folder: RemoteFolder) -> OpenFolder:
         opened = await self._mailbox.open(folder)
-        self._seen[folder.name] = opened.status
+        self._seen.setdefault(folder.name, opened.status)
         return opened
 
     async def watch(self, folders: Sequence[RemoteFolder], told: Callable[[Notice], None]) -> Watching | None:
