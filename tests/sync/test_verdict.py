@@ -63,6 +63,8 @@ ROWS: list[tuple[Account, PostroomError, Verdict]] = [
     *((PROVEN, kind("x", wait=HOUR), Verdict(ERROR, HOUR)) for kind in (ServerRefused, SentAway, TryLater)),
     *((PROVEN, kind("x"), Verdict(ERROR, due.FIRST_RETRY)) for kind in (Broken, NotFound)),
     (FAILING, Unreachable("x"), Verdict(ERROR, 8 * due.FIRST_RETRY)),
+    (replace(FAILING, failures=9), Unreachable("x"), Verdict(ERROR, due.LONGEST_AWAY)),
+    (replace(FAILING, failures=9), ServerRefused("x"), Verdict(ERROR, due.LONGEST_BACKOFF)),
     (FAILING, Throttled("x", wait=timedelta(seconds=7)), Verdict(ERROR, timedelta(seconds=7))),
     (DOUBTED, Unreachable("x", wait=HOUR), Verdict(ERROR, HOUR, 1)),
     # refused once, after it was accepted

@@ -32,8 +32,9 @@ from postroom.lab.server import serve
 from postroom.providers import kept
 from postroom.providers.model import Means, OpenFolder, RemoteFolder
 from postroom.providers.target import Key
-from postroom.sync import halt, lanes
+from postroom.sync import halt, lanes, live, pace
 from postroom.sync import watch as watch_module
+from postroom.sync.model import Counts
 from postroom.sync.pace import Pace
 from postroom.sync.perform import Means as MeansOf
 from postroom.sync.perform import perform
@@ -153,6 +154,29 @@ async def test_news_that_nobody_could_look_at_at_once_does_not_wait_for_the_next
             server.arrive()
             await holds(db, account, 6)
             assert refused[0]
+
+
+async def test_news_that_waited_for_somebody_elses_sync_is_looked_at_as_soon_as_that_has_ended(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, is_running = asyncio.Event(), running.is_running
+
+    async def runs(*_given: Any) -> bool:
+        refused.set()
+        return True
+
+    async with serve(messages=5, folder_count=1, offers="plain") as server:
+        account = await connected_to(db, server)
+        async with watching(db, at=Pace(swept=timedelta(hours=1))):
+            await watched(db, account, Means.IDLE)
+            await holds(db, account, 5)
+            monkeypatch.setattr(pace, "again_after", lambda _tries, _roll: timedelta(hours=1))
+            monkeypatch.setattr(running, "is_running", runs)
+            server.arrive()
+            await refused.wait()
+            monkeypatch.setattr(running, "is_running", is_running)
+            live.tell(db, account, live.What.ENDED, Counts())
+            await holds(db, account, 6)
 
 
 async def test_a_session_that_is_cut_off_is_replaced_and_nothing_is_missed(

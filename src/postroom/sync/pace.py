@@ -15,7 +15,8 @@ PROBES = 50.0  # a second in one process, from which on they are made more seldo
 TICK = timedelta(seconds=0.5)  # between two looks at what is due
 BRIEF = timedelta(minutes=1)  # a session that told for less ended soon
 BUSY = timedelta(minutes=1)  # at most, before an account that somebody else is at is tried again
-LONGEST = timedelta(minutes=30)  # without a session, where they keep on ending soon
+LONGEST = timedelta(minutes=5)  # without a session, where they keep on ending soon
+CANNOT = timedelta(minutes=30)  # before a server that does not tell is asked again
 SLACK = 1.1  # times its share that a process may have before it lets go of some
 
 

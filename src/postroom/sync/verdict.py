@@ -3,6 +3,7 @@
 what came                                        state            next by itself            event
 nothing wrong on our side or the server's        error            backing off, never        -
   (TryLater, Broken, NotFound)                                    before its `wait`
+it cannot be reached (Unreachable)               error            the same, soon at last    -
 it said how long to stay away (Throttled)        error            then, exactly             -
 refused (password, certificate, mailbox),        error            in a few minutes          -
   the first time since a success
@@ -33,6 +34,7 @@ from postroom.providers.model import (
     NotTrusted,
     Throttled,
     TlsRefused,
+    Unreachable,
     WrongPassword,
 )
 
@@ -61,7 +63,8 @@ def verdict(account: Account, error: PostroomError, every: timedelta, roll: floa
         wait = error.wait
     else:
         asked = error.wait if isinstance(error, TryLater) else None
-        wait = due.after_failure(every, account.failures + 1, asked, roll)
+        longest = due.LONGEST_AWAY if isinstance(error, Unreachable) else due.LONGEST_BACKOFF
+        wait = due.after_failure(every, account.failures + 1, asked, roll, longest)
     if account.state is AccountState.REAUTH_REQUIRED:
         return Verdict(account.state, max(wait, HOUR), account.refusals)
     return Verdict(AccountState.ERROR, wait, account.refusals)

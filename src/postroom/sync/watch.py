@@ -110,7 +110,7 @@ class Watchers:
     def began(self, key: Key, watching: Watching | None, missed: bool) -> None:
         ours = self._ours[key]
         if watching is None:
-            ours.cannot_until = monotonic() + pace.LONGEST.total_seconds()
+            ours.cannot_until = monotonic() + pace.CANNOT.total_seconds()
             return
         if ours.watching is None:
             ours.began = monotonic()
@@ -207,17 +207,18 @@ class Watchers:
                     self._glance_soon(key)
 
     async def _hearing(self) -> None:
-        """Somebody else's sync of an account of ours has ended: from now on it can be listened to."""
+        """Somebody else's sync of an account of ours has ended. It may have passed what we were told."""
         with self._hints.hear(live.SYNCS) as hearing:
             async for hint in hearing:
                 told = live.read(hint or "")
                 if told is None or told.what is not live.What.ENDED:
                     continue
                 key = told.tenant, told.account
-                ours = self._ours.get(key)
-                if ours is None or key in self._polled:
+                if (ours := self._ours.get(key)) is None:
                     continue
-                if ours.watching is None and self.wants(key) and ours.waits is None:
+                if key in self._polled:
+                    ours.ended = True
+                elif ours.tries or (ours.watching is None and self.wants(key) and ours.waits is None):
                     self._poll_soon(key)
                 elif ours.watching is not None and ours.watching.folders is not None:
                     self._poll_later(key, self._pace.sweep(self._every, self._idling))
@@ -274,8 +275,10 @@ class Watchers:
 
     def _begin(self, key: Key) -> None:
         """It is looked at: what is told from now on is news."""
-        if (ours := self._ours.get(key)) is not None and ours.watching is not None:
-            ours.watching.looked()
+        if (ours := self._ours.get(key)) is not None:
+            ours.ended = False
+            if ours.watching is not None:
+                ours.watching.looked()
         self._polled.add(key)
 
     def _go_on(self, key: Key, ours: Watched, *, is_done: bool) -> None:
@@ -283,6 +286,8 @@ class Watchers:
         is_again, ours.again = ours.again, False
         if not is_done:  # who is at it may have passed the news
             ours.tries += 1
+            if ours.ended:
+                self._poll_soon(key)
             self._poll_later(key, pace.again_after(ours.tries, random.random()))
             return
         ours.tries = 0

@@ -14,4 +14,5 @@ class Watched:
     gaps: int = 0  # in a row
     cannot_until: float = 0.0  # its server does not tell
     waits: float | None = None  # when it is to be polled later
+    ended: bool = False  # a sync has, during the poll of this moment
     again: bool = False  # and once more after the poll of this moment
