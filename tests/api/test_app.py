@@ -64,6 +64,19 @@ async def test_a_key_without_a_scope_opens_nothing_but_me(
         assert answer.status_code == wanted, (method, path, answer.text)
 
 
+async def test_whatever_may_be_read_answers_to_head(app: FastAPI, api: Client, stranger: Client) -> None:
+    reading = [path for path, operations in app.openapi()["paths"].items() if "get" in operations]
+
+    assert "/v1/jobs/{id}/events" in reading
+    for path in map(filled, reading):
+        for client in (api, stranger):
+            head = await client.head(path)
+            assert (head.status_code in {200, 400, 401, 404, 422, 426}, head.content) == (True, b""), path
+    assert (await api.head("/v1/events/stream")).headers["content-type"].startswith("text/event-stream")
+    assert (await api.head("/v1/mail/messages")).headers["ETag"]
+    assert "HEAD" in (await api.put("/v1/accounts")).headers["Allow"]
+
+
 async def test_a_key_tells_whose_it_is_and_never_itself(api: Client) -> None:
     me = (await api.get("/v1/people/me")).json()
 

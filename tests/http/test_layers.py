@@ -189,7 +189,7 @@ async def test_a_wrong_method_is_told_the_right_ones(client: httpx2.AsyncClient,
 
     answer = await client.delete("/echo")
 
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
 async def test_the_log_has_the_template_of_a_path_and_not_the_path(client: httpx2.AsyncClient) -> None:

@@ -27,6 +27,7 @@ from postroom.events import routes as events
 from postroom.http import problems
 from postroom.http.compress import Compressed
 from postroom.http.deps import Door
+from postroom.http.heads import Heads
 from postroom.http.limits import BodyLimit, TimeLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
@@ -128,11 +129,12 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Unexpected)
     app.add_middleware(Tags)
     app.add_middleware(Compressed)
+    app.add_middleware(Heads, changing=(CALLBACK,))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )

@@ -142,7 +142,10 @@ def _allowed(request: Request, status: int) -> dict[str, str]:
     """The methods of this path. The router names those of one function only, and each method has its own."""
     path = getattr(request.scope.get("route"), "path", None)
     operations = request.app.openapi()["paths"].get(path) if status == 405 else None
-    return {"Allow": ", ".join(sorted(operations)).upper()} if operations else {}
+    if not operations:
+        return {}
+    more = {"head"} if "get" in operations else set()
+    return {"Allow": ", ".join(sorted({*operations, *more})).upper()}
 
 
 def routing(status: int, headers: dict[str, str] | None = None) -> Response:
