@@ -26,7 +26,7 @@ from postroom.db.pool import Connection, Database
 from postroom.events import routes as events
 from postroom.http import problems
 from postroom.http.compress import Compressed
-from postroom.http.deps import Door
+from postroom.http.deps import Door, count_unread
 from postroom.http.heads import Heads
 from postroom.http.limits import BodyLimit, TimeLimit
 from postroom.http.pages import Cursors
@@ -113,7 +113,7 @@ def create_app(
         seek,
         Consents(database, vault, oauth, providers, begin_anew, settings.public_url, returns),
     )
-    problems.plug_in(app)
+    problems.plug_in(app, count_unread)
     _put_layers_around(app, settings)
     for router in ROUTERS:
         app.include_router(router)

@@ -114,6 +114,15 @@ async def _caller(request: Request, door: AtDoor, shown: Shown) -> Caller:
 AnyCaller = Annotated[Caller, Depends(_caller)]
 
 
+async def count_unread(request: Request) -> None:
+    """Count a request whose body could not be read: FastAPI does that before it asks who calls.
+
+    Raises what that raises, and `TooManyRequests`.
+    """
+    door = await _door(request)
+    await _caller(request, door, await _shown(request, door, await _bearer(request), None))
+
+
 def _holder_of(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
     async def holder(caller: AnyCaller) -> Caller:
         caller.require(scope)
