@@ -30,6 +30,10 @@ class UnknownKey(Unauthenticated):
     code = "http.unknown_key"
 
 
+def unknown_key() -> UnknownKey:
+    return UnknownKey("This API key or session is unknown, revoked or expired.")
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """What the application lends to all routes."""
@@ -46,7 +50,7 @@ class Door:
         """Raises `UnknownKey`."""
         caller = await self.find_caller(key)
         if caller is None:
-            raise UnknownKey("This API key or session is unknown, revoked or expired.")
+            raise unknown_key()
         return caller
 
     def data_of(self, caller: Caller) -> Transactions:

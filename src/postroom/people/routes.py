@@ -13,7 +13,7 @@ from postroom.errors import PostroomError
 from postroom.http import cookies
 from postroom.http.asked import Body, Moment, Text
 from postroom.http.caller import Person, Scope
-from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx
+from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx, unknown_key
 from postroom.http.page import page, refused
 from postroom.ids import TenantId
 from postroom.people import keys, sessions, store
@@ -99,7 +99,8 @@ async def get_me(caller: AnyCaller, door: AtDoor) -> MeOut:
         tenant = await store.tenant_of(conn, caller.tenant)
         if caller.key_id is not None:
             shown = await store.key(conn, caller.tenant, caller.key_id)
-            assert shown is not None  # it has just opened the door; keys are never deleted alone
+            if shown is None:  # it has just opened the door, was revoked, and is forgotten
+                raise unknown_key()
             key = _key(shown)
         if caller.person is not None:
             person = await _person(conn, caller.tenant, caller.person)
