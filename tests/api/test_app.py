@@ -131,6 +131,12 @@ async def test_the_documentation_needs_nothing_from_elsewhere(stranger: Client) 
     assert not re.search(r"@import|url\((?!['\"]?data:)", style)
 
 
+async def test_the_bare_address_leads_to_the_documentation(stranger: Client) -> None:
+    answer = await stranger.get("/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (307, "docs")
+
+
 async def test_the_documentation_reads_its_document(stranger: Client) -> None:
     start = (await stranger.get("/docs/start.js")).text
     found = re.search(r'url: "([^"]+)"', start)

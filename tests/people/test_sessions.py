@@ -161,7 +161,7 @@ async def test_who_comes_with_a_link_that_is_not_good_sees_a_page(house: House, 
 
     assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert "prints a new one" in answer.text
+    assert "<code>postroom login</code> prints a new one" in answer.text
 
 
 async def test_only_a_session_of_ours_is_signed_out(house: House, db: Database) -> None:

@@ -81,7 +81,7 @@ def create_app(
     app = docs.Documented(
         title="Postroom",
         version=__version__,
-        description="An exact, fresh, searchable copy of people's mailboxes.",
+        description=docs.ABOUT,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -118,6 +118,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
+    app.include_router(docs.front)
     app.include_router(docs.router)
     return app
 

@@ -4,6 +4,7 @@ It needs nothing from anywhere, and its policy lets it have nothing: the one sty
 """
 
 import base64
+import re
 from hashlib import sha256
 from html import escape
 
@@ -32,6 +33,7 @@ PAGE = """<!doctype html>
 """
 BUTTON = '<form method="post"><button autofocus>{}</button></form>\n'
 SMALL = "<p><small>{}</small></p>\n"
+CODE = re.compile("`([^`]+)`")
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(sha256(STYLE.encode()).digest()).decode()}';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -45,7 +47,8 @@ def page(
     more = BUTTON.format(escape(button)) if button else ""
     if small:
         more += SMALL.format(escape(small))
-    html = PAGE.format(title=escape(title), text=escape(text), style=STYLE, more=more)
+    words = CODE.sub(r"<code>\1</code>", escape(text))
+    html = PAGE.format(title=escape(title), text=words, style=STYLE, more=more)
     headers = {"Content-Security-Policy": POLICY}
     if button:
         headers["Referrer-Policy"] = (

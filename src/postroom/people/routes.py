@@ -197,7 +197,7 @@ async def sign_in(
             door.database, link, former=cookies.shown(request, is_secure=is_secure)
         )
     except PostroomError as error:
-        return refused("You are not signed in", error, request)
+        return refused("This signs nobody in", error, request)
     answer = RedirectResponse("../../docs", status_code=303)
     cookies.give(answer, text, sessions.LIFE, is_secure=is_secure)
     return answer
