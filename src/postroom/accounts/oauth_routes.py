@@ -6,7 +6,7 @@ from fastapi.responses import RedirectResponse
 
 from postroom.accounts.answers import ConsentOut
 from postroom.accounts.asked import ConsentIn
-from postroom.accounts.consent import CALLBACK
+from postroom.accounts.consent import CALLBACK, BadState
 from postroom.accounts.routes import AtDesk, patience
 from postroom.accounts.signing_in import LIFE, Asked
 from postroom.errors import PostroomError
@@ -66,4 +66,6 @@ def _refused(error: PostroomError, request: Request, onward: str | None) -> Resp
     logger.info("accounts.consent_refused", code=error.code)
     if onward is not None:
         return RedirectResponse(onward, status_code=303)
-    return refused("The mailbox was not connected", error, request)
+    # A page that is loaded again says nothing of the mailbox: it may be connected.
+    title = "This consent is over" if isinstance(error, BadState) else "The mailbox was not connected"
+    return refused(title, error, request)
