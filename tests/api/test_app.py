@@ -154,6 +154,7 @@ def test_null_is_told_in_older_words() -> None:
         "anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}],
         "title": "A",
         "deep": [{"anyOf": [{"$ref": "#/x"}, {"type": "null"}]}, {"const": "a"}],
+        "sort": {"$ref": "#/y", "default": "date"},
     }
 
     assert in_older_words(newer) == {
@@ -162,6 +163,7 @@ def test_null_is_told_in_older_words() -> None:
         "title": "A",
         "nullable": True,
         "deep": [{"anyOf": [{"$ref": "#/x"}], "nullable": True}, {"enum": ["a"]}],
+        "sort": {"allOf": [{"$ref": "#/y"}], "default": "date"},
     }
 
 

@@ -131,6 +131,8 @@ def in_older_words(part: Any) -> Any:
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if not isinstance(words.get(exclusive, True), bool):
             words[bound], words[exclusive] = words[exclusive], True
+    if "$ref" in words and len(words) > 1:  # there what stands beside it is passed over
+        words = {"allOf": [{"$ref": words.pop("$ref")}], **words}
     if "prefixItems" in words:
         words["items"] = {"anyOf": words.pop("prefixItems")}
     return words
