@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
+from postroom.db.places import Places
 from postroom.db.pool import Connection, Database, Transactions
 from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http import cookies
@@ -19,6 +20,9 @@ from postroom.http.caller import Caller, NoKey, Scope
 from postroom.http.pages import Cursors
 from postroom.http.rates import Rates
 from postroom.http.streams import Streams
+
+READERS = 4
+"""Mails that are read anew at a time, three of one tenant. Threads are few; looking up names takes some."""
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="key", description="An API key, `pr_...`, or a token of an issuer"
@@ -45,6 +49,7 @@ class Door:
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
     is_behind_tls: bool = False  # people reach us over TLS, whatever arrives here
     rates: Rates = field(default_factory=lambda: Rates(0))
+    readers: Places = field(default_factory=lambda: Places(READERS))
 
     async def caller_of(self, key: str) -> Caller:
         """Raises `UnknownKey`."""

@@ -134,7 +134,8 @@ async def get_message(
     shown = None
     if _asks(fields, READ_NOW):
         is_html = _asks(fields, SAFE_HTML)
-        shown = await content.shown(data, tenant, row.digest, row.size, is_html=is_html)
+        async with door.readers.one(tenant):
+            shown = await content.shown(data, tenant, row.digest, row.size, is_html=is_html)
     answer = detail_out(row, stored, shown, conversation)
     if fields is None:
         return answer
@@ -168,7 +169,8 @@ async def get_message_html(caller: Reader, door: AtDoor, id: UUID) -> HTMLRespon
     data = door.data_of(caller)
     async with data.transaction(caller.tenant) as conn:
         digest, size = await read.source(conn, caller.tenant, id)
-    shown = await content.shown(data, caller.tenant, digest, size)
+    async with door.readers.one(caller.tenant):
+        shown = await content.shown(data, caller.tenant, digest, size)
     if shown.html is None:
         raise NoHtml("This message has no HTML.")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
