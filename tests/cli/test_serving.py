@@ -93,3 +93,14 @@ async def test_a_websocket_may_be_silent_for_longer(url: str) -> None:
     async with asyncio.timeout(20), connect(where, proxy=None) as socket:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(socket.recv(), 3 * IDLE)
+
+
+async def test_after_a_head_the_next_question_is_answered(url: str) -> None:
+    async with asyncio.timeout(20), connected(url) as (reader, writer):
+        for path in (b"/health", b"/docs/swagger-ui-bundle.js", b"/health"):
+            writer.write(b"HEAD %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith(b"http/1.1 200")
+            assert b"content-length: 0" not in head
+            assert b"content-length: " in head
+        await ask(reader, writer)
