@@ -41,6 +41,15 @@ async def test_a_state_is_good_once_however_many_come_at_once(office: Beside) ->
     assert await office.addresses(person) == ["ann@example.org", office.address]
 
 
+async def test_who_only_looks_at_a_link_uses_nothing_up(office: Beside) -> None:
+    """A scanner of links, or a browser that wants to know, asks by HEAD."""
+    person = await office.person()
+    back = await consented(await office.begun(person))
+
+    assert (await office.browser().head(back)).status_code == 405
+    assert (await office.back(person, back)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
     [

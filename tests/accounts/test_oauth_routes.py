@@ -1,5 +1,6 @@
 """A mailbox that is connected by a consent which somebody gives in a browser."""
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,6 +37,46 @@ async def test_a_person_connects_their_mailbox_in_a_browser(office: Beside, vaul
         await conn.execute("UPDATE accounts_token SET refresh_at = now(), expires_at = now()")
     assert (await synced(office, vault)).status == "success"
     assert office.tokens.refreshes == 1
+
+
+async def test_a_consent_that_was_cut_off_before_its_end_left_nothing_and_is_given_again(
+    office: Beside,
+) -> None:
+    """As by a kill: the provider has given its tokens, and nobody is there any more to take them."""
+    person, given = await office.person(), asyncio.Event()
+    never = asyncio.Event()
+
+    async def hold() -> None:
+        given.set()
+        await never.wait()
+
+    office.tokens.spending = hold
+    back = await consented(await office.begun(person))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        ending = group.create_task(office.back(person, back))
+        await given.wait()
+        ending.cancel()
+    never.set()  # for the provider's sake
+    office.tokens.spending = nothing
+    reloaded = await office.back(person, back)
+
+    assert (reloaded.status_code, "begin again" in reloaded.text) == (400, True)
+    assert await office.addresses(person) == ["ann@example.org"]
+    assert (await office.through(person)).status_code == 200
+    assert await office.addresses(person) == ["ann@example.org", office.address]
+
+
+async def nothing() -> None: ...
+
+
+async def test_who_loads_the_last_page_again_is_not_told_that_nothing_was_connected(office: Beside) -> None:
+    person = await office.person()
+    back = await consented(await office.begun(person))
+    page, again = await office.back(person, back), await office.back(person, back)
+
+    assert "The mailbox is connected" in page.text
+    assert (again.status_code, "This consent is over" in again.text) == (400, True)
+    assert "not connected</h1>" not in again.text
 
 
 async def test_the_person_is_asked_for_what_the_client_says_and_for_their_mailbox(office: Beside) -> None:

@@ -64,6 +64,19 @@ async def test_a_key_without_a_scope_opens_nothing_but_me(
         assert answer.status_code == wanted, (method, path, answer.text)
 
 
+async def test_whatever_may_be_read_answers_to_head(app: FastAPI, api: Client, stranger: Client) -> None:
+    reading = [path for path, operations in app.openapi()["paths"].items() if "get" in operations]
+
+    assert "/v1/jobs/{id}/events" in reading
+    for path in map(filled, reading):
+        for client in (api, stranger):
+            head = await client.head(path)
+            assert (head.status_code in {200, 400, 401, 404, 422, 426}, head.content) == (True, b""), path
+    assert (await api.head("/v1/events/stream")).headers["content-type"].startswith("text/event-stream")
+    assert (await api.head("/v1/mail/messages")).headers["ETag"]
+    assert "HEAD" in (await api.put("/v1/accounts")).headers["Allow"]
+
+
 async def test_a_key_tells_whose_it_is_and_never_itself(api: Client) -> None:
     me = (await api.get("/v1/people/me")).json()
 
@@ -118,6 +131,12 @@ async def test_the_documentation_needs_nothing_from_elsewhere(stranger: Client) 
     assert not re.search(r"@import|url\((?!['\"]?data:)", style)
 
 
+async def test_the_bare_address_leads_to_the_documentation(stranger: Client) -> None:
+    answer = await stranger.get("/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (307, "docs")
+
+
 async def test_the_documentation_reads_its_document(stranger: Client) -> None:
     start = (await stranger.get("/docs/start.js")).text
     found = re.search(r'url: "([^"]+)"', start)
@@ -135,6 +154,7 @@ def test_null_is_told_in_older_words() -> None:
         "anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}],
         "title": "A",
         "deep": [{"anyOf": [{"$ref": "#/x"}, {"type": "null"}]}, {"const": "a"}],
+        "sort": {"$ref": "#/y", "default": "date"},
     }
 
     assert in_older_words(newer) == {
@@ -143,6 +163,7 @@ def test_null_is_told_in_older_words() -> None:
         "title": "A",
         "nullable": True,
         "deep": [{"anyOf": [{"$ref": "#/x"}], "nullable": True}, {"enum": ["a"]}],
+        "sort": {"allOf": [{"$ref": "#/y"}], "default": "date"},
     }
 
 

@@ -369,12 +369,13 @@ async def readable(db: Database) -> set[str]:
         return {
             row["name"]
             for row in await conn.fetch(ROWS)
-            if await conn.fetchval("SELECT has_table_privilege($1, 'SELECT')", f"postroom.{row['name']}")
+            if await conn.fetchval("SELECT has_any_column_privilege($1, 'SELECT')", f"postroom.{row['name']}")
         }
 
 
 async def places(db: Database, table: str, accounts: tuple[Any, ...]) -> set[tuple[int, str]]:
-    """Where the rows lie that are seen."""
-    statement = f'SELECT tableoid, ctid::text FROM "{table}"'  # noqa: S608
+    """Where the rows lie that are seen, or who they are where only some columns may be read."""
+    place = "tenant_id, id::text" if table == "accounts_account" else "tableoid, ctid::text"
+    statement = f'SELECT {place} FROM "{table}"'  # noqa: S608
     async with db.limited_to(accounts).transaction(ONE) as conn:
         return {(row[0], row[1]) for row in await conn.fetch(statement)}

@@ -68,7 +68,8 @@ async def make(
 
             def opened(**options: Any) -> Both:
                 kind: Any = Client if request.param == "that waits" else AsyncClient
-                client = kind(f"http://127.0.0.1:{between.port}", **{"key": key, **options})
+                here = f"http://127.0.0.1:{between.port}"
+                client = kind(**{"url": here, "key": key, **options})
                 made.append(client)
                 waits: list[float] = []
 

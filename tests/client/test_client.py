@@ -18,8 +18,10 @@ from servers.tenants import ANNS, ONE
 from servers.web import page, site
 
 from postroom.client import (
+    AsyncClient,
     BadAnswer,
     Broken,
+    Client,
     Forbidden,
     Invalid,
     NotFound,
@@ -350,6 +352,55 @@ async def test_a_key_of_its_own_is_shown_with_each_request(make: Made, db: Datab
     scopes = [(await both.ask(lambda client: client.get_me())).scopes for _ in range(2)]
 
     assert scopes == [("read",), ("sync",)]
+
+
+async def test_a_key_is_read_from_a_file_as_it_is(make: Made, db: Database) -> None:
+    text = await key_of(db, ONE)
+
+    assert (await make(key=f"{text}\n").ask(lambda client: client.get_me())).tenant.name == "one"
+
+
+@pytest.mark.parametrize("key", ["", "\n", "Bearer canary", "canary\ncanary", "canary\u00e9"])
+async def test_what_can_be_no_key_is_refused_at_once_and_not_repeated(make: Made, key: str) -> None:
+    both = make(key=key)
+    with pytest.raises(ValueError, match="The key is none") as refused:
+        await both.ask(lambda client: client.get_me())
+
+    assert both.waits == []
+    assert "canary" not in str(refused.value)
+
+
+def reading(client: Any, id: Any) -> Any:
+    return client.get_message(id)
+
+
+async def test_an_id_leads_nowhere_else(both: Both) -> None:
+    """An application may hand on, as an id, what somebody has sent to it."""
+    for id in ("../../people/me", "..", "x/../../me", "x?y=", "x#"):
+        with pytest.raises(ValueError, match="elsewhere"):
+            await both.ask(partial(reading, id=id))
+
+
+@pytest.mark.parametrize(("first", "past"), [(0, 0), (10, 10), (10, 5), (-5, None), (-5, 3)])
+async def test_a_part_without_a_byte_is_none(both: Both, first: int, past: int | None) -> None:
+    with pytest.raises(ValueError, match="No byte"):
+        await both.ask(lambda client: client.get_raw_message(SOME_ID, first=first, past=past))
+    with pytest.raises(ValueError, match="No byte"):
+        await both.some(lambda client: client.get_attachment.pieces(SOME_ID, 1, first=first, past=past))
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("url", ["127.0.0.1:8025", "", "ftp://127.0.0.1", "/v1"])
+def test_what_is_no_url_is_said_when_a_client_is_made(kind: type[Client], url: str) -> None:
+    with pytest.raises(ValueError, match="begins with http"):
+        kind(url)
+
+
+async def test_the_address_may_be_told_as_the_server_tells_it(make: Made) -> None:
+    both = make()
+    for ending in ("/v1", "/v1/", "/"):
+        url = f"http://127.0.0.1:{both.proxy.port}{ending}"
+        assert (await make(url=url).ask(lambda client: client.get_me())).tenant.name == "one"
 
 
 def test_its_import_needs_httpx2_and_nothing_of_the_server() -> None:

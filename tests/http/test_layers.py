@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import httpx2
 import pytest
-from fastapi import Body, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from prometheus_client import REGISTRY
+from pydantic import Field
 from structlog.testing import capture_logs
 
 from postroom import errors
 from postroom.http import problems
+from postroom.http.asked import Body
 from postroom.http.limits import BodyLimit
 from postroom.http.problems import KINDS, Unexpected
 from postroom.http.requests import Requests
@@ -23,6 +25,10 @@ SUBCLASSES = [kind for kind, _, _ in KINDS]
 
 class Canary(errors.Broken):
     code = "x.broken"
+
+
+class Said(Body):
+    text: Annotated[str, Field(max_length=5)]
 
 
 @pytest.fixture
@@ -58,8 +64,8 @@ def app() -> FastAPI:
         return StreamingResponse(parts())
 
     @app.post("/echo")
-    async def echo(text: Annotated[str, Body(embed=True, max_length=5)]) -> str:
-        return text
+    async def echo(said: Said) -> str:
+        return said.text
 
     return app
 
@@ -151,6 +157,24 @@ async def test_a_body_that_is_not_json_is_the_callers_mistake(client: httpx2.Asy
     assert answer.headers["content-type"] == problems.MEDIA_TYPE
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "what"),
+    [
+        ("application/json", '{"text": "canary",}', "This is no JSON: "),
+        ("application/x-www-form-urlencoded", '{"text": "canary"}', "Send JSON, and say so: "),
+    ],
+)
+async def test_it_is_said_what_keeps_a_body_from_being_read(
+    client: httpx2.AsyncClient, content_type: str, body: str, what: str
+) -> None:
+    answer = await client.post("/echo", content=body, headers={"Content-Type": content_type})
+    (complaint,) = answer.json()["errors"]
+
+    assert (answer.status_code, complaint["where"]) == (422, "body")
+    assert complaint["what"].startswith(what)
+    assert "canary" not in answer.text
+
+
 async def test_a_body_too_large_is_refused_announced_or_not(client: httpx2.AsyncClient) -> None:
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -189,7 +213,7 @@ async def test_a_wrong_method_is_told_the_right_ones(client: httpx2.AsyncClient,
 
     answer = await client.delete("/echo")
 
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
 async def test_the_log_has_the_template_of_a_path_and_not_the_path(client: httpx2.AsyncClient) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
@@ -146,6 +146,25 @@ async def test_every_answer_to_a_key_tells_how_it_stands_and_the_last_one_how_lo
     assert (refused.json()["code"], refused.headers["Retry-After"]) == ("http.too_many_requests", "20")
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert other.status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"{bad", b"\xff", b"[" * 100_000, b" " * (1 << 20) + b"{}"])
+async def test_a_body_that_cannot_be_read_counts_too(
+    app: FastAPI, api: Client, stranger: Client, body: bytes
+) -> None:
+    app.state.door = replace(app.state.door, rates=Rates(1, Clock()))
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield body
+
+    is_json = {"Content-Type": "application/json"}
+    path = "/v1/people/keys"
+    answers = [await client.post(path, content=parts(), headers=is_json) for client in (stranger, api, api)]
+
+    assert answers[0].status_code == 401
+    assert answers[1].status_code in {400, 413, 422}
+    assert answers[1].headers["RateLimit"] == '"key";r=0;t=60'
+    assert answers[2].status_code == 429
 
 
 async def test_who_has_no_key_is_told_of_no_limit(app: FastAPI, stranger: Client) -> None:

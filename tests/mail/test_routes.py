@@ -15,6 +15,8 @@ from postroom.db.pool import Database
 from postroom.ids import AccountId, TenantId
 from postroom.mail import content
 from postroom.mail.model import Came
+from postroom.mime.html import sanitise
+from postroom.mime.parse import parse
 from postroom.providers.model import FolderRole
 
 Copies = Callable[[TenantId, AccountId], Copy]
@@ -312,6 +314,27 @@ async def test_of_a_message_only_the_fields_asked_for_are_told(api: Client, ann:
     whole = (await api.get(path)).json()
     for name in whole:
         assert (await api.get(f"{path}?fields={name}")).json() == {name: whole[name]}
+
+
+async def test_for_fields_that_are_stored_no_message_is_read_again(
+    api: Client, ann: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [mail] = await ann.deliver(RICH)
+    path = f"/v1/mail/messages/{mail.public_id}"
+    done: list[str] = []
+    for name, work in (("parse.parse", parse), ("sanitise", sanitise)):
+
+        def noted(*given: Any, name: str = name, work: Callable[..., Any] = work) -> Any:
+            done.append(name)
+            return work(*given)
+
+        monkeypatch.setattr(f"postroom.mail.content.{name}", noted)
+    cost = {}
+    for fields in ("id,text,attachments,cc,conversation", "headers", "html"):
+        await api.get(f"{path}?fields={fields}")
+        cost[fields], done = list(done), []
+
+    assert list(cost.values()) == [[], ["parse.parse"], ["parse.parse", "sanitise"]]
 
 
 async def test_who_has_a_message_hears_of_it_when_it_changes(api: Client, ann: Copy) -> None:

@@ -1,6 +1,7 @@
 """Keys that are made, listed and ended over HTTP."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from servers.tenants import ANNS, ONE, TWO
 from postroom.db.pool import Database
 from postroom.http.caller import Scope
 from postroom.ids import TenantId
-from postroom.people import keys
+from postroom.people import keys, store
 
 KEYS = "/v1/people/keys"
 
@@ -58,6 +59,32 @@ async def test_a_revoked_key_is_over_at_once_and_not_listed(house: House, db: Da
     assert (await admin.delete(f"{KEYS}/{key['id']}")).status_code == 204
     assert await keys.find(db, key["key"]) is None
     assert key["id"] not in (await admin.get(KEYS)).text
+
+
+async def test_a_tenant_has_so_many_keys_and_remembers_so_many_that_are_over(
+    house: House, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_KEYS", 3)
+    admin, other = house.client(await key_of(db, ONE)), house.client(await key_of(db, TWO))
+    body = {"name": "crm", "scopes": ["read"]}
+    for _ in range(10):
+        made = await admin.post(KEYS, json=body)
+        assert (await admin.delete(f"{KEYS}/{made.json()['id']}")).status_code == 204
+    answers = [await admin.post(KEYS, json=body) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 409]
+    assert answers[2].json()["code"] == "people.too_many_keys"
+    assert (await other.post(KEYS, json=body)).status_code == 201
+    kept = await keys.listed(db, ONE)
+    assert (len(kept), len([key for key in kept if key.revoked_at])) == (6, 3)
+
+
+async def test_the_first_key_is_made_however_many_there_are(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_KEYS", 0)
+
+    assert (await keys.first_key(db, ONE, tmp_path)).is_new
 
 
 async def test_the_key_of_another_tenant_is_as_none(house: House, db: Database) -> None:

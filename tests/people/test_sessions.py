@@ -38,6 +38,7 @@ async def test_a_link_signs_a_browser_in_as_the_operator(house: House, db: Datab
 
     assert page.status_code == 200
     assert '<form method="post">' in page.text
+    assert page.headers["Referrer-Policy"] == "same-origin"
     assert "set-cookie" not in page.headers
     assert entered.headers["Location"] == "../../docs"
     assert me["tenant"]["name"] == keys.OUR_TENANT
@@ -81,7 +82,7 @@ async def test_a_link_is_good_once_however_many_come_at_once(house: House, db: D
 
     assert sorted(answer.status_code for answer in answers) == [303] + [401] * 9
     refused = next(answer for answer in answers if answer.status_code == 401)
-    assert refused.json()["code"] == "people.bad_link"
+    assert "people.bad_link" in refused.text
     assert len(await sessions.listed(db, await keys.our_tenant(db))) == 1
 
 
@@ -139,6 +140,28 @@ async def test_signing_out_ends_this_session_and_no_other(house: House, db: Data
     again = await house.client().get(ME, headers={"Cookie": f"postroom_session={kept}"})
     assert (again.status_code, again.json()["code"]) == (401, "http.unknown_key")
     assert (await two.get(ME)).status_code == 200
+
+
+async def test_signing_in_again_ends_what_this_browser_had_and_no_other(house: House, db: Database) -> None:
+    browser, other = await signed_in(house, db), await signed_in(house, db)
+    former = browser.cookies["postroom_session"]
+    failed = await browser.post(LOGIN, params={"link": "pl_" + "x" * 43}, headers=OURS)
+    still = await sessions.find(db, former)
+    await browser.post(LOGIN, params={"link": await link(db)}, headers=OURS)
+
+    assert (failed.status_code, still is not None) == (401, True)
+    assert browser.cookies["postroom_session"] != former
+    assert await sessions.find(db, former) is None
+    assert [(await each.get(ME)).status_code for each in (browser, other)] == [200, 200]
+
+
+@pytest.mark.parametrize("query", ["", "?link=pl_x"])
+async def test_who_comes_with_a_link_that_is_not_good_sees_a_page(house: House, query: str) -> None:
+    answer = await house.client().post(LOGIN + query, headers=OURS)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "<code>postroom login</code> prints a new one" in answer.text
 
 
 async def test_only_a_session_of_ours_is_signed_out(house: House, db: Database) -> None:
@@ -201,7 +224,8 @@ async def test_what_changes_something_by_cookie_comes_from_our_page(
     assert (made.status_code, entered.status_code) == ((201, 303) if may else (403, 403))
     assert (await browser.get(ME)).status_code == 200
     if not may:
-        assert made.json()["code"] == entered.json()["code"] == "http.cross_site"
+        assert made.json()["code"] == "http.cross_site"
+        assert "http.cross_site" in entered.text
         for path, operations in house.app.openapi()["paths"].items():
             for method in operations.keys() & {"post", "put", "patch", "delete"}:
                 answer = await browser.request(

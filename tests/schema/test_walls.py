@@ -117,6 +117,25 @@ async def test_who_is_limited_may_touch_no_table_that_is_not_narrowed_to_their_a
     assert {"accounts_account", "mail_message", "jobs_job"} <= {table["name"] for table in touchable}
 
 
+async def test_who_is_limited_reads_no_sealed_secret(db: Database) -> None:
+    columns = await rows(
+        db,
+        """SELECT attname AS name, attrelid::regclass::text AS of,
+                  has_column_privilege('postroom_limited', attrelid, attnum, 'SELECT') AS readable,
+                  has_column_privilege('postroom_limited', attrelid, attnum, 'UPDATE') AS writable
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE relnamespace = 'postroom'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0
+              AND NOT attisdropped""",
+    )
+    may = {(column["of"], column["name"]): (column["readable"], column["writable"]) for column in columns}
+    secrets = {of for of, name in may if name == "secret"}
+    accounts = {name for of, name in may if of == "accounts_account"}
+
+    assert secrets >= {"accounts_account", "accounts_token", "accounts_consent"}
+    assert {may[of, "secret"] for of in secrets} == {(False, False)}
+    assert {name for name in accounts if may["accounts_account", name] != (True, True)} == {"secret"}
+
+
 async def test_who_is_limited_may_change_nothing_that_says_nothing_of_accounts(db: Database) -> None:
     for name in SAYS_NOTHING:
         found = await rows(

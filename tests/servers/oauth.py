@@ -75,7 +75,9 @@ class TokenServer:
     grace: int = 0  # how often the refresh token before the current one is taken once more
     life: int | str | None = 3600
     instead: deque[Reply | None] = field(default_factory=deque)
-    spending: Callable[[], Awaitable[None]] = _nothing  # after a refresh token was spent, before the answer
+    spending: Callable[[], Awaitable[None]] = (
+        _nothing  # after a code or a refresh token was spent, before the answer
+    )
     consents: list[Consent] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # paths
     refreshes: int = 0
@@ -129,7 +131,7 @@ class TokenServer:
                     if self.instead:
                         return self.instead.popleft()
                     if form.get("grant_type") == "authorization_code":
-                        return _json(200, self._exchanged(headers, form))
+                        return _json(200, await self._exchanged(headers, form))
                     return _json(200, await self._refreshed(headers, form))
                 case "/revoke":
                     return self._revoked(headers, form)
@@ -162,7 +164,7 @@ class TokenServer:
         kept = {name: value for name, value in said.items() if value is not None}
         return f"{asked['redirect_uri']}?{urlencode(kept)}"
 
-    def _exchanged(self, headers: Mapping[str, str], form: Mapping[str, str]) -> dict[str, Any]:
+    async def _exchanged(self, headers: Mapping[str, str], form: Mapping[str, str]) -> dict[str, Any]:
         self._check_client(headers, form)
         code = self.codes.get(form.get("code") or "")
         if code is None:
@@ -184,6 +186,7 @@ class TokenServer:
             said["refresh_token"] = code.consent.current
         if "openid" in code.consent.scope:
             said["id_token"] = self._id_token(code)
+        await self.spending()
         return {key: value for key, value in said.items() if value is not None}
 
     def _id_token(self, code: Code) -> str:

@@ -33,6 +33,7 @@ UNDOCUMENTED = {
     "/v1/people/login": "a link is good for whoever has it, and names nothing",
     "/v1/accounts/oauth/callback/{client}": "the state is good once, for whoever has it",
     "/metrics": "numbers of the whole installation",
+    "/": "leads to the pages that explain this",
     "/openapi.json": "the document itself",
 }
 RESUME = {"after": "{event}", "account": "{account}", "folder": "{folder}"}

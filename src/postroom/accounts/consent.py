@@ -223,4 +223,6 @@ def refusal(error: str) -> errors.PostroomError:
 
 
 def nobody_asked() -> BadState:
-    return BadState("This consent was used already, or is too old, or nobody asked for it; begin again.")
+    return BadState(
+        "It was used already, is too old, or nobody asked for it. If the mailbox is not there, begin again."
+    )

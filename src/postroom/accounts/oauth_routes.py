@@ -1,19 +1,18 @@
 """/v1/accounts/oauth: mailboxes that are connected by a consent which somebody gives in a browser."""
 
-from html import escape
-
 import structlog
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
 from postroom.accounts.answers import ConsentOut
 from postroom.accounts.asked import ConsentIn
-from postroom.accounts.consent import CALLBACK
+from postroom.accounts.consent import CALLBACK, BadState
 from postroom.accounts.routes import AtDesk, patience
 from postroom.accounts.signing_in import LIFE, Asked
 from postroom.errors import PostroomError
-from postroom.http import cookies, problems
+from postroom.http import cookies
 from postroom.http.deps import AdminOfAll, AtDoor
+from postroom.http.page import page, refused
 from postroom.people.keys import new_text
 
 router = APIRouter(prefix="/v1/accounts/oauth", tags=["accounts"])
@@ -21,15 +20,6 @@ router = APIRouter(prefix="/v1/accounts/oauth", tags=["accounts"])
 MARK = "postroom_consent"
 """The cookie of a browser in which somebody has begun."""
 MARK_PREFIX = "pb_"
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<h1>{title}</h1>
-<p>{text}</p>
-"""
-
 logger = structlog.get_logger()
 
 
@@ -69,16 +59,13 @@ async def come_back(door: AtDoor, desk: AtDesk, request: Request, client: str) -
     onward = arrived.onward(account=str(account.public_id))
     if onward is not None:
         return RedirectResponse(onward, status_code=303)
-    return _page("The mailbox is connected", f"{account.address} is being copied. You can close this page.")
+    return page("The mailbox is connected", f"{account.address} is being copied. You can close this page.")
 
 
 def _refused(error: PostroomError, request: Request, onward: str | None) -> Response:
     logger.info("accounts.consent_refused", code=error.code)
     if onward is not None:
         return RedirectResponse(onward, status_code=303)
-    told = problems.told(error, problems.request_id(request.scope))
-    return _page("The mailbox was not connected", told["detail"], told["status"])
-
-
-def _page(title: str, text: str, status: int = 200) -> Response:
-    return HTMLResponse(PAGE.format(title=escape(title), text=escape(text)), status)
+    # A page that is loaded again says nothing of the mailbox: it may be connected.
+    title = "This consent is over" if isinstance(error, BadState) else "The mailbox was not connected"
+    return refused(title, error, request)

@@ -3,6 +3,10 @@
 begin    a row, and the URL to send the person to
 arrive   the row is used up; whose it was, and whether it is this browser's: else nobody is told of it
 finish   the code is exchanged, the account connected as by any other grant: who asked is told how it ended
+
+A process that is stopped while it finishes loses the grant, and whoever consented has to do so again. To keep
+the tokens before the mail server has taken them would be one more place with secrets, of nobody's account,
+and a duty to end or use them; what it would save is half a minute of one person's.
 """
 
 from collections.abc import Iterable, Mapping

@@ -26,7 +26,8 @@ from postroom.db.pool import Connection, Database
 from postroom.events import routes as events
 from postroom.http import problems
 from postroom.http.compress import Compressed
-from postroom.http.deps import Door
+from postroom.http.deps import Door, count_unread
+from postroom.http.heads import Heads
 from postroom.http.limits import BodyLimit, TimeLimit
 from postroom.http.pages import Cursors
 from postroom.http.problems import Unexpected
@@ -80,7 +81,7 @@ def create_app(
     app = docs.Documented(
         title="Postroom",
         version=__version__,
-        description="An exact, fresh, searchable copy of people's mailboxes.",
+        description=docs.ABOUT,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -112,11 +113,12 @@ def create_app(
         seek,
         Consents(database, vault, oauth, providers, begin_anew, settings.public_url, returns),
     )
-    problems.plug_in(app)
+    problems.plug_in(app, count_unread)
     _put_layers_around(app, settings)
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
+    app.include_router(docs.front)
     app.include_router(docs.router)
     return app
 
@@ -128,11 +130,12 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Unexpected)
     app.add_middleware(Tags)
     app.add_middleware(Compressed)
+    app.add_middleware(Heads, changing=(CALLBACK,))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )

@@ -7,14 +7,19 @@ is 3.1, so the page gets a copy in the older words.
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from swagger_ui_bundle import swagger_ui_path
 
 from postroom.api import document
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
+front = APIRouter(include_in_schema=False)
 
+ABOUT = """An exact, fresh, searchable copy of people's mailboxes.
+
+Every request shows a key; the first one lies in `api.key` in the data folder. On these pages: *Authorize*.
+A browser that has signed in by a link of `postroom login` needs none."""
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -62,6 +67,12 @@ class Documented(FastAPI):
             }
             self._completed = document.complete(super().openapi(), needs)
         return self._completed
+
+
+@front.get("/")
+async def to_the_pages() -> Response:
+    """For who types the address of this host alone."""
+    return RedirectResponse("docs", 307)
 
 
 @router.get("")
@@ -120,6 +131,8 @@ def in_older_words(part: Any) -> Any:
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if not isinstance(words.get(exclusive, True), bool):
             words[bound], words[exclusive] = words[exclusive], True
+    if "$ref" in words and len(words) > 1:  # there what stands beside it is passed over
+        words = {"allOf": [{"$ref": words.pop("$ref")}], **words}
     if "prefixItems" in words:
         words["items"] = {"anyOf": words.pop("prefixItems")}
     return words

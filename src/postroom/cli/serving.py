@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from postroom.api.app import create_app
 from postroom.api.live import live
@@ -19,6 +20,8 @@ from postroom.http.ws import LARGEST
 from postroom.people.tokens import open_issuers
 
 GRACE_SECONDS = 1
+IDLE_SECONDS = 30
+"""How long a connection may be open without a request, and how long the head of one may take to come."""
 
 
 class _Server(uvicorn.Server):
@@ -27,6 +30,32 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Impatient(H11Protocol):
+    """Hangs up on who connects and asks nothing, or in pieces without end.
+
+    The server itself knows a limit only from one answer to the next question, and none once that has begun.
+    """
+
+    _until: float | None = None  # the head of a request is waited for
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)  # which ends the wait, whatever it was that came
+        self._expect()
+
+    def _expect(self) -> None:
+        is_asked = self.cycle is not None and not self.cycle.response_complete
+        if is_asked or self.transport.is_closing() or self not in self.connections:  # or it is a WebSocket
+            self._until = None
+        elif self.timeout_keep_alive_task is None:
+            loop = asyncio.get_running_loop()
+            self._until = self._until or loop.time() + self.timeout_keep_alive
+            self.timeout_keep_alive_task = loop.call_at(self._until, self.timeout_keep_alive_handler)
 
 
 @asynccontextmanager
@@ -52,7 +81,8 @@ async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=30,
+        timeout_keep_alive=IDLE_SECONDS,
+        http=_Impatient,
         ws="websockets-sansio",
         ws_max_size=LARGEST,
         ws_per_message_deflate=False,  # a compressor for each connection has many times an event's 300 bytes

@@ -77,11 +77,18 @@ class Paged(Call[PageT_co], Generic[PageT_co, ItemT_co]):
 
 @dataclass(frozen=True, slots=True)
 class Part(Call[Content]):
-    """Stored bytes, or those from `first` up to `past`. Without `has_ranges` it is all of them, always."""
+    """Stored bytes, or those from `first` up to `past`. Without `has_ranges` it is all of them, always.
+
+    Raises `ValueError` where there can be no byte between the two.
+    """
 
     first: int = 0
     past: int | None = None
     has_ranges: bool = True
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or (self.past is not None and self.past <= self.first):
+            raise ValueError(f"No byte lies from {self.first} up to {self.past}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class Client(Operations, Blocking):
     `key` is an API key or a token, or what gives one for each request: tokens live for a minute. A request
     that the server is not ready for is repeated up to `retries` times, unless it asks for a wait of more than
     `patience` seconds. With `remember`, so many answers are kept, and not sent again while they are
-    unchanged. `http` is a client of httpx2 to be used instead of one of our own; it is not closed.
+    unchanged. `http` is a client of httpx2 to be used instead of one of our own; it is not closed. Raises
+    `ValueError` for a `url` that is none, and each call does for a key that cannot be one.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Client(Operations, Blocking):
         remember: int = 0,
         http: httpx2.Client | None = None,
     ) -> None:
-        self._own = httpx2.Client(base_url=url, timeout=TIMES, headers=AGENT) if http is None else None
+        self._own = httpx2.Client(base_url=_base(url), timeout=TIMES, headers=AGENT) if http is None else None
         used = http or self._own
         assert used is not None
         self.conversation = Conversation(
@@ -76,7 +77,9 @@ class AsyncClient(Operations, Waiting):
         remember: int = 0,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
-        self._own = httpx2.AsyncClient(base_url=url, timeout=TIMES, headers=AGENT) if http is None else None
+        self._own = (
+            httpx2.AsyncClient(base_url=_base(url), timeout=TIMES, headers=AGENT) if http is None else None
+        )
         used = http or self._own
         assert used is not None
         self.conversation = Conversation(
@@ -98,3 +101,10 @@ class AsyncClient(Operations, Waiting):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _base(url: str) -> str:
+    """With or without `/v1`, which is how the server tells where its API is."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no URL of a server: it begins with http:// or https://.")
+    return url.rstrip("/").removesuffix("/v1")

@@ -7,6 +7,7 @@ an answer that breaks off, of a GET         likewise; a download goes on where i
 """
 
 import random
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -29,6 +30,8 @@ SILENT = httpx2.Timeout(10, read=45)
 """Of a stream: a heartbeat comes every 15 seconds."""
 ENDED = ".end"
 """How the id of a stream's last event ends, where there is a last one."""
+KEY = re.compile(r"[\x21-\x7e]+")
+PATH = re.compile(r"(?:/(?!\.+(?:/|\Z))[\w.-]+)+", re.ASCII)
 NEVER_ARRIVED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 PageT = TypeVar("PageT")
@@ -194,8 +197,11 @@ class Conversation:
         raise AssertionError
 
     def _request(self, call: Call[Any], headers: Mapping[str, str], **more: Any) -> httpx2.Request:
+        """Raises `ValueError` for what can be none: a key, or an id in the path."""
         key = self._key() if callable(self._key) else self._key
-        shown = {} if key is None else {"Authorization": f"Bearer {key}"}
+        shown = {} if key is None else {"Authorization": f"Bearer {_checked(key)}"}
+        if PATH.fullmatch(call.path) is None:
+            raise ValueError(f"{call.path!r} would lead elsewhere: what stands in a path is an id.")
         return self._build(
             call.method,
             call.path,
@@ -223,6 +229,13 @@ class Conversation:
 def pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
     return min(SHORTEST * 2.0 ** (failures - 1), LONGEST) * random.uniform(0.5, 1)
+
+
+def _checked(key: str) -> str:
+    """A key as it was read from a file; nothing of it is in an error."""
+    if KEY.fullmatch(key.strip()) is None:
+        raise ValueError("The key is none: it is empty, or has spaces or signs that no key has.")
+    return key.strip()
 
 
 def _answer(call: Call[Any], response: httpx2.Response) -> Any:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
+from postroom.db.places import Places
 from postroom.db.pool import Connection, Database, Transactions
 from postroom.errors import Broken, TryLater, Unauthenticated
 from postroom.http import cookies
@@ -19,6 +20,9 @@ from postroom.http.caller import Caller, NoKey, Scope
 from postroom.http.pages import Cursors
 from postroom.http.rates import Rates
 from postroom.http.streams import Streams
+
+READERS = 4
+"""Mails that are read anew at a time, three of one tenant. Threads are few; looking up names takes some."""
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="key", description="An API key, `pr_...`, or a token of an issuer"
@@ -28,6 +32,10 @@ _cookie = APIKeyCookie(name=cookies.NAME, auto_error=False, scheme_name="session
 
 class UnknownKey(Unauthenticated):
     code = "http.unknown_key"
+
+
+def unknown_key() -> UnknownKey:
+    return UnknownKey("This API key or session is unknown, revoked or expired.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,13 @@ class Door:
     origins: frozenset[str] = frozenset()  # whose pages may open a WebSocket
     is_behind_tls: bool = False  # people reach us over TLS, whatever arrives here
     rates: Rates = field(default_factory=lambda: Rates(0))
+    readers: Places = field(default_factory=lambda: Places(READERS))
 
     async def caller_of(self, key: str) -> Caller:
         """Raises `UnknownKey`."""
         caller = await self.find_caller(key)
         if caller is None:
-            raise UnknownKey("This API key or session is unknown, revoked or expired.")
+            raise unknown_key()
         return caller
 
     def data_of(self, caller: Caller) -> Transactions:
@@ -112,6 +121,15 @@ async def _caller(request: Request, door: AtDoor, shown: Shown) -> Caller:
 
 
 AnyCaller = Annotated[Caller, Depends(_caller)]
+
+
+async def count_unread(request: Request) -> None:
+    """Count a request whose body could not be read: FastAPI does that before it asks who calls.
+
+    Raises what that raises, and `TooManyRequests`.
+    """
+    door = await _door(request)
+    await _caller(request, door, await _shown(request, door, await _bearer(request), None))
 
 
 def _holder_of(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:

@@ -8,6 +8,7 @@ operator must mend is told to the log, not to the caller, who gets the `request_
 """
 
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from math import ceil
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,6 +42,9 @@ KINDS: tuple[tuple[type[errors.PostroomError], int, str], ...] = (
 MEDIA_TYPE = "application/problem+json"
 MANY = 20
 """Complaints about one request that are told; a body can earn any number of them."""
+
+NO_JSON = "json_invalid"  # of pydantic's errors, the one that FastAPI makes itself
+UNREAD = {400, 413}  # what the router answers of a body
 
 MENDING = timedelta(seconds=10)
 """When to ask again while the operator mends something: a database that restarts is back by then."""
@@ -108,8 +112,16 @@ def _challenge(error: errors.PostroomError) -> str:
     return f"Bearer {', '.join(words)}"
 
 
-def plug_in(app: FastAPI) -> None:
-    """Let the application answer every error that has a handler with a problem."""
+async def _nobody_counts(_request: Request) -> None: ...
+
+
+def plug_in(app: FastAPI, unread: Callable[[Request], Awaitable[None]] = _nobody_counts) -> None:
+    """Let the application answer every error that has a handler with a problem.
+
+    `unread` is told of requests whose body could not be read, and which no route has seen; what it raises is
+    answered instead.
+    """
+    app.state.unread = unread
     app.add_exception_handler(errors.PostroomError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _routing)
@@ -122,19 +134,37 @@ async def _ours(request: Request, error: Exception) -> Response:
     return of(error, request_id(request.scope))
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     """Names the place and the complaint, never the value: it may be a password."""
     assert isinstance(error, RequestValidationError)
-    complaints = [
-        {"where": ".".join(str(step) for step in each["loc"]), "what": each["msg"]} for each in error.errors()
-    ]
+    found = error.errors()
+    if any(each["type"] == NO_JSON for each in found):
+        try:
+            await request.app.state.unread(request)
+        except errors.PostroomError as refusal:
+            return of(refusal, request_id(request.scope))
+    complaints = [_complaint(each, request.headers) for each in found]
     title = "The request is not valid"
     first = f"{complaints[0]['where']}: {complaints[0]['what']}" if complaints else f"{title}."
     return answer(document(422, "http.invalid_request", title, first, errors=complaints[:MANY]))
 
 
+def _complaint(error: Mapping[str, Any], headers: Headers) -> dict[str, str]:
+    where, what = error["loc"], error["msg"]
+    if error["type"] == NO_JSON:
+        where, what = ("body",), f"This is no JSON: {error['ctx']['error']}, at character {where[-1]}"
+    elif where == ("body",) and error["type"] != "missing" and "json" not in headers.get("content-type", ""):
+        what = "Send JSON, and say so: `Content-Type: application/json`"
+    return {"where": ".".join(map(str, where)), "what": what}
+
+
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code in UNREAD:
+        try:
+            await request.app.state.unread(request)
+        except errors.PostroomError as refusal:
+            return of(refusal, request_id(request.scope))
     return routing(error.status_code, {**(error.headers or {}), **_allowed(request, error.status_code)})
 
 
@@ -142,7 +172,10 @@ def _allowed(request: Request, status: int) -> dict[str, str]:
     """The methods of this path. The router names those of one function only, and each method has its own."""
     path = getattr(request.scope.get("route"), "path", None)
     operations = request.app.openapi()["paths"].get(path) if status == 405 else None
-    return {"Allow": ", ".join(sorted(operations)).upper()} if operations else {}
+    if not operations:
+        return {}
+    more = {"head"} if "get" in operations else set()
+    return {"Allow": ", ".join(sorted({*operations, *more})).upper()}
 
 
 def routing(status: int, headers: dict[str, str] | None = None) -> Response:

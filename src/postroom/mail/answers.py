@@ -35,6 +35,9 @@ TOLD = frozenset(
     }
 )
 """Headers that the detail of a message repeats."""
+SAFE_HTML = frozenset({"html", "blocked_images"})
+READ_NOW = SAFE_HTML | {"in_reply_to", "references", "headers"}
+"""Fields of a detail that are not stored: the raw message is read for them, whenever somebody asks."""
 MANY = 100
 """Of headers, and of messages of a conversation, in one detail."""
 
@@ -198,21 +201,30 @@ def fields_of(row: Row) -> dict[str, object]:
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
 
 
-def detail_out(row: Row, content: Content, shown: Shown, conversation: Sequence[Row]) -> MessageDetail:
-    """`row` and `content` are what was stored, `shown` what the raw message says now."""
-    parsed, html = shown.parsed, shown.html
-    headers = [HeaderOut(name=name, value=value) for name, value in parsed.headers if name.lower() in TOLD]
+def detail_out(row: Row, content: Content, shown: Shown | None, conversation: Sequence[Row]) -> MessageDetail:
+    """`row` and `content` are what was stored, `shown` what the raw message says now; None: nobody asks."""
     return MessageDetail.model_validate(
         {
             **fields_of(row),
-            "in_reply_to": parsed.in_reply_to,
-            "references": parsed.references,
-            "headers": headers[:MANY],
+            **_said_now(shown),
             "text": content.text,
-            "html": html.html if html else None,
-            "blocked_images": html.blocked_images if html else 0,
             "attachments": content.attachments,
             "conversation": conversation,
         },
         from_attributes=True,
     )
+
+
+def _said_now(shown: Shown | None) -> dict[str, object]:
+    """The fields `READ_NOW`."""
+    if shown is None:
+        return {"in_reply_to": (), "references": (), "headers": (), "html": None, "blocked_images": 0}
+    parsed, html = shown.parsed, shown.html
+    headers = [HeaderOut(name=name, value=value) for name, value in parsed.headers if name.lower() in TOLD]
+    return {
+        "in_reply_to": parsed.in_reply_to,
+        "references": parsed.references,
+        "headers": headers[:MANY],
+        "html": html.html if html else None,
+        "blocked_images": html.blocked_images if html else 0,
+    }

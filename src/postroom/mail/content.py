@@ -105,17 +105,22 @@ class _Fed(Iterator[bytes]):
         return chunk
 
 
-async def shown(data: Transactions, tenant: TenantId, digest: bytes, size: int) -> Shown:
-    """A raw message, parsed and made safe to look at, off the loop: strangers decide how much work it is."""
+async def shown(
+    data: Transactions, tenant: TenantId, digest: bytes, size: int, *, is_html: bool = True
+) -> Shown:
+    """A raw message, parsed and made safe to look at, off the loop: strangers decide how much work it is.
+
+    `is_html`: whether somebody looks at its HTML.
+    """
     pieces = read(data, tenant, digest, 0, size)
     if size <= IN_MEMORY:
         raw = b"".join([piece async for piece in pieces])
-        return await asyncio.to_thread(lambda: _show(parse.parse(raw)))
+        return await asyncio.to_thread(lambda: _show(parse.parse(raw), is_html=is_html))
     with TemporaryFile() as file:
         async for piece in pieces:
             await asyncio.to_thread(file.write, piece)
-        return await asyncio.to_thread(lambda: _show(parse.parse_large(file, size)))
+        return await asyncio.to_thread(lambda: _show(parse.parse_large(file, size), is_html=is_html))
 
 
-def _show(parsed: ParsedMessage) -> Shown:
-    return Shown(parsed, sanitise(parsed.html) if parsed.html else None)
+def _show(parsed: ParsedMessage, *, is_html: bool) -> Shown:
+    return Shown(parsed, sanitise(parsed.html) if parsed.html and is_html else None)

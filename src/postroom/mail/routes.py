@@ -1,5 +1,6 @@
 """GET /v1/mail/…"""
 
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -19,6 +20,8 @@ from postroom.ids import MessageId, TenantId, ThreadId
 from postroom.mail import content, download
 from postroom.mail.answers import (
     MANY,
+    READ_NOW,
+    SAFE_HTML,
     FolderOut,
     Folders,
     MessageDetail,
@@ -124,13 +127,23 @@ async def get_message(
     async with data.transaction(tenant) as conn:
         row = await read.message(conn, tenant, id)
         stored = await read.content(conn, tenant, row.number)
-        members = await browse.members(conn, tenant, row.thread_number, MANY)
+        members: list[MessageId] = []
+        if _asks(fields, {"conversation"}):
+            members = await browse.members(conn, tenant, row.thread_number, MANY)
         conversation = await read.rows(conn, tenant, members)
-    shown = await content.shown(data, tenant, row.digest, row.size)
+    shown = None
+    if _asks(fields, READ_NOW):
+        is_html = _asks(fields, SAFE_HTML)
+        async with door.readers.one(tenant):
+            shown = await content.shown(data, tenant, row.digest, row.size, is_html=is_html)
     answer = detail_out(row, stored, shown, conversation)
     if fields is None:
         return answer
     return Ready(only(answer.model_dump(mode="json", by_alias=True), fields))
+
+
+def _asks(fields: Fields, some: AbstractSet[str]) -> bool:
+    return fields is None or bool(fields & some)
 
 
 @router.get("/messages/{id}/raw", response_class=Response, responses=answers("message/rfc822"))
@@ -156,7 +169,8 @@ async def get_message_html(caller: Reader, door: AtDoor, id: UUID) -> HTMLRespon
     data = door.data_of(caller)
     async with data.transaction(caller.tenant) as conn:
         digest, size = await read.source(conn, caller.tenant, id)
-    shown = await content.shown(data, caller.tenant, digest, size)
+    async with door.readers.one(caller.tenant):
+        shown = await content.shown(data, caller.tenant, digest, size)
     if shown.html is None:
         raise NoHtml("This message has no HTML.")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"

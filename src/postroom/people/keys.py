@@ -16,7 +16,7 @@ from postroom.db.pool import Database
 from postroom.http.caller import Caller, Scope
 from postroom.ids import TenantId
 from postroom.people import store
-from postroom.people.model import Key, NoSuchKey, UnusableKeyFile
+from postroom.people.model import Key, NoSuchKey, TooManyKeys, UnusableKeyFile
 
 ALPHABET = digits + ascii_letters
 LENGTH = 43  # 62**43 > 2**256
@@ -68,8 +68,26 @@ async def create(
 ) -> tuple[Key, str]:
     """A new key and its text, which nobody can ask for again.
 
-    With `accounts` it is limited to these, and opens nothing once they are gone. Raises `NoSuchAccount`.
+    With `accounts` it is limited to these, and opens nothing once they are gone. Raises `NoSuchAccount`, and
+    `TooManyKeys`, by which those who ask at once may get past by as many as they are.
     """
+    async with database.transaction(tenant) as conn:
+        if await store.open_keys(conn, tenant) >= store.MOST_KEYS:
+            raise TooManyKeys(
+                f"There are {store.MOST_KEYS:,} keys already; revoke those that nobody uses any more."
+            )
+    return await _made(database, tenant, name, scopes, expires_at, accounts)
+
+
+async def _made(
+    database: Database,
+    tenant: TenantId,
+    name: str,
+    scopes: frozenset[Scope] = EVERYTHING,
+    expires_at: datetime | None = None,
+    accounts: Collection[UUID] | None = None,
+) -> tuple[Key, str]:
+    """However many there are: the first key must never be wanting."""
     text = new_text()
     async with database.transaction(tenant) as conn:
         key = await store.add_key(
@@ -123,7 +141,7 @@ async def first_key(database: Database, tenant: TenantId, data: Path) -> FirstKe
     kept = _read(path)
     if kept is not None and await _opens(database, tenant, kept):
         return FirstKey(kept, is_new=False)
-    key, text = await create(database, tenant, "first key")
+    key, text = await _made(database, tenant, "first key")
     if _write(path, text, replace=kept is not None):
         return FirstKey(text, is_new=True)
     await revoke(database, tenant, key.public_id)  # somebody else was quicker
@@ -133,7 +151,7 @@ async def first_key(database: Database, tenant: TenantId, data: Path) -> FirstKe
 async def remake_first_key(database: Database, tenant: TenantId, data: Path) -> FirstKey:
     """Put a new key into the file and end the one that was there."""
     kept = _read(data / FILE)
-    key, text = await create(database, tenant, "first key")
+    key, text = await _made(database, tenant, "first key")
     _write(data / FILE, text, replace=True)
     if kept is not None:
         async with database.unbound() as conn:

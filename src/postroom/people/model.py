@@ -103,6 +103,10 @@ class NoSuchKey(errors.NotFound):
     code = "people.key_not_found"
 
 
+class TooManyKeys(errors.Conflict):
+    code = "people.too_many_keys"
+
+
 class NoSuchAccount(errors.NotFound):
     """A key is to be limited to an account that is not there."""
 

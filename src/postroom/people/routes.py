@@ -5,14 +5,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from postroom.db.pool import Connection
+from postroom.errors import PostroomError
 from postroom.http import cookies
 from postroom.http.asked import Body, Moment, Text
 from postroom.http.caller import Person, Scope
-from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx
+from postroom.http.deps import AdminOfAll, AnyCaller, AtDoor, Tx, unknown_key
+from postroom.http.page import page, refused
 from postroom.ids import TenantId
 from postroom.people import keys, sessions, store
 from postroom.people.model import AlreadyOver, Key, NoSession, Role
@@ -21,19 +23,6 @@ router = APIRouter(prefix="/v1/people", tags=["people"])
 
 MOST_ACCOUNTS = 100
 """To which a key can be limited: the log is read for each of them."""
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Sign in to Postroom</title>
-<form method="post"><button>Sign in to Postroom</button></form>
-"""
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",  # with `no-referrer` browsers do not tell the form's origin
-}
 
 
 class TenantOut(BaseModel):
@@ -110,7 +99,8 @@ async def get_me(caller: AnyCaller, door: AtDoor) -> MeOut:
         tenant = await store.tenant_of(conn, caller.tenant)
         if caller.key_id is not None:
             shown = await store.key(conn, caller.tenant, caller.key_id)
-            assert shown is not None  # it has just opened the door; keys are never deleted alone
+            if shown is None:  # it has just opened the door, was revoked, and is forgotten
+                raise unknown_key()
             key = _key(shown)
         if caller.person is not None:
             person = await _person(conn, caller.tenant, caller.person)
@@ -192,16 +182,24 @@ async def sign_out(caller: AnyCaller, door: AtDoor, request: Request) -> Respons
 @router.get("/login", include_in_schema=False)
 async def ask() -> Response:
     """Uses nothing up: who looks at a link for somebody else, as programs do, must not spend it."""
-    return HTMLResponse(PAGE, headers=PAGE_HEADERS)
+    return page("Postroom", "This link signs this browser in, once.", button="Sign in")
 
 
 @router.post("/login", include_in_schema=False)
-async def sign_in(door: AtDoor, request: Request, link: Annotated[str, Query(max_length=100)]) -> Response:
-    """Use a link up, and give the browser a session."""
-    cookies.check_same_origin(request.headers)
-    text = await sessions.open_session(door.database, link)
+async def sign_in(
+    door: AtDoor, request: Request, link: Annotated[str, Query(max_length=100)] = ""
+) -> Response:
+    """Use a link up, and give the browser a session, instead of the one that it may have."""
+    is_secure = door.is_secure(request)
+    try:
+        cookies.check_same_origin(request.headers)
+        text = await sessions.open_session(
+            door.database, link, former=cookies.shown(request, is_secure=is_secure)
+        )
+    except PostroomError as error:
+        return refused("This signs nobody in", error, request)
     answer = RedirectResponse("../../docs", status_code=303)
-    cookies.give(answer, text, sessions.LIFE, is_secure=door.is_secure(request))
+    cookies.give(answer, text, sessions.LIFE, is_secure=is_secure)
     return answer
 
 

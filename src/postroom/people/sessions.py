@@ -35,14 +35,22 @@ async def new_link(database: Database, tenant: TenantId, good_for: timedelta = L
         return Link(text, await store.new_link(conn, tenant, digest_of(text), good_for))
 
 
-async def open_session(database: Database, link: str) -> str:
-    """Use a link up; what the browser shows from now on. Raises `BadLink`."""
+async def open_session(database: Database, link: str, former: str | None = None) -> str:
+    """Use a link up; what the browser shows from now on. `former`, which it has shown until now, ends.
+
+    Raises `BadLink`; then nothing has ended.
+    """
     text = new_text(PREFIX)
-    if LINK_SHAPE.fullmatch(link):
-        async with database.single() as conn:
-            if await store.use_link(conn, digest_of(link), digest_of(text), LIFE):
-                return text
-    raise BadLink("This link was used already, or is too old; `postroom login` prints a new one.")
+    if not LINK_SHAPE.fullmatch(link):
+        raise _bad_link()
+    async with database.single() as conn:
+        if not await store.use_link(conn, digest_of(link), digest_of(text), LIFE):
+            raise _bad_link()
+    over = await find(database, former) if former else None
+    if over is not None and over.person is not None and over.person.session is not None:
+        async with database.transaction(over.tenant) as conn:
+            await store.revoke_session(conn, over.tenant, over.person.session)
+    return text
 
 
 async def find(database: Database, text: str) -> Caller | None:
@@ -71,3 +79,7 @@ async def revoke(database: Database, tenant: TenantId, public_id: UUID) -> None:
     async with database.transaction(tenant) as conn:
         if not await store.revoke_session(conn, tenant, public_id):
             raise NoSuchSession("There is no such session.")
+
+
+def _bad_link() -> BadLink:
+    return BadLink("This link was used already, or is too old; `postroom login` prints a new one.")

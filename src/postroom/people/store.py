@@ -20,6 +20,9 @@ from postroom.people.model import (
     Tenant,
 )
 
+MOST_KEYS = 1000
+"""Of one tenant, and so many that are revoked: of more the oldest are forgotten."""
+
 TENANT_NAMED = "SELECT people_tenant_named($1, $2)"
 FIND_KEY = "SELECT tenant_id, key_id, public_id, scopes, last_used_at, accounts FROM people_find_holder($1)"
 TENANT = "SELECT tenant_id, public_id, name, created_at FROM people_tenant WHERE tenant_id = $1"
@@ -36,6 +39,12 @@ KEYS = f"SELECT {COLUMNS} FROM people_key k WHERE k.tenant_id = $1 ORDER BY k.cr
 ADD_KEY = """
     INSERT INTO people_key (tenant_id, public_id, name, start, digest, scopes, expires_at, is_limited)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+FORGET_KEYS = """
+    DELETE FROM people_key
+     WHERE tenant_id = $1 AND revoked_at IS NOT NULL
+       AND id <= (SELECT id FROM people_key
+                   WHERE tenant_id = $1 AND revoked_at IS NOT NULL ORDER BY id DESC OFFSET $2 LIMIT 1)
 """
 # An account that is being removed at this moment is waited for, and then is none.
 LIMIT_KEY = """
@@ -112,6 +121,7 @@ async def add_key(
 ) -> Key:
     """Limited to these accounts; None: not limited. Raises `NoSuchAccount`."""
     public_id, wanted = new_public_id(), set(accounts or ())
+    await conn.execute(FORGET_KEYS, tenant, MOST_KEYS)
     await conn.execute(
         ADD_KEY, tenant, public_id, name, start, digest, sorted(scopes), expires_at, accounts is not None
     )
@@ -122,13 +132,22 @@ async def add_key(
     return made
 
 
+OPEN_KEYS = "SELECT count(*) FROM people_key WHERE tenant_id = $1 AND revoked_at IS NULL"
+
+
+async def open_keys(conn: Connection, tenant: TenantId) -> int:
+    """How many there are that are not revoked."""
+    count: int = await conn.fetchval(OPEN_KEYS, tenant)
+    return count
+
+
 async def key(conn: Connection, tenant: TenantId, public_id: UUID) -> Key | None:
     row = await conn.fetchrow(KEY, tenant, public_id)
     return _key(row) if row else None
 
 
 async def keys(conn: Connection, tenant: TenantId) -> list[Key]:
-    """Every key, the revoked ones too, the oldest first."""
+    """Every key, those too that were revoked of late, the oldest first."""
     return [_key(row) for row in await conn.fetch(KEYS, tenant)]
 
 
