@@ -79,9 +79,7 @@ async def test_the_program_of_the_tutorial_runs(
 ) -> None:
     del tenants
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".local/share/postroom").mkdir(parents=True)
-    (tmp_path / ".local/share/postroom/api.key").write_text(f"{await key_of(db, ONE)}\n")
+    monkeypatch.setenv("KEY", await key_of(db, ONE))
     await Copy(db, ONE, ANNS).deliver(mail(1))
     async with served(app, None) as live:
         await asyncio.to_thread(exec, examples(TUTORIAL, str(live.base_url), ""), {})
