@@ -45,8 +45,17 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first: else one worker does it at the end, and the others wait."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """What takes long comes first in each worker's share: else one has it at the end, alone."""
+    kinds: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
+    for item in items:
+        kinds[item.get_closest_marker("slow") is None].append(item)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [
+        item
+        for n in range(workers)
+        for kind in kinds
+        for item in kind[len(kind) * n // workers : len(kind) * (n + 1) // workers]
+    ]
 
 
 class Memory:
