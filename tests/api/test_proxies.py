@@ -90,7 +90,7 @@ async def proxied(
         told = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
         assert told
         site = re.sub(r"/etc/letsencrypt/\S+(?=;)", str(pem), told[1])
-        site = site.replace(NAME, "localhost").replace("443", f"127.0.0.1:{port}")
+        site = site.replace(NAME, "localhost").replace("listen 443", f"listen 127.0.0.1:{port}")
         site = site.replace("127.0.0.1:8025", f"127.0.0.1:{live.base_url.port}")
         context = ssl.create_default_context(cafile=str(pem))
         with listener, running(place, AROUND.format(folder=tmp_path, site=site), tmp_path, listener):
