@@ -37,7 +37,10 @@ async def elsewhere(dsn: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def listening(db: Database) -> AsyncIterator[tuple[Syncs, Hints]]:
+    """Once PostgreSQL listens for us: what is told in the moment in which it begins to may be missed."""
     async with asyncio.timeout(60), open_hints(db) as hints, syncs(db, hints) as found:
+        with hints.hear("tests") as hearing:
+            assert (await anext(hearing), await anext(hearing)) == (None, None)  # ours began, theirs did
         yield found, hints
 
 

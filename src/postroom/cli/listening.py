@@ -34,7 +34,10 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = REASONS.get(error.errno or 0, f"cannot be used: {error.strerror}")
         raise PortNotFree(f"Port {port} of {host} {why}.", host=host, port=port) from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # what is accepted inherits it
+    # What is accepted inherits both. uvloop asks for the first by itself; asyncio's own loop does not where a
+    # listener names no protocol, and then a body waits 40 ms until its headers are acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
     return listener
 

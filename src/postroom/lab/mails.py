@@ -5,6 +5,7 @@ One in a hundred is broken as real mail is broken.
 """
 
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain, count, islice
 from random import Random
 
@@ -40,6 +41,7 @@ FOLDERS = (
 )
 
 
+@lru_cache(maxsize=200)  # of a small mailbox each mail is asked for again and again; 20 MB of usual ones
 def mail(seed: int, number: int) -> bytes:
     """Message `number` of the seed: a whole mail with CRLF line ends (but for the broken ones)."""
     facts = facts_of(seed, number)
