@@ -195,6 +195,7 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
         "accounts": [side.account.public_id],
         **{"name": "new", "start": "pr_new", "digest": bytes(32), "scopes": frozenset(), "expires_at": None},
     },
+    "people.store.add_reader": lambda _: {"role": "a new reader"},
     "people.store.new_link": lambda _: {"digest": bytes(32)},
     "people.store.touch_session": lambda side: {"session": side.session_number},
     "people.store.revoke_session": lambda side: {"public_id": side.session},

@@ -113,6 +113,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         await consents.add(
             *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
         )
+        await people.add_reader(conn, tenant, f"reader of {name}")
     lease = await leases.acquire(db, tenant, sync_key(account.id), "somebody", HOUR)
     assert lease is not None
     await seal(db, vault.signer, tenant)
