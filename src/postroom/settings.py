@@ -1,6 +1,7 @@
 """Every setting: its name, default and meaning. Read from `POSTROOM_*` in the environment."""
 
 import os
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -157,6 +158,12 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """Where people find the API, as their browsers see it: https://mail.example.org."""
 
+    alerts_url: str | None = None
+    """Where the operator is told of alerts, by a POST of JSON."""
+
+    alerts_secret: SecretStr | None = None
+    """What these are signed with, as Standard Webhooks has it: `whsec_` and base64."""
+
     private_networks: bool | None = None
     """Whether accounts may be on servers in private networks; while there are no issuers, unless said."""
 
@@ -169,6 +176,28 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
             raise ValueError("write it as https://host or http://host:port")
         return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("alerts_url")
+    @classmethod
+    def _of_a_receiver(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("write it as https://host/path, without a user and a password")
+        return url
+
+    @field_validator("alerts_secret")
+    @classmethod
+    def _in_base64(cls, secret: SecretStr | None) -> SecretStr | None:
+        given = secret.get_secret_value().removeprefix("whsec_") if secret else None
+        try:
+            key = b64decode(given, validate=True) if given is not None else None
+        except ValueError:
+            key = b""
+        if key is not None and len(key) < 16:
+            raise ValueError("write it as whsec_ and at least 16 bytes in base64")
+        return secret
 
     @field_validator("issuers")
     @classmethod

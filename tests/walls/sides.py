@@ -13,13 +13,15 @@ from postroom.accounts import credentials
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.store import consents, tokens
+from postroom.alerts import store as alerts
+from postroom.alerts.model import Begins, Channel
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import pack
 from postroom.db import leases
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
 from postroom.events import feed, log
-from postroom.events.model import Entry, Event, stream_of
+from postroom.events.model import TENANT, Entry, Event, stream_of
 from postroom.events.seal import seal
 from postroom.ids import TenantId, ThreadId, new_public_id
 from postroom.jobs import store as jobs
@@ -51,6 +53,7 @@ CONNECTED = """
 """
 OBJECT = "UPDATE mail_message SET object_id = $1 WHERE id = $2"
 KEY = "SELECT id FROM people_key WHERE public_id = $1"
+TO_BE_SAID = "SELECT id FROM alerts_message"
 SESSION = "SELECT id FROM people_session WHERE public_id = $1"
 
 
@@ -78,6 +81,8 @@ class Side:
     token: int  # the number of the account's access token
     key_number: int
     session_number: int
+    alert: int
+    message: int  # that is still to be said
     shown: dict[str, str]
 
 
@@ -114,6 +119,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
             *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
         )
         await people.add_reader(conn, tenant, f"reader of {name}")
+        alert = await _alert(conn, tenant, runs)
     lease = await leases.acquire(db, tenant, sync_key(account.id), "somebody", HOUR)
     assert lease is not None
     await seal(db, vault.signer, tenant)
@@ -144,6 +150,8 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
             token=token,
             key_number=await conn.fetchval(KEY, spare.public_id),
             session_number=await conn.fetchval(SESSION, session.public_id),
+            alert=alert,
+            message=await conn.fetchval(TO_BE_SAID),
             shown={"key": str(spare.public_id), "thread": str(message.thread)},
         )
         made.shown |= await _shown(conn, made)
@@ -206,6 +214,15 @@ async def _jobs(db: Database, tenant: TenantId, name: str, account: Account) -> 
         reason = Reason("test.failed", f"{name} failed")
         await queue.finish(conn, [queue.End(said, State.FAILED, error=reason)])
     return said, waits, runs
+
+
+async def _alert(conn: Connection, tenant: TenantId, job: Job) -> int:
+    """Of a job that has not failed any more."""
+    await alerts.place(conn, tenant)
+    begins = Begins("jobs.failed", job.public_id, "test.failed", job.created_at, TENANT)
+    [number] = await alerts.begin(conn, tenant, begins)
+    await alerts.say(conn, tenant, [number], [Channel.URL], is_over=False)
+    return number
 
 
 def _events(*folders: Folder) -> list[Event]:
