@@ -46,6 +46,7 @@ LIBRARIES = {
 OPENS = {
     "net/egress.py": {"socket", "sock_connect", "getaddrinfo"},  # the only way out
     "net/client.py": {"open_connection"},  # around a socket of egress
+    "net/smtp.py": {"open_connection"},  # the same
     "imap/aio.py": {"create_connection"},  # the same, as its only caller has one; see below
     "db/embedded/client.py": {"socket", "sock_connect"},  # of the file system, to the keeper of PostgreSQL
     "db/embedded/keeper.py": {"socket", "connect_ex"},
