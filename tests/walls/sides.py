@@ -47,6 +47,7 @@ LIMITED = """
     VALUES ($1, $2, 3, now() + interval '1 hour')
 """
 WATCHED = "INSERT INTO sync_watch (tenant_id, account_id, process, means) VALUES ($1, $2, 'p', 'idle')"
+TOLD = "INSERT INTO sync_told (tenant_id, account_id) VALUES ($1, $2)"
 CONNECTED = """
     INSERT INTO providers_connection (tenant_id, account_id, id, process, host, purpose, granted_at)
     VALUES ($1, $2, 1, 'p', 'imap.example.org', 'sync', now())
@@ -249,7 +250,7 @@ async def _synced(conn: Connection, account: Account, placed: Sequence[Placed], 
     await syncs.move(conn, tenant, folder.id, Cursor(1, 4, 7, 3))
     await reread.reach(conn, tenant, number, (START, placed[0].id))
     await budgets.spend(conn, tenant, number, Cost(bytes=1000, connections=1, logins=1))
-    for statement in (LIMITED, WATCHED, CONNECTED):
+    for statement in (LIMITED, WATCHED, TOLD, CONNECTED):
         await conn.execute(statement, tenant, number)
     await accounts.mark_sync_succeeded(conn, tenant, number, wait=HOUR)
     await accounts.mark_compared(conn, tenant, number, HOUR * 0, is_equal=True)

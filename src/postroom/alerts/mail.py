@@ -14,6 +14,7 @@ SAYS = {
     "accounts.reauth_required": "an account needs its owner",
     "accounts.stale": "an account is stale",
     "jobs.failed": "a job failed for good",
+    "sync.watch_lapsed": "a server tells of nothing any more",
     "webhooks.failing": "a webhook is not taken",
 }
 

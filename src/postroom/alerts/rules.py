@@ -3,6 +3,7 @@
 begins                                      ends
 accounts.stale, accounts.reauth_required    accounts.recovered, accounts.removed
 jobs.failed                                 the job was requeued, or is gone
+sync.watch_lapsed                           sync.watch_resumed, accounts.removed
 webhooks.failing                            webhooks.recovered, webhooks.removed
 """
 
@@ -17,6 +18,7 @@ BEGINS: Mapping[str, str] = {
     "accounts.stale": "account",
     "accounts.reauth_required": "account",
     JOB_FAILED: "job",
+    "sync.watch_lapsed": "account",
     "webhooks.failing": "webhook",
 }
 """Kinds of events that begin an alert of the same kind, and the field that says what it is about."""
@@ -24,6 +26,7 @@ BEGINS: Mapping[str, str] = {
 ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "accounts.recovered": ("account", frozenset({"accounts.stale", "accounts.reauth_required"})),
     "accounts.removed": ("account", None),
+    "sync.watch_resumed": ("account", frozenset({"sync.watch_lapsed"})),
     "webhooks.recovered": ("webhook", frozenset({"webhooks.failing"})),
     "webhooks.removed": ("webhook", None),
 }

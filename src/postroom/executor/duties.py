@@ -18,6 +18,7 @@ from postroom.jobs.store import queue
 from postroom.people import store as people
 from postroom.providers.slots import store as connections
 from postroom.search import store as search
+from postroom.sync.lapsed import tell_lapsed
 from postroom.sync.perform import FULL_EVERY
 
 from .handlers import Work
@@ -30,11 +31,12 @@ SETTLED = 500  # mails whose words move in one transaction, so that a poll that 
 def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
     """`polls`: whether accounts are kept up to date; no copy is stale that nobody promised to renew."""
     stale = Duty("accounts.stale", timedelta(minutes=1), partial(tell_stale, work.means.db, work.every))
+    lapsed = Duty("sync.lapsed", timedelta(minutes=1), partial(tell_lapsed, work.means.db))
     return [
         Duty("alerts.look", timedelta(seconds=5), partial(_alert, work)),
         Duty("alerts.clean", timedelta(hours=1), partial(_clean_alerts, work.means.db)),
         Duty("sync.compare", timedelta(minutes=10), partial(_compare, work)),
-        *([stale] if polls else []),
+        *([stale, lapsed] if polls else []),
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),

@@ -94,3 +94,33 @@ LANGUAGE sql AS $$
 $$;
 CALL postroom.across_tenants('alerts_clean(interval, int)', 'alerts_alert', 'alerts_message');
 GRANT DELETE ON postroom.alerts_alert TO postroom_system;
+
+-- Accounts whose servers have told of changes at some time, and since when one is known to do so no more.
+CREATE TABLE postroom.sync_told (
+    tenant_id  bigint      NOT NULL,
+    account_id bigint      NOT NULL,
+    lapsed_at  timestamptz,
+    PRIMARY KEY (tenant_id, account_id),
+    FOREIGN KEY (tenant_id, account_id) REFERENCES postroom.accounts_account (tenant_id, id) ON DELETE CASCADE
+);
+CALL postroom.protect('sync_told');
+
+-- Remembers whose servers tell, and finds those of all tenants that have not done so for `patience` though their accounts are well, or do so again.
+CREATE FUNCTION postroom.sync_told_changed(patience interval, most int) RETURNS TABLE (tenant bigint, account bigint, lapsed boolean)
+LANGUAGE sql AS $$
+    WITH fresh AS (
+        INSERT INTO sync_told (tenant_id, account_id)
+        SELECT w.tenant_id, w.account_id FROM sync_watch w
+         WHERE w.means IS NOT NULL
+           AND NOT EXISTS (SELECT FROM sync_told t WHERE t.tenant_id = w.tenant_id AND t.account_id = w.account_id)
+        ON CONFLICT DO NOTHING)
+    SELECT t.tenant_id, t.account_id, t.lapsed_at IS NULL
+      FROM sync_told t
+      JOIN sync_watch w ON w.tenant_id = t.tenant_id AND w.account_id = t.account_id
+      JOIN accounts_account a ON a.tenant_id = t.tenant_id AND a.id = t.account_id
+     WHERE CASE WHEN t.lapsed_at IS NULL THEN w.means IS NULL AND w.since < now() - patience AND a.state = 'active'
+                ELSE w.means IS NOT NULL END
+     LIMIT most
+$$;
+CALL postroom.across_tenants('sync_told_changed(interval, int)', 'sync_told', 'sync_watch', 'accounts_account');
+GRANT INSERT ON postroom.sync_told TO postroom_system;
