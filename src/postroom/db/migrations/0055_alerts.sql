@@ -28,6 +28,18 @@ CREATE INDEX alerts_alert_newest ON postroom.alerts_alert (tenant_id, id DESC);
 CALL postroom.protect('alerts_alert');
 CALL postroom.narrow('alerts_alert', 'SELECT', 'account_id = ANY (accounts())');
 
+CALL postroom.publish('alerts_alert', 'tenant_id, public_id, kind, subject, account_id, code, opened_at, closed_at');
+GRANT CREATE ON SCHEMA postroom_api TO postroom_views;
+SET LOCAL ROLE postroom_views;
+CREATE VIEW postroom_api.alerts AS
+SELECT l.public_id AS id, l.kind, a.public_id AS account_id, l.subject AS subject_id, l.code, l.opened_at, l.closed_at
+  FROM postroom.alerts_alert l
+  LEFT JOIN postroom.accounts_account a ON a.tenant_id = l.tenant_id AND a.id = l.account_id
+ WHERE l.tenant_id = (SELECT postroom.people_read_by());
+GRANT SELECT ON postroom_api.alerts TO postroom_reader;
+RESET ROLE;
+REVOKE CREATE ON SCHEMA postroom_api FROM postroom_views;
+
 -- What is to be said, each once over each channel, that an alert began before that it is over.
 CREATE TABLE postroom.alerts_message (
     tenant_id  bigint      NOT NULL,
