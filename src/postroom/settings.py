@@ -1,12 +1,14 @@
 """Every setting: its name, default and meaning. Read from `POSTROOM_*` in the environment."""
 
 import os
+import re
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0, le=24 * 60 * 60)]
@@ -39,6 +41,9 @@ class OauthClientSettings(BaseModel, extra="forbid"):
     starttls: Literal["require", "auto", "off"] = "require"
     username: Literal["address", "local_part"] = "address"
 
+
+ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,250}", re.ASCII)
+"""An address that needs no quotes."""
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """How tokens may be signed: with a private key only. One that is shared (HS256) would have to be here."""
@@ -157,6 +162,21 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """Where people find the API, as their browsers see it: https://mail.example.org."""
 
+    alerts_url: str | None = None
+    """Where the operator is told of alerts, by a POST of JSON."""
+
+    alerts_secret: SecretStr | None = None
+    """What these are signed with, as Standard Webhooks has it: `whsec_` and base64."""
+
+    alerts_mail: str | None = None
+    """The address that is told of alerts by mail, through `alerts_smtp`."""
+
+    alerts_smtp: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """The server for these: smtp://user:password@host:587, which must offer STARTTLS, or smtps://."""
+
+    alerts_from: str | None = None
+    """Who these are from; `alerts_mail` itself where nobody says."""
+
     private_networks: bool | None = None
     """Whether accounts may be on servers in private networks; while there are no issuers, unless said."""
 
@@ -169,6 +189,47 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
             raise ValueError("write it as https://host or http://host:port")
         return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("alerts_url")
+    @classmethod
+    def _of_a_receiver(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("write it as https://host/path, without a user and a password")
+        return url
+
+    @field_validator("alerts_mail", "alerts_from")
+    @classmethod
+    def _an_address(cls, address: str | None) -> str | None:
+        if address is not None and not ADDRESS.fullmatch(address):
+            raise ValueError("write it as name@example.org")
+        return address
+
+    @field_validator("alerts_smtp")
+    @classmethod
+    def _of_a_mail_server(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (url is None) != (info.data.get("alerts_mail") is None):
+            raise ValueError("POSTROOM_ALERTS_MAIL needs it, and it needs that")
+        parts = urlsplit(url.get_secret_value()) if url else None
+        if parts and (parts.scheme not in {"smtp", "smtps", "smtp+plain"} or not parts.hostname):
+            raise ValueError("write it as smtp://user:password@host:587 or smtps://user:password@host:465")
+        if parts and parts.scheme == "smtp+plain" and parts.username is not None:
+            raise ValueError("a password goes over TLS only")
+        return url
+
+    @field_validator("alerts_secret")
+    @classmethod
+    def _in_base64(cls, secret: SecretStr | None) -> SecretStr | None:
+        given = secret.get_secret_value().removeprefix("whsec_") if secret else None
+        try:
+            key = b64decode(given, validate=True) if given is not None else None
+        except ValueError:
+            key = b""
+        if key is not None and len(key) < 16:
+            raise ValueError("write it as whsec_ and at least 16 bytes in base64")
+        return secret
 
     @field_validator("issuers")
     @classmethod

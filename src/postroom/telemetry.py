@@ -77,6 +77,11 @@ CONNECTIONS_REFUSED = Counter(
 )
 JOBS_ENDED = Gauge("postroom_jobs_ended_last_minute", "Jobs that ended in the last minute.", ["state"])
 
+ALERTS_OPEN = Gauge(
+    "postroom_alerts_open", "What somebody has to look at and is not over, by kind.", ["kind"]
+)
+ALERTS_WAITING = Gauge("postroom_alerts_waiting", "Messages to the operator that nobody has taken yet.")
+
 SYNC_WATCHED = Gauge(
     "postroom_sync_watched", "Accounts whose servers tell this process of changes.", ["means"]
 )

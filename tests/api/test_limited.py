@@ -67,6 +67,7 @@ READS: dict[str, tuple[str, ...]] = {
     "/v1/sync/parked/{parked}": ("",),
     "/v1/sync/parked/{parked}/raw": ("",),
     "/v1/jobs": ("", "?page_size=1", "?state=failed", "?kind=sync.account", "?account={account}"),
+    "/v1/alerts": ("", "?open=true", "?page_size=1", "?account={account}"),
     "/v1/jobs/overview": ("",),
     "/v1/jobs/{failed}": ("",),
     "/v1/jobs/{failed}/events": ("", "?format=batch"),

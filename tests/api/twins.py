@@ -15,6 +15,8 @@ import asyncpg
 from servers.copies import START, Copy
 from servers.tenants import ANNS, BOBS, ONE, TWO
 
+from postroom.alerts import store as alerts
+from postroom.alerts.model import Begins, Ends
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import pack
 from postroom.db.pool import Database
@@ -203,6 +205,9 @@ async def _happen(db: Database, tenant: TenantId, account: AccountId, id: UUID, 
     async with db.transaction(tenant) as conn:
         data = {"job": str(failed), "kind": "sync.reread", "code": "sync.failed"}
         await log.append(conn, tenant, TENANT, [Event("jobs.failed", data)])
+        await alerts.begin(conn, tenant, Begins("jobs.failed", failed, "sync.failed", START, TENANT))
+        await alerts.begin(conn, tenant, Begins("accounts.stale", id, None, START, stream_of(account)))
+        await alerts.end(conn, tenant, Ends(None, id, START))
 
 
 def gone(number: int) -> Event:

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +13,7 @@ START = migrations()[:1]
 WAITS = """
     SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'postroom.events_head'::regclass)
 """
-ROLES = "postroom_app, postroom_limited, postroom_system"
+ROLES = "postroom_app, postroom_limited, postroom_system, postroom_views, postroom_reader"
 TABLE = Migration(
     2,
     "table",
@@ -82,18 +81,6 @@ def test_two_files_with_one_number_are_a_mistake(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="number 1"):
         migrations(tmp_path)
-
-
-@pytest.fixture
-async def owners_dsn(empty_dsn: str) -> AsyncIterator[str]:
-    """The URL of a database whose owner is no superuser and may make no roles: a hosted PostgreSQL."""
-    conn = await asyncpg.connect(empty_dsn)
-    database = await conn.fetchval("SELECT current_database()")
-    owner = f"owner_of_{database}"
-    await conn.execute(f"CREATE ROLE {owner} LOGIN; ALTER DATABASE {database} OWNER TO {owner}")
-    yield empty_dsn.replace("//postroom@", f"//{owner}@")
-    await conn.execute(f"REASSIGN OWNED BY {owner} TO postroom; DROP OWNED BY {owner}; DROP ROLE {owner}")
-    await conn.close()
 
 
 async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(

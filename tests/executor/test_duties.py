@@ -13,4 +13,4 @@ async def test_no_copy_is_stale_where_nobody_polls(db: Database) -> None:
     work = Work(means(db), timedelta(minutes=15))
     polling, asked = ({duty.name for duty in duties(work, polls=polls)} for polls in (True, False))
 
-    assert polling - asked == {"accounts.stale"}
+    assert polling - asked == {"accounts.stale", "sync.lapsed"}

@@ -15,6 +15,12 @@ SAYS_NOTHING = {"jobs_duty", "events_restored"}
 OPEN_TO_LIMITED = {"blobs_chunk", "search_matches"}
 """Functions that look past policies and that who is limited may call: each asks for their accounts itself."""
 
+PUBLISHED = {
+    "published": "true",
+    "reader": "(tenant_id = ( SELECT people_read_by() AS people_read_by))",
+}
+"""What the views show, by the permissive policy and by the one that restricts it."""
+
 TABLES = """
     SELECT c.oid, c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,
            c.relowner::regrole::text AS owner,
@@ -38,8 +44,8 @@ async def test_every_table_with_a_tenant_forces_row_level_security(db: Database)
     assert tables
     assert [table["name"] for table in tables if not table["forced"]] == []
     assert [table["name"] for table in tables if "tenant" not in table["policies"]] == []
-    others = [table["name"] for table in tables if set(table["policies"]) - {"tenant", "system", "accounts"}]
-    assert others == []
+    known = {"tenant", "system", "accounts", "published", "reader"}
+    assert [table["name"] for table in tables if set(table["policies"]) - known] == []
     assert [table["name"] for table in tables if not table["tenant"]] == [], "tenant_id may be NULL"
 
 
@@ -53,7 +59,7 @@ async def test_every_policy_asks_for_the_tenant_both_ways(db: Database) -> None:
     )
 
     for policy in policies:
-        assert policy["polpermissive"] == (policy["polname"] != "accounts"), policy["named"]
+        assert policy["polpermissive"] == (policy["polname"] not in {"accounts", "reader"}), policy["named"]
         assert policy["polcmd"] == "*", policy["named"]
         if policy["polname"] == "tenant":
             assert policy["reading"] == policy["writing"] == "(tenant_id = tenant())", policy["named"]
@@ -61,6 +67,9 @@ async def test_every_policy_asks_for_the_tenant_both_ways(db: Database) -> None:
         elif policy["polname"] == "accounts":
             assert policy["reading"] == policy["writing"], policy["named"]
             assert policy["roles"] == ["postroom_limited"], policy["named"]
+        elif policy["polname"] in {"published", "reader"}:
+            assert policy["reading"] == PUBLISHED[policy["polname"]], policy["named"]
+            assert policy["roles"] == ["postroom_views"], policy["named"]
         else:
             assert policy["roles"] == ["postroom_system"], policy["named"]
 
@@ -168,6 +177,51 @@ async def test_views_do_not_see_more_than_who_asks(db: Database) -> None:
     assert [
         view["relname"] for view in views if "security_invoker=true" not in (view["reloptions"] or [])
     ] == []
+
+
+async def test_views_see_only_what_is_published_and_only_a_readers_tenant(db: Database) -> None:
+    touchable = await rows(
+        db,
+        """SELECT relname AS name, relnamespace::regnamespace::text AS schema,
+                  ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid) AS policies,
+                  has_any_column_privilege('postroom_views', oid, 'INSERT, UPDATE, REFERENCES')
+                      OR has_table_privilege('postroom_views', oid, 'DELETE, TRUNCATE, TRIGGER') AS writable
+             FROM pg_class c
+            WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace = 'postroom'::regnamespace
+              AND has_any_column_privilege('postroom_views', oid, 'SELECT, INSERT, UPDATE, REFERENCES')""",
+    )
+
+    assert len(touchable) > 5
+    assert [
+        table["name"] for table in touchable if not {"published", "reader"} <= set(table["policies"])
+    ] == []
+    assert [table["name"] for table in touchable if table["writable"]] == []
+
+
+async def test_readers_may_read_the_views_and_nothing_else(db: Database) -> None:
+    touchable = await rows(
+        db,
+        """SELECT relname AS name, relkind::text AS kind, relowner::regrole::text AS owner,
+                  relnamespace::regnamespace::text AS schema,
+                  has_table_privilege('postroom_reader', oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
+                      AS writable
+             FROM pg_class
+            WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace IN (
+                      SELECT oid FROM pg_namespace WHERE nspname LIKE 'postroom%')
+              AND has_any_column_privilege('postroom_reader', oid, 'SELECT, INSERT, UPDATE, REFERENCES')""",
+    )
+    schemas = await rows(
+        db,
+        """SELECT has_schema_privilege('postroom_reader', 'postroom', 'USAGE, CREATE') AS ours,
+                  has_schema_privilege('postroom_reader', 'postroom_api', 'CREATE')
+                      OR has_schema_privilege('postroom_views', 'postroom_api', 'CREATE') AS making""",
+    )
+
+    assert {(view["schema"], view["kind"], view["owner"]) for view in touchable} == {
+        ("postroom_api", "v", "postroom_views")
+    }
+    assert not any(view["writable"] for view in touchable)
+    assert (schemas[0]["ours"], schemas[0]["making"]) == (False, False)
 
 
 @pytest.mark.parametrize("limited", [False, True])

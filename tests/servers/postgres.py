@@ -95,3 +95,15 @@ async def db(dsn: str) -> AsyncIterator[Database]:
     """A pool on a fresh migrated database."""
     async with open_pool(dsn) as database:
         yield database
+
+
+@pytest.fixture
+async def owners_dsn(empty_dsn: str) -> AsyncIterator[str]:
+    """The URL of a database whose owner is no superuser and may make no roles: a hosted PostgreSQL."""
+    conn = await asyncpg.connect(empty_dsn)
+    database = await conn.fetchval("SELECT current_database()")
+    owner = f"owner_of_{database}"
+    await conn.execute(f"CREATE ROLE {owner} LOGIN; ALTER DATABASE {database} OWNER TO {owner}")
+    yield empty_dsn.replace("//postroom@", f"//{owner}@")
+    await conn.execute(f"REASSIGN OWNED BY {owner} TO postroom; DROP OWNED BY {owner}; DROP ROLE {owner}")
+    await conn.close()

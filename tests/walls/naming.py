@@ -41,7 +41,7 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 NAME_NOTHING = (
     # How much of what one has oneself, in which order and form.
     *(("*", name) for name in ("page", "page_size", "limit", "sort_by", "order", "fields", "facets")),
-    *(("*", name) for name in ("counted", "format", "full", "types", "state", "range")),
+    *(("*", name) for name in ("counted", "format", "full", "types", "state", "range", "open")),
     *(("/v1/mail/messages", name) for name in ("read", "starred", "after", "before", "has_attachment")),
     # A tag of what is told anyhow.
     *(("*", name) for name in ("if-none-match", "if-range")),

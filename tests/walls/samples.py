@@ -12,6 +12,7 @@ from walls.sides import HOUR, Side, letter
 
 from postroom.accounts.model import AccountState, Scope
 from postroom.accounts.store.together import Success
+from postroom.alerts.model import Begins, Channel, Ends
 from postroom.blobs.pack import pack, pack_head
 from postroom.events import feed
 from postroom.events.model import Event, Seal, stream_of
@@ -99,6 +100,10 @@ BY_NAME: Mapping[str, Callable[[Side], Any]] = {
 }
 BY_ROOM: Mapping[tuple[str, str], Callable[[Side], Any]] = {
     ("accounts", "public_id"): lambda side: side.account.public_id,
+    ("alerts", "after"): lambda _: feed.START,
+    ("alerts", "below"): lambda _: feed.EVERYTHING,
+    ("alerts", "place"): lambda _: (1, 0, 0),
+    ("alerts", "number"): lambda side: side.message,
     ("jobs", "public_id"): lambda side: side.said.public_id,
     ("jobs", "key"): lambda side: side.runs.key,
     ("jobs", "kind"): lambda side: side.runs.kind,
@@ -136,6 +141,13 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     },
     "accounts.store.tokens.keep": lambda side: {"number": side.token, "secret": "sealed"},
     "accounts.store.tokens.end": lambda side: {"number": side.token},
+    "alerts.store.read": lambda _: {"kinds": ["mail.removed"]},
+    "alerts.store.begin": lambda side: {
+        "change": Begins("accounts.stale", side.account.public_id, None, LATE, stream_of(side.account.id))
+    },
+    "alerts.store.end": lambda side: {"change": Ends(None, side.runs.public_id, LATE)},
+    "alerts.store.say": lambda side: {"alerts": [side.alert], "channels": [Channel.MAIL]},
+    "alerts.store.failed": lambda _: {"error": "It answered 500."},
     "blobs.store.keep": lambda _: {"blobs": [pack(b"new")]},
     "blobs.store.keep_file": lambda _: {
         "blob": pack_head(io.BytesIO(b"new")),
@@ -195,6 +207,7 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
         "accounts": [side.account.public_id],
         **{"name": "new", "start": "pr_new", "digest": bytes(32), "scopes": frozenset(), "expires_at": None},
     },
+    "people.store.add_reader": lambda _: {"role": "a new reader"},
     "people.store.new_link": lambda _: {"digest": bytes(32)},
     "people.store.touch_session": lambda side: {"session": side.session_number},
     "people.store.revoke_session": lambda side: {"public_id": side.session},

@@ -13,13 +13,15 @@ from postroom.accounts import credentials
 from postroom.accounts import store as accounts
 from postroom.accounts.model import Account, AccountState, Scope
 from postroom.accounts.store import consents, tokens
+from postroom.alerts import store as alerts
+from postroom.alerts.model import Begins, Channel
 from postroom.blobs import store as blobs
 from postroom.blobs.pack import pack
 from postroom.db import leases
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
 from postroom.events import feed, log
-from postroom.events.model import Entry, Event, stream_of
+from postroom.events.model import TENANT, Entry, Event, stream_of
 from postroom.events.seal import seal
 from postroom.ids import TenantId, ThreadId, new_public_id
 from postroom.jobs import store as jobs
@@ -45,12 +47,14 @@ LIMITED = """
     VALUES ($1, $2, 3, now() + interval '1 hour')
 """
 WATCHED = "INSERT INTO sync_watch (tenant_id, account_id, process, means) VALUES ($1, $2, 'p', 'idle')"
+TOLD = "INSERT INTO sync_told (tenant_id, account_id) VALUES ($1, $2)"
 CONNECTED = """
     INSERT INTO providers_connection (tenant_id, account_id, id, process, host, purpose, granted_at)
     VALUES ($1, $2, 1, 'p', 'imap.example.org', 'sync', now())
 """
 OBJECT = "UPDATE mail_message SET object_id = $1 WHERE id = $2"
 KEY = "SELECT id FROM people_key WHERE public_id = $1"
+TO_BE_SAID = "SELECT id FROM alerts_message"
 SESSION = "SELECT id FROM people_session WHERE public_id = $1"
 
 
@@ -78,6 +82,8 @@ class Side:
     token: int  # the number of the account's access token
     key_number: int
     session_number: int
+    alert: int
+    message: int  # that is still to be said
     shown: dict[str, str]
 
 
@@ -113,6 +119,8 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         await consents.add(
             *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
         )
+        await people.add_reader(conn, tenant, f"reader of {name}")
+        alert = await _alert(conn, tenant, runs)
     lease = await leases.acquire(db, tenant, sync_key(account.id), "somebody", HOUR)
     assert lease is not None
     await seal(db, vault.signer, tenant)
@@ -143,6 +151,8 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
             token=token,
             key_number=await conn.fetchval(KEY, spare.public_id),
             session_number=await conn.fetchval(SESSION, session.public_id),
+            alert=alert,
+            message=await conn.fetchval(TO_BE_SAID),
             shown={"key": str(spare.public_id), "thread": str(message.thread)},
         )
         made.shown |= await _shown(conn, made)
@@ -207,6 +217,15 @@ async def _jobs(db: Database, tenant: TenantId, name: str, account: Account) -> 
     return said, waits, runs
 
 
+async def _alert(conn: Connection, tenant: TenantId, job: Job) -> int:
+    """Of a job that has not failed any more."""
+    await alerts.place(conn, tenant)
+    begins = Begins("jobs.failed", job.public_id, "test.failed", job.created_at, TENANT)
+    [number] = await alerts.begin(conn, tenant, begins)
+    await alerts.say(conn, tenant, [number], [Channel.URL], is_over=False)
+    return number
+
+
 def _events(*folders: Folder) -> list[Event]:
     named = [Event("mail.folder_added", {"folder": str(folder.public_id)}) for folder in folders]
     return [*named, Event("mail.removed", {"message": str(new_public_id())})]
@@ -231,7 +250,7 @@ async def _synced(conn: Connection, account: Account, placed: Sequence[Placed], 
     await syncs.move(conn, tenant, folder.id, Cursor(1, 4, 7, 3))
     await reread.reach(conn, tenant, number, (START, placed[0].id))
     await budgets.spend(conn, tenant, number, Cost(bytes=1000, connections=1, logins=1))
-    for statement in (LIMITED, WATCHED, CONNECTED):
+    for statement in (LIMITED, WATCHED, TOLD, CONNECTED):
         await conn.execute(statement, tenant, number)
     await accounts.mark_sync_succeeded(conn, tenant, number, wait=HOUR)
     await accounts.mark_compared(conn, tenant, number, HOUR * 0, is_equal=True)

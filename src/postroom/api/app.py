@@ -19,6 +19,8 @@ from postroom.accounts.routes import router as accounts
 from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.signing_in import Consents
 from postroom.accounts.tokens import Tokens
+from postroom.alerts.gauges import Gauges as AlertGauges
+from postroom.alerts.routes import router as alerts
 from postroom.api import docs, health
 from postroom.api.live import Live
 from postroom.db import leases
@@ -51,7 +53,7 @@ from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, oauth_accounts, accounts, mail, search, sync, jobs.router, events.router)
+ROUTERS = (people, oauth_accounts, accounts, mail, search, sync, jobs.router, events.router, alerts)
 
 
 def _name(route: APIRoute) -> str:
@@ -111,7 +113,7 @@ def create_app(
     )
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
-    app.state.gauges = Gauges()
+    app.state.gauges = (Gauges(), AlertGauges())
     begin_anew, returns = halt.begin_anew, frozenset(settings.oauth_return_urls)
     app.state.desk = Desk(
         vault,

@@ -46,5 +46,6 @@ async def get_readiness(door: AtDoor) -> Health:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, door: AtDoor) -> Response:
     """For Prometheus. Holds numbers of the whole installation and nothing of any tenant."""
-    await request.app.state.gauges.refresh(door.database)
+    for gauges in request.app.state.gauges:
+        await gauges.refresh(door.database)
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

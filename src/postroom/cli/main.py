@@ -27,6 +27,7 @@ COMMANDS = {
     "import": "Copy mail from a Maildir or mbox.",
     "export": "Write an account's mail to a Maildir or to mbox files.",
     "keys": "Make, list and revoke API keys.",
+    "sql": "Let a BI tool read mail in SQL, by a login for one tenant.",
     "login": "Print a link that signs a browser in, once.",
     "lab": "Run a scriptable mail server for demonstrations and tests.",
 }

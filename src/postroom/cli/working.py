@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from postroom.alerts.ways import ways
 from postroom.cli.announcing import Announcer
 from postroom.cli.installation import Installation
 from postroom.cli.means import means_of
@@ -20,7 +21,7 @@ def work_of(house: Installation, shop: Workshop, told: Callable[[Outcome], None]
     """What it takes to run jobs; `told` hears of each sync that ended in this process."""
     settings = house.settings
     pace = Pace(settings.watch_sweep, settings.watch_silence)
-    return Work(means_of(house, shop), settings.sync_interval, told, pace)
+    return Work(means_of(house, shop), settings.sync_interval, told, pace, ways(settings))
 
 
 @asynccontextmanager

@@ -87,6 +87,12 @@ KINDS: Mapping[str, Kind] = {
         "A folder is set aside, because it keeps failing.", {**FOLDER, "code": Type.CODE}
     ),
     "sync.folder_released": Kind("A folder that was set aside is so no more.", FOLDER),
+    "sync.watch_lapsed": Kind(
+        "A server that told of an account's changes has not done so for ten minutes, though the account is "
+        "well: it is only polled.",
+        ACCOUNT,
+    ),
+    "sync.watch_resumed": Kind("Such a server tells of an account's changes again.", ACCOUNT),
     "sync.completed_first": Kind("The first complete copy of an account stands.", ACCOUNT),
     "sync.repaired": Kind(
         "A comparison with the server found differences and mended them: so many messages that were missing, "

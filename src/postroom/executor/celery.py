@@ -10,6 +10,7 @@ from functools import partial
 from postroom import telemetry
 from postroom.accounts.clients import clients_of
 from postroom.accounts.oauth import Oauth
+from postroom.alerts.ways import ways
 from postroom.db.embedded.client import running
 from postroom.db.listen import open_hints
 from postroom.db.model import DATABASE_AWAY
@@ -72,7 +73,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         async with open_slots(db, hints, **limits) as slots:
             pool = Pool(tell=hints.tell, slots=slots)
             means = Means(db, vault, Registry(own), Workshop(), manner, pool, oauth)
-            work = Work(means, settings.sync_interval)
+            work = Work(means, settings.sync_interval, operator=ways(settings))
             due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
             yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
 

@@ -6,6 +6,9 @@ from functools import partial
 
 from postroom.accounts.stale import tell_stale
 from postroom.accounts.store import overdue
+from postroom.alerts import store as alerts
+from postroom.alerts.read import look
+from postroom.alerts.tell import tell
 from postroom.db.pool import Database
 from postroom.events.model import ChainBroken
 from postroom.events.seal import seal
@@ -15,11 +18,12 @@ from postroom.jobs.store import queue
 from postroom.people import store as people
 from postroom.providers.slots import store as connections
 from postroom.search import store as search
+from postroom.sync.lapsed import tell_lapsed
 from postroom.sync.perform import FULL_EVERY
 
 from .handlers import Work
 
-KEEP = timedelta(days=30)  # jobs that are over
+KEEP = timedelta(days=30)  # jobs and alerts that are over
 STEP = 1000
 SETTLED = 500  # mails whose words move in one transaction, so that a poll that falls due does not wait long
 
@@ -27,14 +31,31 @@ SETTLED = 500  # mails whose words move in one transaction, so that a poll that 
 def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
     """`polls`: whether accounts are kept up to date; no copy is stale that nobody promised to renew."""
     stale = Duty("accounts.stale", timedelta(minutes=1), partial(tell_stale, work.means.db, work.every))
+    lapsed = Duty("sync.lapsed", timedelta(minutes=1), partial(tell_lapsed, work.means.db))
     return [
+        Duty("alerts.look", timedelta(seconds=5), partial(_alert, work)),
+        Duty("alerts.clean", timedelta(hours=1), partial(_clean_alerts, work.means.db)),
         Duty("sync.compare", timedelta(minutes=10), partial(_compare, work)),
-        *([stale] if polls else []),
+        *([stale, lapsed] if polls else []),
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),
     ]
+
+
+async def _alert(work: Work) -> None:
+    """What the log says of trouble, kept and told to the operator."""
+    db, ways = work.means.db, work.operator
+    await look(db, [way.channel for way in ways])
+    await tell(db, ways)
+
+
+async def _clean_alerts(db: Database) -> None:
+    gone = STEP
+    while gone == STEP:
+        async with db.unbound() as conn:
+            gone = await alerts.clean(conn, KEEP, STEP)
 
 
 async def _compare(work: Work) -> None:

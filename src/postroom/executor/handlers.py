@@ -1,9 +1,10 @@
 """What an executor can do: one line a room."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from postroom.alerts.tell import Telling
 from postroom.jobs.attempt import Handler
 from postroom.sync import jobs as sync
 from postroom.sync.pace import Pace
@@ -22,6 +23,7 @@ class Work:
     every: timedelta  # the poll interval of accounts without their own
     told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
     pace: Pace = field(default_factory=Pace)  # of what is watched
+    operator: Sequence[Telling] = ()  # how to tell whoever runs this
 
     @property
     def vault(self) -> Vault:

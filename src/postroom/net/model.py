@@ -7,7 +7,8 @@ TryLater
 ├── TlsBrokenOff           the handshake did not come to its end, which says nothing of the server
 ├── Dropped                the connection broke before the answer was complete; the server may have done it
 ├── TooSlow                the whole answer did not come in time; the same
-└── BadAnswer              what came is no answer that we accept: too long, compressed, not HTTP; the same
+├── BadAnswer              what came is no answer that we accept: too long, compressed, not HTTP; the same
+└── NotAccepted            a mail server answered, and does not take the mail
 NeedsOwner
 ├── CertificateNotTrusted  with the reason why
 └── TlsFailed              whatever answered does not speak TLS that we accept
@@ -70,6 +71,10 @@ class TooSlow(errors.TryLater):
 
 class BadAnswer(errors.TryLater):
     code = "net.bad_answer"
+
+
+class NotAccepted(errors.TryLater):
+    code = "net.not_accepted"
 
 
 class BadUrl(errors.Invalid):

@@ -99,6 +99,10 @@ class Session:
     last_used_at: datetime | None  # to the minute
 
 
+class NoSuchTenant(errors.NotFound):
+    code = "people.tenant_not_found"
+
+
 class NoSuchKey(errors.NotFound):
     code = "people.key_not_found"
 

@@ -249,6 +249,32 @@ async def revoke_session(conn: Connection, tenant: TenantId, public_id: UUID) ->
     return await conn.fetchval(REVOKE_SESSION, tenant, public_id) is not None
 
 
+TENANT_KNOWN = "SELECT people_tenant_known($1)"
+
+
+async def tenant_known(conn: Connection, wanted: str) -> TenantId | None:
+    """The tenant with this public id or name. Unbound."""
+    found = await conn.fetchval(TENANT_KNOWN, wanted)
+    return None if found is None else TenantId(found)
+
+
+ADD_READER = """
+    INSERT INTO people_reader (tenant_id, role) VALUES ($1, $2)
+    ON CONFLICT (tenant_id) DO UPDATE SET role = excluded.role
+"""
+REMOVE_READER = "DELETE FROM people_reader WHERE tenant_id = $1"
+
+
+async def add_reader(conn: Connection, tenant: TenantId, role: str) -> None:
+    """Let a login of this name read the tenant's mail."""
+    await conn.execute(ADD_READER, tenant, role)
+
+
+async def remove_reader(conn: Connection, tenant: TenantId) -> None:
+    """Nobody reads the tenant's mail in SQL from here on."""
+    await conn.execute(REMOVE_READER, tenant)
+
+
 def _key(row: Record) -> Key:
     return Key(**{**dict(row), "scopes": _scopes(row["scopes"])})
 

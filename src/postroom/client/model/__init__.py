@@ -1,6 +1,7 @@
 """What the API answers, as values. They are called as in its OpenAPI document, which a test holds them to."""
 
 from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Found, Grant
+from .alerts import OperatorAlert, OperatorAlertPage
 from .events import Event, News, Ready, SyncEnded, SyncStarted
 from .jobs import (
     BatchComplete,
@@ -85,6 +86,8 @@ __all__ = [
     "MonthCount",
     "NewKey",
     "News",
+    "OperatorAlert",
+    "OperatorAlertPage",
     "Overview",
     "Parked",
     "ParkedPage",

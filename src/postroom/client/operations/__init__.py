@@ -1,6 +1,7 @@
 """Every operation of the API, in the order of its rooms."""
 
 from .accounts import Accounts
+from .alerts import Alerts
 from .events import Events
 from .jobs import Jobs
 from .mail import Mail
@@ -8,5 +9,5 @@ from .people import People
 from .sync import Sync
 
 
-class Operations(People, Accounts, Mail, Sync, Jobs, Events):
+class Operations(People, Accounts, Mail, Sync, Jobs, Events, Alerts):
     """All of them."""

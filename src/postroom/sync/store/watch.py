@@ -83,5 +83,26 @@ async def watched(conn: Connection, tenant: TenantId, account: AccountId) -> Wat
     return Watched(Means(row["means"]), row["since"]) if row else None
 
 
+CHANGED = "SELECT tenant, account, lapsed FROM sync_told_changed($1, $2)"
+MARK = """
+    UPDATE sync_told SET lapsed_at = CASE WHEN $3 THEN now() END
+     WHERE tenant_id = $1 AND account_id = $2 AND (lapsed_at IS NULL) = $3
+    RETURNING account_id
+"""
+
+
+async def changed(conn: Connection, patience: timedelta, most: int) -> list[tuple[TenantId, AccountId, bool]]:
+    """Accounts of all tenants that are well and whose servers have told of nothing for so long, though they
+    did; and with False those where they do so again. Unbound.
+    """
+    rows = await conn.fetch(CHANGED, patience, most)
+    return [(TenantId(row["tenant"]), AccountId(row["account"]), row["lapsed"]) for row in rows]
+
+
+async def mark(conn: Connection, tenant: TenantId, account: AccountId, *, is_lapsed: bool) -> bool:
+    """Whether that is news."""
+    return await conn.fetchval(MARK, tenant, account, is_lapsed) is not None
+
+
 def _key(row: Record) -> Key:
     return TenantId(row["owner"]), AccountId(row["account"])

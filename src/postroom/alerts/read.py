@@ -1,0 +1,55 @@
+"""Read the log for alerts, with a cursor of its own for each tenant.
+
+    behind? ─> lock the cursor ─ read on ─ open and close alerts ─ have that said ─ move the cursor ─> commit
+
+All of that is one transaction: whoever dies in it has done nothing, and nobody does it twice.
+"""
+
+from collections.abc import Collection
+
+from postroom.db.pool import Connection, Database
+from postroom.events import store as events
+from postroom.ids import TenantId
+
+from . import store
+from .model import Begins, Channel
+from .rules import WANTED, changes
+
+PAGE = 1000
+
+
+async def look(db: Database, channels: Collection[Channel]) -> None:
+    """Bring all tenants' alerts up to date. `channels`: where the operator wants to hear of what changes."""
+    async with db.unbound() as conn:
+        tenants = await store.behind(conn)
+    for tenant in tenants:
+        is_all = False
+        while not is_all:
+            async with db.transaction(tenant) as conn:
+                is_all = await _read(conn, tenant, channels)
+
+
+async def _read(conn: Connection, tenant: TenantId, channels: Collection[Channel]) -> bool:
+    """A page; whether there is nothing more at present."""
+    after, is_live = await store.place(conn, tenant)
+    below = await events.horizon(conn, tenant)
+    entries = await store.read(conn, tenant, after, below, WANTED, PAGE)
+    begun, over = list[int](), list[int]()
+    for entry in entries:
+        for change in changes(entry):
+            if isinstance(change, Begins):
+                begun += await store.begin(conn, tenant, change)
+            else:
+                over += await store.end(conn, tenant, change)
+    is_all = len(entries) < PAGE
+    if is_all:
+        over += await store.end_jobs(conn, tenant)
+    if is_live:
+        await store.say(conn, tenant, begun, channels, is_over=False)
+        await store.say(conn, tenant, over, channels, is_over=True)
+    elif is_all:
+        # What was over before anybody looked for the first time is told to nobody.
+        await store.say(conn, tenant, await store.go_live(conn, tenant), channels, is_over=False)
+    last = (entries[-1].position, entries[-1].stream, entries[-1].seq) if entries else after
+    await store.move(conn, tenant, max(after, (below, 0, 0)) if is_all else last)
+    return is_all

@@ -1,0 +1,53 @@
+"""Which events are alerts, which end them, and when a message is tried again. Pure.
+
+begins                                      ends
+accounts.stale, accounts.reauth_required    accounts.recovered, accounts.removed
+jobs.failed                                 the job was requeued, or is gone
+sync.watch_lapsed                           sync.watch_resumed, accounts.removed
+webhooks.failing                            webhooks.recovered, webhooks.removed
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from .model import Begins, Change, Ends, Entry
+
+JOB_FAILED = "jobs.failed"
+BEGINS: Mapping[str, str] = {
+    "accounts.stale": "account",
+    "accounts.reauth_required": "account",
+    JOB_FAILED: "job",
+    "sync.watch_lapsed": "account",
+    "webhooks.failing": "webhook",
+}
+"""Kinds of events that begin an alert of the same kind, and the field that says what it is about."""
+
+ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
+    "accounts.recovered": ("account", frozenset({"accounts.stale", "accounts.reauth_required"})),
+    "accounts.removed": ("account", None),
+    "sync.watch_resumed": ("account", frozenset({"sync.watch_lapsed"})),
+    "webhooks.recovered": ("webhook", frozenset({"webhooks.failing"})),
+    "webhooks.removed": ("webhook", None),
+}
+"""Kinds that end alerts: the field, and the kinds of these alerts; None: all that are about it."""
+
+WANTED = sorted(BEGINS.keys() | ENDS.keys())
+FIRST, LONGEST = timedelta(seconds=10), timedelta(hours=1)
+
+
+def changes(entry: Entry) -> Iterator[Change]:
+    """What an entry of the log changes. One of another kind, or another shape, changes nothing."""
+    field, kinds = ENDS.get(entry.kind, (BEGINS.get(entry.kind), None))
+    if field is None or field not in entry.data:
+        return
+    subject = UUID(entry.data[field])
+    if entry.kind in ENDS:
+        yield Ends(kinds, subject, entry.at)
+    else:
+        yield Begins(entry.kind, subject, entry.data.get("code"), entry.at, entry.stream)
+
+
+def again_after(attempts: int) -> timedelta:
+    """How long to wait after so many tries in vain, at least one."""
+    return min(FIRST * (1 << min(attempts - 1, 20)), LONGEST)
