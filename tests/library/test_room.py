@@ -1,4 +1,4 @@
-"""Postroom in an application of somebody's: its routes under a prefix, its calls, its beginning and its end."""
+"""Postroom in somebody's application: its routes under a prefix, its calls, its beginning and its end."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +16,7 @@ from postroom import Postroom
 from postroom.client import Unauthenticated
 from postroom.client.model import Account, MessageDetail
 from postroom.db.pool import Database
+from postroom.lab.server import serve
 from postroom.library import NotOpen
 
 
@@ -88,7 +89,7 @@ async def test_calls_give_the_models_of_the_client_and_what_a_tenant_has(desk: D
     [anns] = await Copy(db, ONE, ANNS).deliver(letter("Invoice for Ann"))
     await Copy(db, TWO, BOBS).deliver(letter("Invoice for Bob"))
     async with room_of(desk.dsn) as room:
-        one, two = (room.client_of(await called(db, tenant)) for tenant in (ONE, TWO))
+        one, two = room.client_of(await called(db, ONE)), room.client_of(await called(db, TWO))
         [account] = (await one.list_accounts()).items
         message = await one.get_message(anns.public_id)
         hits = [hit.message.subject async for hit in two.search.each("invoice")]
@@ -113,9 +114,9 @@ async def test_calls_give_the_models_of_the_client_and_what_a_tenant_has(desk: D
 async def test_the_key_of_our_own_calls_opens_nothing_on_the_routes(desk: Desk, db: Database) -> None:
     room = room_of(desk.dsn)
     app = FastAPI(lifespan=room.lifespan)
-    app.include_router(room.router)
+    app.include_router(room.router, prefix="/mail")
     async with room, browser(app, str(await called(db, ONE))) as http:
-        assert (await http.get("/v1/accounts")).status_code == 401
+        assert (await http.get("/mail/v1/accounts")).status_code == 401
 
 
 async def test_a_tenant_of_the_applications_choosing_is_made_once(desk: Desk) -> None:
@@ -125,13 +126,16 @@ async def test_a_tenant_of_the_applications_choosing_is_made_once(desk: Desk) ->
         assert first == again != room.tenant
 
 
-async def test_an_application_with_the_executor_copies_what_it_connects(desk: Desk, lab: str) -> None:
+async def test_an_application_with_the_executor_copies_what_it_connects(desk: Desk) -> None:
     """The whole of it in one process: a mailbox is connected by a call, and its mail comes to a handler."""
     room = Postroom(desk.dsn, secret_key=SECRET)
     room.on("mail.added")(desk.ticket)
-    async with room:
+    async with serve(messages=30) as lab, room:
         connected = await room.client.connect_account(
-            address="robin@lab.example", password="open sesame", server=lab, starttls="off"
+            address="robin@lab.example",
+            password=lab.password,
+            server=f"imap://{lab.host}:{lab.port}",
+            starttls="off",
         )
         await desk.until_tickets(30)
         listed = await room.client.list_messages(account=connected.account.id, page_size=100)

@@ -1,0 +1,81 @@
+"""An application is killed with -9 between any two steps, again and again: each message has one ticket."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from library.desk import Desk, added, arrive
+
+from postroom.db.pool import Database
+
+MESSAGES = 4
+LEAST = 10  # steps before the commit
+
+
+@dataclass
+class Nursery:
+    process: Process
+
+    async def life(self, dsn: str, way: str, messages: int, last: int, lived: Path) -> None:
+        """One process, from its beginning to its end."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        asked = {"dsn": dsn, "way": way, "messages": messages, "last": last, "lived": str(lived)}
+        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
+        number = int(await self.process.stdout.readline())
+        try:
+            file = os.pidfd_open(number)
+        except ProcessLookupError:
+            return
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(file, gone.set)
+        async with asyncio.timeout(30):
+            await gone.wait()
+        asyncio.get_running_loop().remove_reader(file)
+        os.close(file)
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "library.hosting"),
+        stdin=PIPE,
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield Nursery(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["nothing", "sessions"])
+async def test_wherever_it_is_killed_each_message_has_one_ticket(
+    desk: Desk, db: Database, nursery: Nursery, way: str, tmp_path: Path
+) -> None:
+    """At each step once, until one is not reached any more; whoever comes next finds what was left."""
+    expected, lived, last, kills = await arrive(db, *added(MESSAGES)), tmp_path / "lived", 0, Counter[int]()
+    while not lived.exists():
+        last += 1
+        await nursery.life(desk.dsn, way, len(expected), last, lived)
+        handled = await desk.messages()
+        assert handled == expected[: len(handled)]
+        kills[len(expected) - len(handled)] += 1
+        if handled == expected:
+            expected += await arrive(db, *added(MESSAGES))
+    lived.unlink()
+    await nursery.life(desk.dsn, way, len(expected), 0, lived)
+
+    assert await desk.messages() == expected
+    assert lived.exists()
+    assert kills[MESSAGES] > LEAST  # before the commit
+    assert kills[0] > 1  # after it
