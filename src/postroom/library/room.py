@@ -11,7 +11,7 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -44,6 +44,7 @@ NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 CONNECTIONS = 5  # of a pool of our own for handlers
 
 D = TypeVar("D", bound=Do)
+S = TypeVar("S", bound=Callable[[Any], Awaitable[object]])
 
 
 class Postroom:
@@ -69,6 +70,7 @@ class Postroom:
         self._settings = Settings(**{name: value for name, value in given.items() if value is not None})
         self._session, self._executor = session, executor
         self._handlers: dict[str, Handler] = {}
+        self._first: list[Callable[[Any], Awaitable[object]]] = []
         self._house: House | None = None
         self._inner: ASGIApp | None = None  # for our own calls; nobody else reaches it
         self._outer: ASGIApp | None = None
@@ -106,6 +108,14 @@ class Postroom:
 
         return register
 
+    def at_start(self, do: S) -> S:
+        """Have a function called with a transaction before anything is handled: to make tables.
+
+        Of several processes one at a time does so.
+        """
+        self._first.append(do)
+        return do
+
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """For `FastAPI(lifespan=room.lifespan)`. One of your own enters `async with room:` in it."""
@@ -119,6 +129,7 @@ class Postroom:
             stack.callback(self._leave)
             self._house, self._outer, self._inner = house, house.app(), self._own(house)
             stack.callback(self._outer.state.door.streams.end)
+            await self._begin(host)
             if self._executor:
                 await stack.enter_async_context(house.working())
             if self._handlers:
@@ -190,6 +201,13 @@ class Postroom:
         pool = await asyncpg.create_pool(house.dsn, min_size=0, max_size=CONNECTIONS)
         self._pool = await stack.enter_async_context(pool)
         return Pool(self._pool)
+
+    async def _begin(self, host: Host) -> None:
+        for do in self._first:
+            async with host.transaction() as work:
+                await store.lock_start(work)
+                await do(work.given)
+                await work.finish()
 
     async def _handling(self, house: House, host: Host) -> AbstractAsyncContextManager[None]:
         await _admit(house, host)

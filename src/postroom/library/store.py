@@ -49,6 +49,7 @@ WHERE = """
     SELECT oid::text || ' ' || pg_postmaster_start_time()::text
       FROM pg_database WHERE datname = current_database()
 """
+LOCK_START = "SELECT pg_advisory_xact_lock(hashtextextended('postroom.library_start', 0))"
 WHO = "SELECT current_user::text"
 TOOLS = (
     "postroom.library_take(bigint, text, bigint, bigint, bigint, interval)",
@@ -160,6 +161,11 @@ async def advance(conn: Asked, tenant: TenantId, name: str, taken: str, to: Plac
 async def database_of(conn: Asked) -> str:
     """A text that no other database has."""
     return str(await conn.fetchval(WHERE))
+
+
+async def lock_start(conn: Asked) -> None:
+    """Wait until no other process is at its start; to the end of the transaction."""
+    await conn.fetchval(LOCK_START)
 
 
 async def who(conn: Asked) -> str:
