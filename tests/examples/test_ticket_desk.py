@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from library.desk import SECRET, Desk
 
+from postroom import Postroom
 from postroom.lab.server import serve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ticket_desk.py"
@@ -56,23 +57,25 @@ def test_it_is_as_short_as_it_says() -> None:
 async def test_new_mail_opens_a_ticket_and_a_reply_joins_it(
     example: ModuleType, http: httpx2.AsyncClient, desk: Desk
 ) -> None:
+    room: Postroom = example.room
+
     async def tickets() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await http.get("/tickets")).json()
         return found
 
     async with serve(messages=20, offers=("qresync", "notify")) as lab:
-        connected = await example.room.client.connect_account(
+        connected = await room.client.connect_account(
             address=lab.address, password=lab.password, server=f"imap://{lab.host}:{lab.port}", starttls="off"
         )
 
         async def copied() -> bool:
-            account = await example.room.client.get_account(connected.account.id)
+            account = await room.client.get_account(connected.account.id)
             return account.last_sync_status == "success"
 
         await desk.until(copied)
         for mail in (QUESTION, OTHER, ANSWER):
             lab.mailbox.deliver(mail)
-        await example.room.client.sync_account(connected.account.id)
+        await room.client.sync_account(connected.account.id)
 
         async def all_came() -> bool:
             return sum(ticket["mails"] for ticket in await tickets()) == 3

@@ -12,7 +12,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self, TypeVar
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from postroom.client import AsyncClient
 from postroom.db.beside import beside
+from postroom.db.model import NotPermitted
 from postroom.db.pool import SESSION, Database, connect
 from postroom.events.wanted import Types
 from postroom.http.caller import Caller
@@ -245,7 +246,8 @@ async def _caller(database: Database, tenant: str) -> Caller | None:
 async def _admit(house: House, host: Host) -> None:
     """See that the application's connections lead here, and let their role move handlers on.
 
-    Raises `OtherDatabase`, and what `connect` raises.
+    Raises `OtherDatabase`, `NotPermitted`, whose message is what an administrator has to run, and what
+    `connect` raises.
     """
     async with host.transaction() as work:
         theirs, role = await store.database_of(work), await store.who(work)
@@ -256,7 +258,15 @@ async def _admit(house: House, host: Host) -> None:
             return
     owner = await connect(house.dsn, SESSION)
     try:
-        await store.let_handle(owner, role)
+        with suppress(asyncpg.InsufficientPrivilegeError):
+            await store.let_handle(owner, role)
+        if not await store.may_handle(owner, role):  # who may not grant gets an error, or only a warning
+            statements = await store.to_let_handle(owner, role)
+            raise NotPermitted(
+                f"The application's role {role} may not move handlers on; let an administrator run: "
+                f"{'; '.join(statements)};",
+                statements=statements,
+            )
     finally:
         await owner.close()
 

@@ -60,14 +60,9 @@ MAY = """
        AND bool_and(has_function_privilege($1::text, tool, 'EXECUTE'))
       FROM unnest($2::text[]) AS tools (tool)
 """
-GRANT = """
-    DO $$ BEGIN
-        EXECUTE format('GRANT USAGE ON SCHEMA postroom TO %1$I', {who});
-        SET LOCAL ROLE postroom_system;
-        EXECUTE format('GRANT EXECUTE ON FUNCTION {tools} TO %1$I', {who});
-    END $$
-"""
-QUOTED = "SELECT quote_literal($1::text)"
+TO_SCHEMA, TO_TOOLS = "GRANT USAGE ON SCHEMA postroom TO {who}", "GRANT EXECUTE ON FUNCTION {tools} TO {who}"
+LIKE_SYSTEM = "SET LOCAL ROLE postroom_system"
+QUOTED = "SELECT quote_ident($1::text)"
 
 
 class Asked(Protocol):
@@ -179,6 +174,18 @@ async def may_handle(conn: Connection, role: str) -> bool:
 
 
 async def let_handle(conn: Connection, role: str) -> None:
-    """Let this role call `take` and `advance`, and nothing else. On a connection of the database's owner."""
+    """Let this role call `take` and `advance`, and nothing else. On a connection of the database's owner.
+
+    Raises asyncpg.InsufficientPrivilegeError where that one may not.
+    """
+    schema, tools = await to_let_handle(conn, role)
+    async with conn.transaction():
+        await conn.execute(schema)
+        await conn.execute(LIKE_SYSTEM)
+        await conn.execute(tools)
+
+
+async def to_let_handle(conn: Connection, role: str) -> tuple[str, str]:
+    """The statements for that."""
     named = await conn.fetchval(QUOTED, role)
-    await conn.execute(GRANT.format(who=named, tools=", ".join(TOOLS)))
+    return TO_SCHEMA.format(who=named), TO_TOOLS.format(who=named, tools=", ".join(TOOLS))
