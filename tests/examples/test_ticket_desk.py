@@ -78,7 +78,8 @@ async def test_new_mail_opens_a_ticket_and_a_reply_joins_it(
         await room.client.sync_account(connected.account.id)
 
         async def all_came() -> bool:
-            return sum(ticket["mails"] for ticket in await tickets()) == 3
+            mails: list[int] = [ticket["mails"] for ticket in await tickets()]
+            return sum(mails) == 3
 
         await desk.until(all_came)
 

@@ -29,6 +29,7 @@ BY_SESSION = (
     "INSERT INTO public.ticket (tenant, message, stream, seq) VALUES (:tenant, :message, :stream, :seq)"
 )
 TICKETS = "SELECT tenant, message, stream, seq FROM public.ticket ORDER BY number"
+PUBLIC = {"search_path": "public"}  # the superuser of the tests is called as our schema
 ENDED = "SELECT count(*) FROM public.ticket"
 
 
@@ -115,9 +116,10 @@ async def given(dsn: str, way: str) -> AsyncIterator[Any]:
         if way == "nothing":
             yield None
         elif way == "pool":
-            yield await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=0, max_size=5))
+            pool = asyncpg.create_pool(dsn, min_size=0, max_size=5, server_settings=PUBLIC)
+            yield await stack.enter_async_context(pool)
         else:
-            # SQLAlchemy takes a socket's folder in the query only.
-            engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn))
+            url = dsn.replace("postgresql", "postgresql+asyncpg")
+            engine = create_async_engine(url, connect_args={"server_settings": PUBLIC})
             stack.push_async_callback(engine.dispose)
             yield async_sessionmaker(engine, expire_on_commit=False)

@@ -27,6 +27,9 @@ def programs(page: Path) -> list[str]:
 
 async def test_the_programs_of_the_guide_run(desk: Desk, db: Database) -> None:
     await desk.conn.execute("DROP TABLE public.ticket")  # that of the tests
+    database = await desk.conn.fetchval("SELECT current_database()")
+    await desk.conn.execute(f"ALTER DATABASE {database} SET search_path = public")
+    await desk.conn.execute("SET search_path = public")
     source = "\n".join(programs(GUIDE))
     for scheme in ("postgresql", "postgresql+asyncpg"):
         theirs = desk.dsn.replace("postgresql", scheme)

@@ -8,7 +8,7 @@ from library.desk import MAKE, Desk, added, arrive, given, room_of, write
 
 from postroom.db.model import NotPermitted
 from postroom.db.pool import Database, open_pool
-from postroom.library import OtherDatabase
+from postroom.library import OtherDatabase, Unusable
 
 ROLES = "postroom_app, postroom_limited, postroom_system"
 
@@ -117,6 +117,29 @@ async def test_who_may_not_let_a_role_handle_is_told_what_an_administrator_must_
                 pass
     finally:
         await superuser.execute('DROP OWNED BY "the clerk"; DROP ROLE "the clerk"')
+
+
+async def test_a_role_whose_tables_would_lie_among_ours_is_refused(desk: Desk) -> None:
+    async with asyncpg.create_pool(desk.dsn, min_size=0) as pool:
+        room = room_of(desk.dsn, pool)
+        room.on("mail.added")(write)
+        with pytest.raises(Unusable, match="search_path"):
+            await room.__aenter__()
+
+
+async def test_tables_of_the_application_lie_in_the_schema_public(desk: Desk) -> None:
+    room = room_of(desk.dsn)
+
+    @room.at_start
+    async def tables(tx: asyncpg.Connection) -> None:
+        await tx.execute("CREATE TABLE theirs ()")
+
+    async with room:
+        conn = await asyncpg.connect(room.database_url)
+        assert await conn.fetchval("SELECT current_schema()") == "public"
+        await conn.close()
+
+    assert await desk.conn.fetchval("SELECT to_regclass('public.theirs') IS NOT NULL")
 
 
 async def test_connections_to_another_database_are_refused(desk: Desk, postgres: str) -> None:

@@ -76,6 +76,7 @@ class Postroom:
         self._inner: ASGIApp | None = None  # for our own calls; nobody else reaches it
         self._outer: ASGIApp | None = None
         self._pool: asyncpg.Pool | None = None
+        self._url: str | None = None
         self._stack = AsyncExitStack()
         self.router = APIRouter()
         """The whole API, for `include_router` with a prefix; also its documentation, at `/docs`."""
@@ -149,6 +150,13 @@ class Postroom:
         return self._pool
 
     @property
+    def database_url(self) -> str:
+        """For connections of the application's own, also to the embedded database. Raises `NotOpen`."""
+        if self._url is None:
+            raise _not_open()
+        return self._url
+
+    @property
     def tenant(self) -> UUID:
         """The tenant of an application that has one only, and of the command line. Raises `NotOpen`."""
         return self._open.public_id
@@ -194,12 +202,13 @@ class Postroom:
         return self._house
 
     def _leave(self) -> None:
-        self._house = self._outer = self._inner = self._pool = None
+        self._house = self._outer = self._inner = self._pool = self._url = None
 
     async def _opened_host(self, house: House, stack: AsyncExitStack) -> Host:
+        self._url = await _url_of(house.dsn)
         if self._session is not None:
             return host_of(self._session)
-        pool = await asyncpg.create_pool(house.dsn, min_size=0, max_size=CONNECTIONS)
+        pool = await asyncpg.create_pool(self._url, min_size=0, max_size=CONNECTIONS)
         self._pool = await stack.enter_async_context(pool)
         return Pool(self._pool)
 
@@ -243,14 +252,30 @@ async def _caller(database: Database, tenant: str) -> Caller | None:
     return None if number is None else Caller(number, None, keys.EVERYTHING)
 
 
+async def _url_of(dsn: str) -> str:
+    """The URL with which the application's tables do not come to lie among ours."""
+    conn = await connect(dsn, {"application_name": "postroom"})
+    try:
+        if not await store.is_in_ours(conn):
+            return dsn
+    finally:
+        await conn.close()
+    return f"{dsn}{'&' if '?' in dsn else '?'}options=-csearch_path%3Dpublic"
+
+
 async def _admit(house: House, host: Host) -> None:
     """See that the application's connections lead here, and let their role move handlers on.
 
-    Raises `OtherDatabase`, `NotPermitted`, whose message is what an administrator has to run, and what
-    `connect` raises.
+    Raises `Unusable`, `OtherDatabase`, `NotPermitted`, whose message is what an administrator has to run, and
+    what `connect` raises.
     """
     async with host.transaction() as work:
         theirs, role = await store.database_of(work), await store.who(work)
+        if await store.is_in_ours(work):
+            raise Unusable(
+                f"Tables that {role} makes would lie in the schema postroom: set its search_path to public, "
+                "or give the application a role of another name."
+            )
     async with house.database.unbound() as conn:
         if await store.database_of(conn) != theirs:
             raise OtherDatabase("`session` leads to another database than `database_url`.")

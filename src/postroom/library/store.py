@@ -51,6 +51,7 @@ WHERE = """
 """
 LOCK_START = "SELECT pg_advisory_xact_lock(hashtextextended('postroom.library_start', 0))"
 WHO = "SELECT current_user::text"
+IN_OURS = "SELECT current_schema() = 'postroom'"
 TOOLS = (
     "postroom.library_take(bigint, text, bigint, bigint, bigint, interval)",
     "postroom.library_advance(bigint, text, text, bigint, bigint, bigint)",
@@ -166,6 +167,14 @@ async def lock_start(conn: Asked) -> None:
 async def who(conn: Asked) -> str:
     """The role of a connection."""
     return str(await conn.fetchval(WHO))
+
+
+async def is_in_ours(conn: Asked) -> bool:
+    """Whether tables that are made without a schema's name would lie among ours.
+
+    By default a user's own schema comes first, and that of one who is called `postroom` is ours.
+    """
+    return bool(await conn.fetchval(IN_OURS))
 
 
 async def may_handle(conn: Connection, role: str) -> bool:
