@@ -354,7 +354,9 @@ async def test_a_connection_that_is_lost_in_mid_transaction_loses_and_doubles_no
         await write(event, tx)
         if event.message == messages[1] and not is_cut:
             is_cut = True
-            await desk.conn.fetch(CUT)
+            other = await asyncpg.connect(desk.dsn)
+            await other.fetch(CUT)
+            await other.close()
 
     async with room:
         await desk.until_tickets(3)

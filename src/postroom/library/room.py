@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -73,7 +74,7 @@ class Postroom:
         self._handlers: dict[str, Handler] = {}
         self._first: list[Callable[[Any], Awaitable[object]]] = []
         self._house: House | None = None
-        self._inner: ASGIApp | None = None  # for our own calls; nobody else reaches it
+        self._http: httpx2.AsyncClient | None = None  # for our own calls, which nobody else can make
         self._outer: ASGIApp | None = None
         self._pool: asyncpg.Pool | None = None
         self._url: str | None = None
@@ -129,7 +130,7 @@ class Postroom:
             house = await stack.enter_async_context(opened(self._settings))
             host = await self._opened_host(house, stack)
             stack.callback(self._leave)
-            self._house, self._outer, self._inner = house, house.app(), self._own(house)
+            self._house, self._outer, self._http = house, house.app(), _own(house)
             stack.callback(self._outer.state.door.streams.end)
             await self._begin(host)
             if self._executor:
@@ -168,10 +169,9 @@ class Postroom:
 
     def client_of(self, tenant: UUID) -> AsyncClient:
         """The same for another tenant. Calls raise `Unauthenticated` where there is none of this id."""
-        if self._inner is None:
+        if self._http is None:
             raise _not_open()
-        http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self._inner), base_url="http://room")
-        return AsyncClient(key=str(tenant), http=http)
+        return AsyncClient(key=str(tenant), http=self._http)
 
     async def tenant_named(self, name: str) -> UUID:
         """A tenant of the application's choosing, made at first use."""
@@ -202,7 +202,7 @@ class Postroom:
         return self._house
 
     def _leave(self) -> None:
-        self._house = self._outer = self._inner = self._pool = self._url = None
+        self._house = self._outer = self._http = self._pool = self._url = None
 
     async def _opened_host(self, house: House, stack: AsyncExitStack) -> Host:
         self._url = await _url_of(house.dsn)
@@ -232,18 +232,20 @@ class Postroom:
             raise Unusable(f"There is no tenant {tenant}.")
         return found
 
-    def _own(self, house: House) -> ASGIApp:
-        """The API for our own calls, whose key is the id of a tenant. It is on no port and no route."""
-        app = house.app(house.settings.model_copy(update={"rate_limit_per_minute": 0}))
-        app.state.door = replace(app.state.door, find_caller=lambda text: _caller(house.database, text))
-        return app
-
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._outer
         if app is None and scope["type"] == "http":
             app = of(_not_open(), None)
         if app is not None:
             await app(scope, receive, send)
+
+
+def _own(house: House) -> httpx2.AsyncClient:
+    """The API for our own calls, whose key is the id of a tenant. It is on no port and no route."""
+    app = house.app(house.settings.model_copy(update={"rate_limit_per_minute": 0}))
+    app.state.door = replace(app.state.door, find_caller=partial(_caller, house.database))
+    transport = httpx2.ASGITransport(app)
+    return httpx2.AsyncClient(transport=transport, base_url="http://room", trust_env=False)
 
 
 async def _caller(database: Database, tenant: str) -> Caller | None:
