@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from postroom.db.pool import Database
 from postroom.library import Event, HandlerKnown, Unusable
+from postroom.vault.seal import Vault
 
 WAYS = ["nothing", "pool", "sessions"]
 # Whoever has written a ticket that is not committed.
@@ -21,6 +23,7 @@ CUT = """
     SELECT pg_terminate_backend(pid) FROM pg_locks
      WHERE relation = 'public.ticket'::regclass AND mode = 'RowExclusiveLock'
 """
+STOPPED = "SELECT stopped_at IS NOT NULL FROM postroom.library_handler"
 MANY = 130  # more than two transactions hold
 
 
@@ -154,6 +157,62 @@ async def test_a_handler_that_stopped_goes_on_when_the_application_starts_again(
         await desk.until_tickets(2)
 
     assert await desk.messages() == messages
+
+
+async def test_a_handler_can_be_sent_back_or_ahead(desk: Desk, db: Database) -> None:
+    messages = await arrive(db, *added(3))
+    tenant, refuses = await name_of(db, ONE), True
+    room = room_of(desk.dsn)
+
+    @room.on("mail.added", attempts=1)
+    async def ticket(event: Event, tx: Any) -> None:
+        if refuses and event.seq == 4:
+            raise Refused
+        await write(event, tx)
+
+    async def stopped() -> bool:
+        return any(state.stopped_at for state in await room.handlers(tenant))
+
+    async with room:
+        await desk.until_tickets(3)
+        assert not await room.resume("ticket", tenant, start="beginning")
+        await desk.until_tickets(6)
+        await arrive(db, *added(2))
+        await desk.until(stopped)
+        assert await room.resume("ticket", tenant, start="now")
+        [last] = await arrive(db, *added(1))
+        await desk.until_tickets(7)
+
+    assert await desk.messages() == [*messages, *messages, last]
+
+
+async def test_a_handler_stops_where_what_it_has_not_handled_was_removed(
+    desk: Desk, db: Database, vault: Vault
+) -> None:
+    remove = pytest.importorskip("postroom.events.remove")
+    await arrive(db, *added(3))
+    tenant = await name_of(db, ONE)
+    refusing, mended = room_of(desk.dsn), room_of(desk.dsn)
+
+    @refusing.on("mail.added", name="tickets", attempts=1)
+    async def refuse(_event: Event, _tx: Any) -> None:
+        raise Refused
+
+    mended.on("mail.added", name="tickets")(desk.ticket)
+
+    async def stopped() -> bool:
+        return bool(await desk.conn.fetchval(STOPPED))
+
+    async with refusing:
+        await desk.until(stopped)
+    assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
+    [message] = await arrive(db, *added(1))
+    async with mended:
+        await desk.until(stopped)
+        assert await mended.resume("tickets", tenant, start="beginning")
+        await desk.until_tickets(1)
+
+    assert await desk.messages() == [message]
 
 
 async def test_a_handler_that_takes_too_long_has_failed(desk: Desk, db: Database, session: Any) -> None:

@@ -26,7 +26,7 @@ import structlog
 from postroom.accounts import store as accounts
 from postroom.db.listen import Hints
 from postroom.db.pool import Connection, Database
-from postroom.errors import PostroomError
+from postroom.errors import Conflict, PostroomError
 from postroom.events import feed, log
 from postroom.events.model import APPENDED, TENANT, Entry, Place
 from postroom.events.model import Event as Appended
@@ -46,6 +46,7 @@ EVERY = 1.0  # seconds between looks at everything, or
 SHARE = 20  # times as long as the last one took
 AWAY = 1.0  # seconds before a database is asked again, or a handler that somebody else is at
 NEVER = float("inf")
+FIRST: Place = (1, 0, 0)  # before the number of any transaction that writes
 
 logger = structlog.get_logger()
 
@@ -145,6 +146,8 @@ class Handling:
             line = await self._next()
             try:
                 wait = await self._turn(line)
+            except Conflict as error:  # the log does not go back to where it stands
+                wait = await self._stop(line, error)
             except PostroomError as error:
                 logger.warning("library.database_away", code=error.code)
                 wait = AWAY
@@ -246,6 +249,15 @@ class Handling:
         line.singly = max(0, line.singly - 1)
         return None
 
+    async def _stop(self, line: Line, error: Conflict) -> float:
+        tenant, name = line.tenant, line.handler.name
+        logger.error("library.handler_stopped", handler=name, code=error.code)
+        async with self._db.transaction(tenant) as conn:
+            after = await store.stop(conn, tenant, name)
+            if after is not None:
+                await log.append(conn, tenant, TENANT, [_stopped(name, after + 1)])
+        return NEVER
+
     async def _failed(self, line: Line, batch: Batch, error: Exception) -> float:
         """The seconds until the next try."""
         tenant, name = line.tenant, line.handler.name
@@ -264,8 +276,19 @@ class Handling:
                 return 0.0
             wait, is_stopped = found
             if is_stopped:
-                await log.append(conn, tenant, TENANT, [_stopped(name, event)])
+                await log.append(conn, tenant, TENANT, [_stopped(name, event.seq, event.account)])
         return NEVER if is_stopped else wait.total_seconds()
+
+
+async def place_of(conn: Connection, tenant: TenantId, start: Start) -> Place:
+    """Where a handler begins: never at the `feed.START`, which is wherever the log begins at the time.
+
+    One that had failed there for as long as the log is kept would pass what was removed.
+    """
+    if start == "now":
+        return max(await feed.end(conn, tenant), FIRST)
+    entries = await feed.read(conn, tenant, limit=1)
+    return (entries[0].position, entries[0].stream, entries[0].seq - 1) if entries else FIRST
 
 
 async def _stand(conn: Connection, line: Line) -> store.Stand:
@@ -273,8 +296,7 @@ async def _stand(conn: Connection, line: Line) -> store.Stand:
     tenant, handler = line.tenant, line.handler
     found = await store.find(conn, tenant, handler.name)
     if found is None:
-        place = feed.START if handler.start == "beginning" else await feed.end(conn, tenant)
-        await store.begin(conn, tenant, handler.name, place)
+        await store.begin(conn, tenant, handler.name, await place_of(conn, tenant, handler.start))
         found = await store.find(conn, tenant, handler.name)
         assert found is not None  # it was begun in this transaction, or by somebody else
     return found
@@ -288,9 +310,9 @@ async def _carry_out(handler: Handler, events: Sequence[Event], work: Work) -> N
     await work.finish()
 
 
-def _stopped(name: str, event: Event) -> Appended:
-    account = {} if event.account is None else {"account": str(event.account)}
-    return Appended("library.handler_stopped", {"handler": f"library.{name}", "seq": event.seq, **account})
+def _stopped(name: str, seq: int, account: UUID | None = None) -> Appended:
+    whose = {} if account is None else {"account": str(account)}
+    return Appended("library.handler_stopped", {"handler": f"library.{name}", "seq": seq, **whose})
 
 
 def _away(line: Line, error: Exception) -> float:

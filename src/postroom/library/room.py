@@ -37,7 +37,7 @@ from postroom.people import store as people
 from postroom.settings import Settings
 
 from . import store
-from .handle import Do, Handler, Handling, Start
+from .handle import Do, Handler, Handling, Start, place_of
 from .host import Host, Pool, host_of
 from .house import House, opened
 from .model import Handled, HandlerKnown, NotOpen, OtherDatabase, Unusable
@@ -189,10 +189,15 @@ class Postroom:
             found = await store.all_of(conn, number)
         return [Handled(name, whose, failures, again, since) for name, failures, again, since in found]
 
-    async def resume(self, name: str, tenant: UUID | None = None) -> bool:
-        """Let a handler that failed or stopped go on at once; False where it has not."""
+    async def resume(self, name: str, tenant: UUID | None = None, *, start: Start | None = None) -> bool:
+        """Let a handler that failed or stopped go on at once; False where it has not.
+
+        With a `start` it goes on from there, be it stopped or not: it gets events again, or never.
+        """
         number = await self._number(tenant or self.tenant)
         async with self._open.database.transaction(number) as conn:
+            if start is not None:
+                await store.move(conn, number, name, await place_of(conn, number, start))
             return await store.resume(conn, number, name)
 
     @property

@@ -39,6 +39,12 @@ RESUME = """
     UPDATE library_handler SET failures = 0, retry_at = NULL, stopped_at = NULL
      WHERE tenant_id = $1 AND name = $2 AND failures > 0
 """
+STOP = """
+    UPDATE library_handler SET failures = greatest(failures, 1), stopped_at = clock_timestamp()
+     WHERE tenant_id = $1 AND name = $2 AND stopped_at IS NULL
+    RETURNING seq
+"""
+MOVE = "UPDATE library_handler SET position = $3, stream = $4, seq = $5 WHERE tenant_id = $1 AND name = $2"
 RESUME_ALL = "SELECT library_resume($1)"
 DUE = "SELECT tenant, handler FROM library_due($1, $2, $3)"
 TENANT = "SELECT library_tenant($1)"
@@ -122,6 +128,17 @@ async def fail(
 async def resume(conn: Connection, tenant: TenantId, name: str) -> bool:
     """Let a handler that has failed or stopped begin anew with the event that it failed at."""
     return await conn.execute(RESUME, tenant, name) == "UPDATE 1"
+
+
+async def stop(conn: Connection, tenant: TenantId, name: str) -> int | None:
+    """Have a handler wait until it is resumed: after which number of its stream. None: it does already."""
+    after: int | None = await conn.fetchval(STOP, tenant, name)
+    return after
+
+
+async def move(conn: Connection, tenant: TenantId, name: str, to: Place) -> None:
+    """Let a handler go on behind this place, wherever it is. It waits for who is at it."""
+    await conn.execute(MOVE, tenant, name, *to)
 
 
 async def resume_all(conn: Connection, names: Sequence[str]) -> int:
