@@ -13,6 +13,7 @@ again and again, later each time, until its handler stops there and says so in t
 """
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -267,8 +268,10 @@ class Handling:
             line.singly = len(batch.events)
             return 0.0
         [event] = batch.events
+        # As text: who logs for people may show the values of all variables with it, and so the mail.
+        trace = "".join(traceback.format_exception(error))
         logger.warning(
-            "library.handler_failed", handler=name, kind=event.kind, cursor=event.cursor, exc_info=error
+            "library.handler_failed", handler=name, kind=event.kind, cursor=event.cursor, traceback=trace
         )
         async with self._db.transaction(tenant) as conn:
             found = await store.fail(conn, tenant, name, batch.after, line.handler.attempts)
