@@ -3,33 +3,42 @@
 import asyncio
 import json
 import os
+import random
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from crash.killing import kill
 from library.desk import Desk, added, arrive
 
 from postroom.db.pool import Database
 
 MESSAGES = 4
 LEAST = 10  # steps before the commit
+ROUNDS, MANY, NEVER = 12, 60, 0
+AGES = 0.1, 0.7  # seconds
 
 
 @dataclass
 class Nursery:
     process: Process
 
-    async def life(self, dsn: str, way: str, messages: int, last: int, lived: Path) -> None:
-        """One process, from its beginning to its end."""
+    async def begin(self, dsn: str, way: str, messages: int, last: int, lived: Path) -> int:
+        """The number of a new process; see `hosting`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         asked = {"dsn": dsn, "way": way, "messages": messages, "last": last, "lived": str(lived)}
         self.process.stdin.write(json.dumps(asked).encode() + b"\n")
-        number = int(await self.process.stdout.readline())
+        return int(await self.process.stdout.readline())
+
+    async def life(self, dsn: str, way: str, messages: int, last: int, lived: Path) -> None:
+        """One process, from its beginning to its end."""
+        number = await self.begin(dsn, way, messages, last, lived)
         try:
             file = os.pidfd_open(number)
         except ProcessLookupError:
@@ -73,9 +82,30 @@ async def test_wherever_it_is_killed_each_message_has_one_ticket(
         if handled == expected:
             expected += await arrive(db, *added(MESSAGES))
     lived.unlink()
-    await nursery.life(desk.dsn, way, len(expected), 0, lived)
+    await nursery.life(desk.dsn, way, len(expected), NEVER, lived)
 
     assert await desk.messages() == expected
     assert lived.exists()
     assert kills[MESSAGES] > LEAST  # before the commit
     assert kills[0] > 1  # after it
+
+
+@pytest.mark.slow
+async def test_two_processes_at_once_that_are_killed_at_any_age_double_and_skip_nothing(
+    desk: Desk, db: Database, nursery: Nursery, tmp_path: Path
+) -> None:
+    dice, expected = random.Random(8), list[UUID]()
+    for _ in range(ROUNDS):
+        numbers = [
+            await nursery.begin(desk.dsn, "pool", 1 << 40, NEVER, tmp_path / "never") for _ in range(2)
+        ]
+        for number in numbers:
+            expected += await arrive(db, *added(MANY))
+            await asyncio.sleep(dice.uniform(*AGES))
+            await kill(number)
+        handled = await desk.messages()
+        assert handled == expected[: len(handled)]
+    expected += await arrive(db, *added(1))
+    await nursery.life(desk.dsn, "pool", len(expected), NEVER, tmp_path / "lived")
+
+    assert await desk.messages() == expected
