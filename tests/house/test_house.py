@@ -17,7 +17,7 @@ PAGES = [
 MARKS = tuple(mark * 7 for mark in "<=>")
 MODULES = sorted(SRC.rglob("*.py"))
 SQL_MODULES = {"store", "log", "migrate", "leases", "listen", "processes", "roles"}
-BROAD_ALLOWED = 2  # around one job, around one request
+BROAD_ALLOWED = 3  # around one job, one request, one batch of an application's handler
 BANNED_NAMES = {"service", "utils", "util", "helpers", "manager", "common", "base"}
 
 
@@ -70,7 +70,7 @@ def test_a_function_fits_on_a_screen() -> None:
     assert offenders == []
 
 
-def test_broad_excepts_stand_in_two_places_only() -> None:
+def test_broad_excepts_stand_in_three_places_only() -> None:
     found = [
         f"{path}:{node.lineno}"
         for path, tree in trees()

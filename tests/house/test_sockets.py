@@ -55,6 +55,7 @@ OPENS = {
 }
 IMPORTS = {
     **{f"client/{name}.py": {"httpx2"} for name in ("client", "conversation", "wire")},  # of other programs
+    "library/room.py": {"httpx2"},  # which calls our own application, in memory
     "net/client.py": {"httpx2", "httpcore2"},  # whose sockets egress opens
     "net/names.py": {"dns"},  # the name servers of this machine, and nobody else
 }
@@ -131,6 +132,7 @@ def test_only_rooms_that_go_out_have_the_guard() -> None:
         "alerts/ways.py",  # the operator's own receiver, named in the settings and nowhere else
         "cli/installation.py",
         "executor/celery.py",
+        "library/house.py",
         "people/jwks.py",  # issuers are the operator's own; what they point at is public only
     }
 

@@ -115,6 +115,8 @@ BY_ROOM: Mapping[tuple[str, str], Callable[[Side], Any]] = {
     ("sync", "ids"): lambda side: [UUID(side.shown["parked"])],
     ("sync", "code"): lambda _: "providers.refused",
     ("events", "after"): lambda _: feed.START,
+    ("library", "name"): lambda side: f"handler.of.{side.name}",
+    ("library", "after"): lambda _: feed.START,
     ("events", "below"): lambda _: feed.EVERYTHING,
     ("events", "streams"): lambda side: [stream_of(side.account.id)],
 }
@@ -175,6 +177,9 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
         "wish": Wish("test.runs", key=side.runs.key, dedupe=side.runs.key)
     },
     "jobs.store.running.count": lambda _: {"tally": {"added": 1}},
+    "library.store.begin": lambda _: {"name": "new", "place": feed.START},
+    "library.store.move": lambda _: {"to": (1, 1, 1)},
+    "library.store.pass_over": lambda _: {"to": (1, 1, 1)},
     "mail.store.brief.briefs": lambda side: {"messages": [side.placed[0].public_id]},
     "mail.store.brief.paths": lambda side: {"folders": [side.own.public_id]},
     "mail.store.browse.thread": lambda side: {"public_id": UUID(side.shown["thread"])},

@@ -27,6 +27,7 @@ from postroom.ids import TenantId, ThreadId, new_public_id
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Enqueued, Job, Reason, State, Wish
 from postroom.jobs.store import queue
+from postroom.library import store as handling
 from postroom.mail.model import Folder, Placed
 from postroom.mail.store import places, read
 from postroom.people import keys, sessions
@@ -116,6 +117,8 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         token = await _synced(conn, account, placed, inbox)
         await _failed(conn, other, name)
         state = sha256(name.encode()).digest()
+        await handling.begin(conn, tenant, f"handler.of.{name}", feed.START)
+        await handling.fail(conn, tenant, f"handler.of.{name}", feed.START, 10)
         await consents.add(
             *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
         )

@@ -26,6 +26,8 @@ ACROSS = {
     "jobs.store.queue.finish": "an executor says what became of the jobs that it has, by their fences",
     "jobs.store.queue.record": "as `finish`",
     "jobs.store.queue.beat": "an executor holds the jobs that it has, by their fences",
+    "library.store.take": "an application's transaction has no tenant before it; see `library.test_handle`",
+    "library.store.advance": "goes on with what `take` began, in the same transaction and no other",
     "providers.slots.store.ask": "connections are shared out over all tenants",
     "providers.slots.store.give_back": "as `ask`",
     "providers.slots.store.learn": "as `ask`",

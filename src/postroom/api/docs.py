@@ -87,7 +87,8 @@ async def start() -> Response:
 
 @router.get("/openapi-3.0.json")
 async def older(request: Request) -> Response:
-    return JSONResponse(older_document(request.app.openapi()))
+    servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
+    return JSONResponse({**older_document(request.app.openapi()), **servers})
 
 
 def _serve(name: str, media_type: str) -> None:

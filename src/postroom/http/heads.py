@@ -4,6 +4,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from postroom.http.problems import path_of
+
 
 class Heads:
     """Asks what is inside by GET, and hands on how the answer begins.
@@ -21,7 +23,7 @@ class Heads:
         if (
             scope["type"] != "http"
             or scope["method"] != "HEAD"
-            or (self.changing and scope["path"].startswith(self.changing))
+            or (self.changing and path_of(scope).startswith(self.changing))
         ):
             await self.app(scope, receive, send)
             return

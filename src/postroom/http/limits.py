@@ -49,7 +49,7 @@ class TimeLimit:
                 timeout.reschedule(None)
                 await send(message)
 
-        reads = scope["method"] in READING and not scope["path"].startswith(self.changing)
+        reads = scope["method"] in READING and not problems.path_of(scope).startswith(self.changing)
         times = 1 if reads else LONGER
         timeout = asyncio.timeout(self.limit.total_seconds() * times)
         try:

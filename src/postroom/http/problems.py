@@ -190,6 +190,12 @@ def request_id(scope: Scope) -> str | None:
     return found
 
 
+def path_of(scope: Scope) -> str:
+    """The path of a request within our application, wherever that is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 class Unexpected:
     """Around one request: an error that nobody foresaw becomes a 500 that tells nothing but where to look.
 

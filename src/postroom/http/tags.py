@@ -10,6 +10,8 @@ from hashlib import sha256
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from postroom.http.problems import path_of
+
 CURSOR = b'"next":"'
 """A quote inside a text has a backslash before it, so this is a member of that name and nothing else."""
 TOLD = frozenset({"content-length", "content-type"})
@@ -41,7 +43,7 @@ class Tags:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or scope["method"] != "GET" or not path_of(scope).startswith("/v1/"):
             await self.app(scope, receive, send)
             return
         known = Headers(scope=scope).get("if-none-match")

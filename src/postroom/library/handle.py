@@ -1,0 +1,329 @@
+"""Handlers: each event once, in the application's transaction, in order.
+
+    hint "events", every second ──▶ (tenant, handler) ──▶ read the log behind its place        our connection
+                                          ▲                    │
+                                          │       ┌────────────▼─ the application's transaction ───────────┐
+                                          │       │ take: lock its row, if it stands there; events; advance │
+                                          │       └────────────┬────────────────────────────────────────────┘
+                                          └── place moved ◀── commit, or nothing of it
+
+Who has the row's lock handles; whoever is killed loses it with the connection. A transaction holds several
+events; if one fails, all of them are undone and handled one by one, and the one that fails alone is tried
+again and again, later each time, until its handler stops there and says so in the log.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+import orjson
+import structlog
+
+from postroom.accounts import store as accounts
+from postroom.db.listen import Hints
+from postroom.db.pool import Connection, Database
+from postroom.errors import Conflict, PostroomError
+from postroom.events import feed, log
+from postroom.events.model import APPENDED, TENANT, Entry, Place
+from postroom.events.model import Event as Appended
+from postroom.events.wanted import Types
+from postroom.ids import AccountId, TenantId
+from postroom.people import store as people
+
+from . import store
+from .host import Host, Work
+from .model import Event, HandlerEnded
+
+PAGE = 500  # entries that are read at once
+TOGETHER = 50  # events in one transaction
+AT_ONCE = 4  # transactions of one process
+TENANTS = 1000  # looked at in one statement
+EVERY = 1.0  # seconds between looks at everything, or
+SHARE = 20  # times as long as the last one took
+AWAY = 1.0  # seconds before a database is asked again, or a handler that somebody else is at
+NEVER = float("inf")
+FIRST: Place = (1, 0, 0)  # before the number of any transaction that writes
+
+logger = structlog.get_logger()
+
+Do: TypeAlias = Callable[[Event, Any], Awaitable[object]]
+Start: TypeAlias = Literal["beginning", "now"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function of the application's, and which events it is for."""
+
+    name: str
+    types: Types
+    do: Do
+    start: Start
+    attempts: int  # tries of one event before it stops there
+    limit: timedelta  # how long one event may take
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that are handled in one transaction, and where the handler stands before and behind them."""
+
+    after: Place
+    events: Sequence[Event]
+    to: Place
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """One handler of one tenant, that has something to do in this process."""
+
+    tenant: TenantId
+    handler: Handler
+    due: float  # when it is looked at next
+    rest: float = 0.0  # it is not looked at before, whatever is told
+    is_busy: bool = False
+    singly: int = 0  # so many events are handled one by one
+
+    @property
+    def at(self) -> float:
+        return max(self.due, self.rest)
+
+
+class Handling:
+    """Runs the handlers of a process, for all tenants."""
+
+    def __init__(self, db: Database, hints: Hints, host: Host, handlers: Mapping[str, Handler]) -> None:
+        self._db, self._hints, self._host, self._handlers = db, hints, host, handlers
+        self._lines: dict[tuple[TenantId, str], Line] = {}
+        self._tenants: dict[TenantId, UUID] = {}
+        self._enders: set[str] = set()  # handlers that end the transactions of others
+        self._wake = asyncio.Event()
+
+    def work(self) -> list[Coroutine[None, None, None]]:
+        """What runs for as long as the application does."""
+        return [self._hear(), self._sweep(), *(self._handle() for _ in range(AT_ONCE))]
+
+    def hurry(self, tenant: TenantId, name: str) -> None:
+        """Look at it now."""
+        line = self._lines.get((tenant, name))
+        if line is None:
+            line = self._lines[tenant, name] = Line(tenant, self._handlers[name], NEVER)
+        line.due = min(line.due, _now())
+        self._wake.set()
+
+    async def _hear(self) -> None:
+        with self._hints.hear(APPENDED) as hearing:
+            async for hint in hearing:
+                if hint is not None and hint.isdecimal():
+                    for name in self._handlers:
+                        self.hurry(TenantId(int(hint)), name)
+
+    async def _sweep(self) -> None:
+        """A hint may be lost, and nobody tells when an older transaction ends."""
+        while True:
+            began = _now()
+            try:
+                await self._look()
+            except PostroomError as error:
+                logger.warning("library.database_away", code=error.code)
+            await asyncio.sleep(max(EVERY, SHARE * (_now() - began)))
+
+    async def _look(self) -> None:
+        names, after = list(self._handlers), 0
+        while True:
+            async with self._db.unbound() as conn:
+                found = await store.due(conn, names, after, TENANTS)
+            for tenant, name in found:
+                self.hurry(tenant, name)
+            if len(found) < TENANTS:
+                return
+            after = found[-1][0]
+
+    async def _handle(self) -> None:
+        while True:
+            line = await self._next()
+            try:
+                wait = await self._turn(line)
+            except Conflict as error:  # the log does not go back to where it stands
+                wait = await self._stop(line, error)
+            except PostroomError as error:
+                logger.warning("library.database_away", code=error.code)
+                wait = AWAY
+            line.is_busy = False
+            line.due = min(line.due, _now() + wait)
+            if line.due == NEVER:
+                del self._lines[line.tenant, line.handler.name]
+            self._wake.set()
+
+    async def _next(self) -> Line:
+        """What has waited for the longest."""
+        while True:
+            self._wake.clear()
+            waiting = (line for line in self._lines.values() if not line.is_busy)
+            first = min(waiting, key=lambda line: line.at, default=None)
+            if first is not None and first.at <= _now():
+                first.is_busy, first.due = True, NEVER
+                return first
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if first is None else first.at - _now()):
+                    await self._wake.wait()
+
+    async def _turn(self, line: Line) -> float:
+        """Handle what there is; the seconds until the next look, unless there is a hint."""
+        tenant, handler = line.tenant, line.handler
+        async with self._db.transaction(tenant, lasting_plans=True) as conn:
+            stand = await _stand(conn, line)
+            if stand.is_stopped or stand.wait:
+                return NEVER if stand.is_stopped else stand.wait.total_seconds()
+            seen = await feed.look(conn, tenant, stand.place, limit=PAGE)
+            wanted = [entry for entry in seen.entries if entry.kind in handler.types]
+            events = await self._events(conn, tenant, wanted)
+        for batch in self._batches(line, stand.place, seen.entries, events):
+            wait = await self._together(line, batch)
+            if wait is not None:
+                return wait
+        if not seen.is_all:
+            return 0.0
+        return feed.HELD_SECONDS[1] if seen.is_held else NEVER
+
+    async def _events(
+        self, conn: Connection, tenant: TenantId, entries: Sequence[Entry]
+    ) -> dict[Place, Event]:
+        if not entries:
+            return {}
+        if tenant not in self._tenants:
+            self._tenants[tenant] = (await people.tenant_of(conn, tenant)).public_id
+        numbers = {AccountId(entry.stream) for entry in entries} - {AccountId(TENANT)}
+        called = await accounts.public_ids(conn, tenant, list(numbers))
+        return {
+            feed.place_of(entry): Event(
+                cursor=feed.cursor_of(entry),
+                account=called.get(AccountId(entry.stream)),
+                stream=entry.stream,
+                seq=entry.seq,
+                at=entry.at,
+                kind=entry.kind,
+                data=orjson.loads(entry.body),
+                tenant=self._tenants[tenant],
+            )
+            for entry in entries
+        }
+
+    def _batches(
+        self, line: Line, after: Place, entries: Sequence[Entry], events: Mapping[Place, Event]
+    ) -> Iterator[Batch]:
+        """All of the entries; what is not wanted is passed over together with what is."""
+        wanted, to = list[Event](), after
+        for entry in entries:
+            to = feed.place_of(entry)
+            if to in events:
+                wanted.append(events[to])
+            if len(wanted) >= (1 if line.singly or line.handler.name in self._enders else TOGETHER):
+                yield Batch(after, wanted, to)
+                after, wanted = to, []
+        if to != after:
+            yield Batch(after, wanted, to)
+
+    async def _together(self, line: Line, batch: Batch) -> float | None:
+        """Handle a batch. None when that is done, else the seconds until the next look."""
+        if not batch.events:
+            async with self._db.transaction(line.tenant, lasting_plans=True) as conn:
+                await store.pass_over(conn, line.tenant, line.handler.name, batch.after, batch.to)
+            return None
+        is_taken = False
+        try:
+            async with self._host.transaction() as work:
+                patience = line.handler.limit * 2
+                taken = await store.take(work, line.tenant, line.handler.name, batch.after, patience)
+                is_taken = taken is not None
+                if taken is not None:
+                    await _carry_out(line.handler, batch.events, work)
+                    await store.advance(work, line.tenant, line.handler.name, taken, batch.to)
+        except Exception as error:  # noqa: BLE001  # whatever an application's code raises
+            return await self._failed(line, batch, error) if is_taken else _away(line, error)
+        if not is_taken:
+            line.rest = _now() + AWAY
+            return AWAY
+        line.singly = max(0, line.singly - 1)
+        return None
+
+    async def _stop(self, line: Line, error: Conflict) -> float:
+        tenant, name = line.tenant, line.handler.name
+        logger.error("library.handler_stopped", handler=name, code=error.code)
+        async with self._db.transaction(tenant) as conn:
+            after = await store.stop(conn, tenant, name)
+            if after is not None:
+                await log.append(conn, tenant, TENANT, [_stopped(name, after + 1)])
+        return NEVER
+
+    async def _failed(self, line: Line, batch: Batch, error: Exception) -> float:
+        """The seconds until the next try."""
+        tenant, name = line.tenant, line.handler.name
+        if isinstance(error, HandlerEnded):
+            self._enders.add(name)
+        if len(batch.events) > 1:
+            line.singly = len(batch.events)
+            return 0.0
+        [event] = batch.events
+        # As text: who logs for people may show the values of all variables with it, and so the mail.
+        trace = "".join(traceback.format_exception(error))
+        logger.warning(
+            "library.handler_failed", handler=name, kind=event.kind, cursor=event.cursor, traceback=trace
+        )
+        async with self._db.transaction(tenant) as conn:
+            found = await store.fail(conn, tenant, name, batch.after, line.handler.attempts)
+            if found is None:  # it was committed after all, or somebody else is further
+                return 0.0
+            wait, is_stopped = found
+            if is_stopped:
+                await log.append(conn, tenant, TENANT, [_stopped(name, event.seq, event.account)])
+        return NEVER if is_stopped else wait.total_seconds()
+
+
+async def place_of(conn: Connection, tenant: TenantId, start: Start) -> Place:
+    """Where a handler begins: never at the `feed.START`, which is wherever the log begins at the time.
+
+    One that had failed there for as long as the log is kept would pass what was removed.
+    """
+    if start == "now":
+        return max(await feed.end(conn, tenant), FIRST)
+    entries = await feed.read(conn, tenant, limit=1)
+    return (entries[0].position, entries[0].stream, entries[0].seq - 1) if entries else FIRST
+
+
+async def _stand(conn: Connection, line: Line) -> store.Stand:
+    """Where a handler is; it begins here if it has not."""
+    tenant, handler = line.tenant, line.handler
+    found = await store.find(conn, tenant, handler.name)
+    if found is None:
+        await store.begin(conn, tenant, handler.name, await place_of(conn, tenant, handler.start))
+        found = await store.find(conn, tenant, handler.name)
+        assert found is not None  # it was begun in this transaction, or by somebody else
+    return found
+
+
+async def _carry_out(handler: Handler, events: Sequence[Event], work: Work) -> None:
+    for event in events:
+        async with asyncio.timeout(handler.limit.total_seconds()):
+            await handler.do(event, work.given)
+        await work.settle()
+    await work.finish()
+
+
+def _stopped(name: str, seq: int, account: UUID | None = None) -> Appended:
+    whose = {} if account is None else {"account": str(account)}
+    return Appended("library.handler_stopped", {"handler": f"library.{name}", "seq": seq, **whose})
+
+
+def _away(line: Line, error: Exception) -> float:
+    """The application's connections are at fault, not its handler."""
+    logger.warning("library.host_away", handler=line.handler.name, error=type(error).__name__)
+    line.rest = _now() + AWAY
+    return AWAY
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

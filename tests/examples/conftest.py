@@ -1,0 +1,5 @@
+"""The database of the tests of the library."""
+
+from library.conftest import desk
+
+__all__ = ["desk"]
