@@ -10,7 +10,7 @@ from postroom.db.model import NotPermitted
 from postroom.db.pool import Database, open_pool
 from postroom.library import OtherDatabase, Unusable
 
-ROLES = "postroom_app, postroom_limited, postroom_system"
+ROLES = "postroom_app, postroom_limited, postroom_system, postroom_views, postroom_reader"
 
 
 async def test_a_role_of_the_application_handles_and_can_read_nothing_of_ours(
