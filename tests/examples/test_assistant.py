@@ -16,8 +16,6 @@ from postroom.db.pool import Database
 from postroom.ids import AccountId
 from postroom.people import keys
 
-pytest.importorskip("langgraph", reason="needs the extra `langgraph`")
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "assistant" / "assistant.py"
 STEPS = ["think search_mail", "tools", "think read_mail", "tools An order", "think It says: Two, please."]
 LETTER = b"From: Zoe <zoe@zoe.example>\r\nSubject: An order\r\n\r\nTwo, please.\r\n"
