@@ -24,6 +24,8 @@ from postroom.api.live import Live
 from postroom.db import leases
 from postroom.db.pool import Connection, Database
 from postroom.events import routes as events
+from postroom.events.consumer_routes import router as consumers
+from postroom.events.page_routes import router as event_pages
 from postroom.http import problems
 from postroom.http.compress import Compressed
 from postroom.http.deps import Door
@@ -50,7 +52,10 @@ from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, oauth_accounts, accounts, mail, search, sync, jobs.router, events.router)
+ROUTERS = (
+    *(people, oauth_accounts, accounts, mail, search, sync, jobs.router),
+    *(event_pages, consumers, events.router),
+)
 CORS_ASKED = (
     *("Authorization", "Content-Type", "Last-Event-ID", "X-Request-ID"),
     *("If-None-Match", "If-Range", "Range"),
@@ -132,7 +137,7 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )

@@ -22,6 +22,7 @@ class Work:
     every: timedelta  # the poll interval of accounts without their own
     told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
     pace: Pace = field(default_factory=Pace)  # of what is watched
+    keep_events: timedelta | None = None  # how long the log is kept; None: for ever
 
     @property
     def vault(self) -> Vault:

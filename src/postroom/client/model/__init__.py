@@ -1,7 +1,7 @@
 """What the API answers, as values. They are called as in its OpenAPI document, which a test holds them to."""
 
 from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Found, Grant
-from .events import Event, News, Ready, SyncEnded, SyncStarted
+from .events import Consumer, Consumers, Event, EventPage, News, Ready, SyncEnded, SyncStarted
 from .jobs import (
     BatchComplete,
     BatchProgress,
@@ -56,12 +56,15 @@ __all__ = [
     "Budget",
     "Connected",
     "Consent",
+    "Consumer",
+    "Consumers",
     "Content",
     "CopyScope",
     "Duty",
     "Error",
     "Estimate",
     "Event",
+    "EventPage",
     "Facets",
     "Failed",
     "Folder",
