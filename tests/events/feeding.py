@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ DIES = 0.02  # at each step
 NAME = "tickets"
 
 
-def examples() -> dict[str, Any]:
-    """The functions of the page; what it calls them with is left out."""
+def examples(client: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """The functions of the page; with a `client` it also does with them what it does."""
     names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        exec(code.partition("\n\n\nwith Client(")[0], names)
+        functions, using, rest = code.partition("\n\n\ntickets = ")
+        exec(functions, names)
+        if client is not None and using:
+            exec(using + rest, {**names, "Client": client})
     return names
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events.feeding import LAST, NAME
+from events.feeding import LAST, NAME, Over, examples
 from events.following import MAIL, append, everything, write
 from fastapi import FastAPI
 from servers.api import Client, key_of
 from servers.live import served
 from servers.tenants import ONE
 
+from postroom.client import Client as PostroomClient
+from postroom.client.model import EventPage
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database, open_pool
 from postroom.events import feed, log, store
@@ -157,6 +159,44 @@ async def test_consumers_that_are_killed_anywhere_miss_nothing_and_store_nothing
     assert sorted(set(handled)) == sorted(there)
     assert len(handled) > len(there)  # at least once
     assert (left["cursor"], left["unread_since"]) == (there[-1], None)
+
+
+async def test_the_tickets_of_the_page_are_made_once(
+    app: FastAPI, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    added = {"folder": MAIL, "flags": []}
+    key = await key_of(db, ONE)
+    async with served(app, None) as live:
+        for letter in "ab":
+            await append(db, 1, GONE, Event("mail.added", {"message": letter * 36, **added}))
+            for _ in range(2):
+                page = OnePage(str(live.base_url), key)
+                with pytest.raises(Over):
+                    await asyncio.to_thread(examples, lambda *_, one=page, **__: one)
+                with sqlite3.connect("tickets.db") as database:
+                    made = [row[0][0] for row in database.execute("SELECT message FROM ticket")]
+
+                assert made == list("ab"[: "ab".index(letter) + 1])
+
+
+class OnePage:
+    """A client that asks for one page, and does not wait for more."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._client, self._is_over = PostroomClient(url, key), False
+
+    def __enter__(self) -> "OnePage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def list_events(self, **asked: Any) -> EventPage:
+        if self._is_over:
+            raise Over
+        self._is_over = True
+        return self._client.list_events(**{**asked, "wait": 0})
 
 
 def _stored(path: Path) -> list[Any]:
