@@ -25,12 +25,13 @@ HORIZON = """
       FROM events_restored WHERE tenant_id = $1
 """
 # What no two histories have in common that begin with a backup, a dump or a replica that took over: the
-# server, the fork of its write-ahead log, the table itself.
+# server, the fork of its write-ahead log, the table itself. While a server recovers, the fork before.
 EPOCH = """
-    SELECT left(encode(sha256(convert_to(concat_ws('/', system_identifier,
-                  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), 'events_event'::regclass::oid),
-                  'UTF8')), 'hex'), 16)
-      FROM pg_control_system()
+    SELECT left(encode(sha256(convert_to(concat_ws('/', s.system_identifier,
+                  CASE WHEN pg_is_in_recovery() THEN lpad(upper(to_hex(c.timeline_id)), 8, '0')
+                       ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
+                  'events_event'::regclass::oid), 'UTF8')), 'hex'), 16)
+      FROM pg_control_system() AS s, pg_control_checkpoint() AS c
 """
 FEED = """
     SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
