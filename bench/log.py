@@ -64,7 +64,7 @@ async def _run(events: int) -> Table:
 
 async def _measured(db: Database, events: int) -> Table:
     table = Table(f"The log, {events:,} events", ["", "events a second", "processor time of one event"])
-    appended = await _cost(db, events, lambda: _append(db, events))
+    appended = await _cost(db, events, lambda: append(db, events))
     table.add(f"append, {BATCH} in a transaction", f"{1 / appended.wall:,.0f}", str(appended))
     await seal(db, SIGNER, TENANT)
     verified = [await _cost(db, events, lambda: _verify(db)) for _ in range(RUNS)]
@@ -96,7 +96,7 @@ def _used(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def _append(db: Database, events: int) -> None:
+async def append(db: Database, events: int) -> None:
     folder = str(new_public_id())
     for number in range(events // BATCH):
         batch = [

@@ -24,6 +24,7 @@ from bench import (
     neighbours,
     newest,
     ours,
+    paging,
     parallel,
     protocol,
     rounds,
@@ -49,6 +50,7 @@ ALONE: Mapping[str, Callable[[argparse.Namespace], Table | str]] = {  # without 
     "million": lambda chosen: million.run(chosen.messages, chosen.runs),
     "watched": lambda chosen: watched.run(chosen.messages),
     "feeds": lambda chosen: feeds.run(feeds.READERS, feeds.EVENTS, chosen.runs),
+    "paging": lambda chosen: paging.run(chosen.messages, chosen.runs),
     "neighbours": lambda chosen: neighbours.run(chosen.runs),
     "schedule": lambda chosen: schedule.run(chosen.messages),
     "throughput": lambda chosen: throughput.run(chosen.messages, chosen.runs),
@@ -58,8 +60,8 @@ MANY = {"rounds": rounds.run, "parallel": parallel.run}  # accounts on a Dovecot
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    others = "arrivals, feeds, large_folder, log, log_cost, million, neighbours, parallel, rounds, schedule"
-    others += ", slow_link, throughput, watched"
+    others = "arrivals, feeds, large_folder, log, log_cost, million, neighbours, paging, parallel, rounds"
+    others += ", schedule, slow_link, throughput, watched"
     options.add_argument("only", nargs="*", help=f"{', '.join(USUAL)} (by default these), {others}")
     options.add_argument("-n", "--messages", type=int, default=2000)
     options.add_argument("-r", "--runs", type=int, default=3)

@@ -210,10 +210,18 @@ async def server(
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield process.pid, int(await process.stdout.readline())
+        port = int(await process.stdout.readline())
+        async with beside(_pass_over(process.stdout)):
+            yield process.pid, port
     finally:
         process.stdin.close()  # by which it knows that it shall end
         await process.wait()
+
+
+async def _pass_over(lines: asyncio.StreamReader) -> None:
+    """Its log: it would wait for somebody to read that."""
+    while await lines.read(1 << 16):
+        pass
 
 
 async def serve(dsn: str) -> None:

@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     autoconfig_ispdb: bool = False
     """Whether to look for an address's server in Mozilla's collection, too, which so learns its domain."""
 
+    events_keep_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    """How many days of the log are kept; older entries are removed at a seal. All, when not given."""
+
     celery_broker_url: str = "redis://127.0.0.1:6379/0"
     """Where Celery's workers, and nobody else, find their Redis."""
 
@@ -266,6 +269,10 @@ class Settings(BaseSettings):
     @property
     def watch_silence(self) -> timedelta:
         return timedelta(seconds=self.watch_silence_seconds)
+
+    @property
+    def events_keep(self) -> timedelta | None:
+        return timedelta(days=self.events_keep_days) if self.events_keep_days else None
 
     @property
     def login_pause(self) -> timedelta:

@@ -103,12 +103,18 @@ WHOLE_TENANTS: dict[Route, Any] = {
     ("DELETE", "/v1/people/keys/{id}"): None,
     ("GET", "/v1/people/sessions"): None,
     ("DELETE", "/v1/people/sessions/{id}"): None,
+    ("GET", "/v1/events/consumers"): None,
+    ("GET", "/v1/events/export"): None,
+    ("GET", "/v1/events/consumers/{name}"): None,
+    ("PUT", "/v1/events/consumers/{name}"): {"cursor": "start"},
+    ("DELETE", "/v1/events/consumers/{name}"): None,
 }
 """What concerns the tenant."""
 
 ELSEWHERE = {
     ("GET", "/v1/people/me"),  # below
     ("DELETE", "/v1/people/session"),  # a key has none
+    ("GET", "/v1/events"),  # tests/events/test_pages.py
     ("GET", "/v1/events/stream"),  # tests/events/test_limited.py
     ("GET", "/v1/events/ws"),  # speaks WebSocket only: the same
 }
@@ -271,7 +277,7 @@ async def test_a_limited_key_changes_what_is_its_own_and_nothing_else(
 async def test_what_concerns_the_tenant_is_not_for_a_limited_key(world: World) -> None:
     for (method, path), body in WHOLE_TENANTS.items():
         for id in (world.key.public_id, world.bobs.account):
-            answer = await world.limited.request(method, path.format(id=id), json=body)
+            answer = await world.limited.request(method, path.format(id=id, name="tickets"), json=body)
 
             assert (answer.status_code, answer.json()["code"]) == (403, "http.limited_key"), (method, path)
             assert "limited to some accounts" in answer.json()["detail"]

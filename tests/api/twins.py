@@ -21,7 +21,8 @@ from postroom.blobs import store as blobs
 from postroom.blobs.pack import pack
 from postroom.db.pool import Database
 from postroom.events import log
-from postroom.events.model import TENANT, Event, stream_of
+from postroom.events.model import TENANT, Event, Removed, stream_of
+from postroom.events.store import removed
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Wish
@@ -202,6 +203,8 @@ async def _happen(db: Database, tenant: TenantId, account: AccountId, id: UUID, 
     async with db.transaction(tenant) as conn:
         connected = Event("accounts.connected", {"account": str(id)})
         await log.append(conn, tenant, stream_of(account), [connected, gone(account)])
+        nothing = Removed(stream_of(account), 0, 0, bytes(32), START)
+        await removed.put(conn, tenant, [nothing])
     async with db.transaction(tenant) as conn:
         data = {"job": str(failed), "kind": "sync.reread", "code": "sync.failed"}
         await log.append(conn, tenant, TENANT, [Event("jobs.failed", data)])

@@ -64,6 +64,21 @@ def test_the_log_is_read_in_order_and_from_a_cursor(told_of: Cli) -> None:
     assert added.keys() == {"cursor", "account", "stream", "seq", "at", "kind", "data"}
 
 
+def test_who_reads_a_log_that_lost_its_beginning_is_told_so(told_of: Cli) -> None:
+    before = told(told_of("events", "--json").out)
+    forge(
+        told_of,
+        "INSERT INTO events_removed SELECT tenant_id, stream, seq, position, hash, at FROM events_event "
+        "WHERE seq = 2",
+    )
+    rest = told_of("events", "--json")
+    lost = told_of("events", "--after", before[0]["cursor"])
+
+    assert told(rest.out) == before[2:]
+    assert "This is not the beginning" in rest.err
+    assert (lost.status, "were removed" in lost.err) == (1, True)
+
+
 @pytest.mark.slow
 def test_a_follower_sees_what_comes_and_ends_with_ctrl_c(told_of: Cli, tmp_path: Path) -> None:
     with told_of.running("events", "--follow", "--json") as process:

@@ -18,7 +18,6 @@ from postroom.db.pool import Database
 from postroom.events import chain, check
 from postroom.events import export as exporting
 from postroom.events import seal as sealing
-from postroom.events.model import Stream
 
 from .forging import LAST, SIGNER, written
 
@@ -167,4 +166,3 @@ def test_both_files_mean_the_same_hash(
     row = (7, seq, position, "2026-01-01T00:00:00.000000+00:00", kind, body, b"")
 
     assert check.link(previous, row) == chain.link(previous, *row[1:-1])
-    assert check.origin(ONE, 7) == chain.origin(ONE, Stream(7))

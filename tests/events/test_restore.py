@@ -1,6 +1,7 @@
 """A dump of the database, restored on a server that has counted fewer transactions."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +21,8 @@ from postroom.events.verify import verify
 
 from .forging import EIGHT, SEVEN, SIGNER, event, written
 
+RUNNING = shutil.ignore_patterns(".s.PGSQL*", "postmaster.*", "*.sock")
+"""Of a server's folder, what is there while it runs."""
 USE_NUMBERS = """
     DO $$ BEGIN FOR n IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$
 """
@@ -39,6 +42,48 @@ async def call(program: str, *words: str) -> None:
 async def read(db: Database, after: Place = feed.START) -> list[Entry]:
     async with db.transaction(ONE) as conn:
         return await feed.read(conn, ONE, after)
+
+
+async def epoch(dsn: str) -> str:
+    async with open_pool(dsn) as db, db.unbound() as conn:
+        return (await feed.state(conn, ONE)).epoch
+
+
+async def recovered_from(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    async with asyncio.timeout(20):
+        while await conn.fetchval("SELECT pg_is_in_recovery()"):
+            pass
+    await conn.close()
+
+
+@pytest.mark.slow
+async def test_a_database_that_may_have_gone_back_has_another_epoch(tmp_path: Path) -> None:
+    """A recovery up to some point in time, as a replica that takes over, begins a timeline of its own."""
+    folder, copy = tmp_path / "data", tmp_path / "copy"
+    async with running(folder, [*FAST, "wal_level=replica"]) as dsn:
+        await migrate(dsn)
+        begun, again = await epoch(dsn), await epoch(dsn)
+        await execute(dsn, "CHECKPOINT")
+        await asyncio.to_thread(shutil.copytree, folder, copy, ignore=RUNNING)
+    cluster = min(copy.rglob("PG_VERSION"), key=lambda path: len(path.parts)).parent
+    (cluster / "recovery.signal").touch()
+    for path in copy.rglob("*"):
+        of = folder / path.relative_to(copy).with_name(path.name.replace("recovery.signal", "PG_VERSION"))
+        shutil.chown(path, of.owner(), of.group())
+    async with running(copy, [*FAST, "wal_level=replica", "restore_command=false"]) as dsn:
+        recovering = await epoch(dsn)  # there may be no other yet, and that is no error
+        await recovered_from(dsn)
+        recovered = await epoch(dsn)
+        dump = tmp_path / "dump.sql"
+        await call("pg_dump", "--dbname", dsn, "--schema", "postroom", "--file", str(dump))
+        await execute(dsn, "DROP SCHEMA postroom CASCADE")
+        await call("psql", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", dsn, "--file", str(dump))
+        restored = await epoch(dsn)
+
+    assert begun == again
+    assert recovering in {begun, recovered}
+    assert len({begun, recovered, restored}) == 3
 
 
 @pytest.mark.slow

@@ -66,7 +66,9 @@ async def test_it_says_where_it_begins_and_then_what_comes(page: Page, db: Datab
         again = [await said(socket) for _ in range(2)]
 
     [cursor] = await cursors_of(db, None)
-    assert ready == {"type": "ready", "cursor": feed.BEGINNING}
+    async with db.transaction(ONE) as conn:
+        epoch = (await feed.state(conn, ONE)).epoch
+    assert ready == {"type": "ready", "cursor": feed.BEGINNING, "epoch": epoch, "removed_until": None}
     assert told.keys() == {"type", "cursor", "account", "stream", "seq", "at", "kind", "data"}
     assert (told["type"], told["kind"], told["cursor"]) == ("event", "mail.removed", cursor)
     assert again == [ready, told]

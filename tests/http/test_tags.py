@@ -15,7 +15,7 @@ from postroom.http.tags import Tags, tag, unchanged
 @pytest.fixture
 async def client() -> AsyncGenerator[AsyncClient]:
     app = FastAPI()
-    app.state.said = {"items": [1, 2], "next": "A"}
+    app.state.said = {"items": [1, 2], "next": "k.A"}
     app.add_middleware(Tags)
     app.add_middleware(Compressed)
 
@@ -54,7 +54,7 @@ async def test_who_has_an_answer_is_told_so_until_it_says_something_else(client:
     first = await client.get("/v1/list")
     known = {"If-None-Match": f'"other", {first.headers["ETag"]}'}
     same = await client.get("/v1/list", headers=known)
-    said(client, {"items": [1, 3], "next": "A"})
+    said(client, {"items": [1, 3], "next": "k.A"})
     other = await client.get("/v1/list", headers=known)
 
     assert first.headers["ETag"].startswith('W/"')
@@ -66,15 +66,24 @@ async def test_who_has_an_answer_is_told_so_until_it_says_something_else(client:
 
 async def test_a_cursor_that_is_sealed_anew_is_no_change_but_its_end_is(client: AsyncClient) -> None:
     tags = []
-    for following in ("A", "B", None):
+    for following in ("k.A", "k.B", None):
         said(client, {"items": [1, 2], "next": following})
         tags.append((await client.get("/v1/list")).headers["ETag"])
 
     assert tags[0] == tags[1] != tags[2]
 
 
+async def test_a_cursor_of_the_log_that_has_moved_on_is_a_change(client: AsyncClient) -> None:
+    tags = []
+    for following in ("AAAA", "AAAB"):
+        said(client, {"items": [], "next": following})
+        tags.append((await client.get("/v1/list")).headers["ETag"])
+
+    assert tags[0] != tags[1]
+
+
 def test_a_text_that_looks_like_a_cursor_is_none() -> None:
-    assert tag(rb'{"subject":"\"next\":\"A\""}') != tag(rb'{"subject":"\"next\":\"B\""}')
+    assert tag(rb'{"subject":"\"next\":\"k.A\""}') != tag(rb'{"subject":"\"next\":\"k.B\""}')
 
 
 async def test_a_compressed_answer_has_the_tag_of_the_plain_one(client: AsyncClient) -> None:

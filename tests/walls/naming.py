@@ -29,6 +29,12 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("/v1/jobs/{id}*", "id", ("{job}",)),
     ("/v1/jobs", "kind", ("{kind}",)),
     ("/v1/sync/parked/{id}*", "id", ("{parked}",)),
+    ("/v1/events", "after", ("{event}",)),
+    ("/v1/events", "folder", ("{folder}",)),
+    ("/v1/events", "consumer", ("{consumer}",)),
+    ("/v1/events/consumers/{name}", "name", ("{consumer}",)),
+    ("/v1/events/consumers/{name}", "cursor", ("{event}",)),
+    ("/v1/events/consumers/{name}", "if_cursor", ()),
     ("/v1/events/stream", "after", ("{event}",)),
     ("/v1/events/stream", "last-event-id", ("{event}",)),
     ("/v1/events/stream", "folder", ("{folder}",)),
@@ -41,7 +47,7 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 NAME_NOTHING = (
     # How much of what one has oneself, in which order and form.
     *(("*", name) for name in ("page", "page_size", "limit", "sort_by", "order", "fields", "facets")),
-    *(("*", name) for name in ("counted", "format", "full", "types", "state", "range", "open")),
+    *(("*", name) for name in ("counted", "format", "full", "types", "state", "range", "open", "wait")),
     *(("/v1/mail/messages", name) for name in ("read", "starred", "after", "before", "has_attachment")),
     # A tag of what is told anyhow.
     *(("*", name) for name in ("if-none-match", "if-range")),
@@ -74,6 +80,8 @@ class Parameter:
     @property
     def templates(self) -> tuple[str, ...] | None:
         """What it names; () where that is nothing, None where nobody has said so."""
+        if (self.method, self.where) == ("PUT", "path"):
+            return ()  # what one makes of one's own is called as one likes
         for path, name, templates in NAMES:
             if name == self.name and fnmatchcase(self.path, path):
                 return templates

@@ -15,7 +15,7 @@ from postroom.accounts.store.together import Success
 from postroom.alerts.model import Begins, Channel, Ends
 from postroom.blobs.pack import pack, pack_head
 from postroom.events import feed
-from postroom.events.model import Event, Seal, stream_of
+from postroom.events.model import Event, Removed, Seal, stream_of
 from postroom.ids import MessageId, new_public_id
 from postroom.jobs.model import Progress, Wish
 from postroom.jobs.slices import Waiting
@@ -159,6 +159,16 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     "events.log.append": lambda side: {
         "events": [Event("mail.folder_added", {"folder": str(side.folder.public_id)})]
     },
+    "events.store.removed.below": lambda _: {"above": 0, "horizon": feed.EVERYTHING, "before": LATE},
+    "events.store.removed.ends": lambda _: {"above": 0},
+    "events.store.removed.put": lambda side: {
+        "removed": [Removed(stream_of(side.other.id), 1, 1, bytes(32), START)]
+    },
+    "events.store.consumers.put": lambda side: consumer(side, "new"),
+    "events.store.consumers.begin": lambda side: consumer(side, "new") | {"beginning": feed.BEGINNING},
+    "events.store.consumers.move": lambda side: consumer(side, "new") | {"before": feed.BEGINNING},
+    "events.store.consumers.find": lambda side: {"name": side.shown["consumer"]},
+    "events.store.consumers.remove": lambda side: {"name": side.shown["consumer"]},
     "events.store.hash_at": lambda side: {"place": feed.place_of(side.entries[0])},
     "events.store.rows": lambda _: {"after": None},
     "events.store.not_there": lambda side: {"ends": {side.account.id: (1, side.entries[0].hash)}},
@@ -231,6 +241,10 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     },
 }
 """What only one function takes, or takes otherwise than its neighbours."""
+
+
+def consumer(side: Side, cursor: str) -> dict[str, Any]:
+    return {"name": side.shown["consumer"], "cursor": cursor}
 
 
 def prepared(side: Side, number: int = 1) -> Prepared:

@@ -20,9 +20,10 @@ from postroom.blobs.pack import pack
 from postroom.db import leases
 from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
-from postroom.events import feed, log
-from postroom.events.model import TENANT, Entry, Event, stream_of
+from postroom.events import consumers, feed, log
+from postroom.events.model import TENANT, Entry, Event, Removed, stream_of
 from postroom.events.seal import seal
+from postroom.events.store import removed
 from postroom.ids import TenantId, ThreadId, new_public_id
 from postroom.jobs import store as jobs
 from postroom.jobs.model import Enqueued, Job, Reason, State, Wish
@@ -119,6 +120,9 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         state = sha256(name.encode()).digest()
         await handling.begin(conn, tenant, f"handler.of.{name}", feed.START)
         await handling.fail(conn, tenant, f"handler.of.{name}", feed.START, 10)
+        gone = Removed(stream_of(account.id), 0, 0, bytes(32), START)  # nothing
+        await removed.put(conn, tenant, [gone])
+        await consumers.put(conn, tenant, f"reader-of-{name}", feed.BEGINNING)
         await consents.add(
             *(conn, tenant, state), browser=None, client="x", account=None, secret="sealed", good_for=HOUR
         )
@@ -288,5 +292,6 @@ async def _shown(conn: Connection, side: Side) -> dict[str, str]:
         "job": str(side.waits.public_id),
         "parked": next(str(entry.id) for entry in waiting if entry.digest is not None),
         "event": feed.cursor_of(side.entries[0]),
+        "consumer": f"reader-of-{side.name}",
         "line": str(events[0].id),
     }

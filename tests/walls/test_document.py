@@ -34,7 +34,7 @@ REAL = 0.7
 
 CONFIGURATION = """
 hooks = "walls.strict"
-request-timeout = 20.0
+request-timeout = 45.0
 max-stream-events = 1
 workers = 1
 {effort}

@@ -35,6 +35,7 @@ ACROSS = {
 """Functions that name tenants and are for transactions of none: they look across, see the migrations."""
 
 SAYS_SOMETHING = {
+    "events.store.removed.below": "what it was given as the end",
     "events.store.horizon": "a transaction's number, of no tenant",
     "events.store.not_there": "says what is not there",
     "jobs.store.names.short": "cuts what it is given, and sees no neighbours of it",
@@ -44,6 +45,7 @@ SAYS_SOMETHING = {
 
 WITHOUT_EFFECT = {
     "events.store.not_there": "all of it is there",
+    "events.store.removed.sweep": "nothing of it was removed",
     "events.store.lock_seals": "waits for nobody here",
     "jobs.store.lock_key": "waits for nobody here",
     "jobs.store.fence": "holds a row and says nothing; raises where there is none",

@@ -23,6 +23,7 @@ BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts/estimate"): {"address": "x@x.example", "password": "x"},
     ("POST", "/v1/accounts/oauth/auth-url"): {"client": "ours"},
     ("PATCH", "/v1/accounts/{id}"): {"paused": True},
+    ("PUT", "/v1/events/consumers/{name}"): {"cursor": "start"},
 }
 LISTS = {"accounts"}
 REQUIRED: Mapping[tuple[str, str], dict[str, str]] = {("/v1/search", "q"): {"q": "report"}}
@@ -97,7 +98,7 @@ def nobodys(side: Side) -> dict[str, str]:
 
 async def cursors(client: Client, parameter: Parameter) -> dict[str, str]:
     """Where the first page of this list ends, if it is one; and a place that nobody's page ends at."""
-    if parameter.name != "cursor":
+    if (parameter.where, parameter.name) != ("query", "cursor"):
         return {}
     query = REQUIRED.get((parameter.path, "q"), {}) | {SIZES.get(parameter.path, "page_size"): "1"}
     answer = await client.get(parameter.path, params=query)
@@ -145,7 +146,7 @@ async def not_there(client: Client, side: Side, asked: Iterable[Parameter]) -> l
 
 def in_order(asked: Iterable[Parameter]) -> list[Parameter]:
     """First what changes nothing, last what leaves least."""
-    methods = ["GET", "POST", "PATCH", "DELETE"]
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return sorted(asked, key=lambda each: (methods.index(each.method), each.path == NAMES[2][0], each.path))
 
 

@@ -32,7 +32,7 @@ async def look(db: Database, channels: Collection[Channel]) -> None:
 async def _read(conn: Connection, tenant: TenantId, channels: Collection[Channel]) -> bool:
     """A page; whether there is nothing more at present."""
     after, is_live = await store.place(conn, tenant)
-    below = await events.horizon(conn, tenant)
+    below, _ = await events.horizon(conn, tenant)
     entries = await store.read(conn, tenant, after, below, WANTED, PAGE)
     begun, over = list[int](), list[int]()
     for entry in entries:

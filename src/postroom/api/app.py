@@ -26,6 +26,8 @@ from postroom.api.live import Live
 from postroom.db import leases
 from postroom.db.pool import Connection, Database
 from postroom.events import routes as events
+from postroom.events.consumer_routes import router as consumers
+from postroom.events.page_routes import router as event_pages
 from postroom.http import problems
 from postroom.http.compress import Compressed
 from postroom.http.deps import Door, count_unread
@@ -53,7 +55,10 @@ from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
 
-ROUTERS = (people, oauth_accounts, accounts, mail, search, sync, jobs.router, events.router, alerts)
+ROUTERS = (
+    *(people, oauth_accounts, accounts, mail, search, sync, jobs.router),
+    *(event_pages, consumers, events.router, alerts),
+)
 
 
 def _name(route: APIRoute) -> str:
@@ -144,7 +149,7 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from postroom.http.caller import Scope
-from postroom.http.deps import NEEDS, AdminOfAll
+from postroom.http.deps import NEEDS, OF_ALL
 from postroom.http.problems import MEDIA_TYPE
 
 from . import news
@@ -45,7 +45,7 @@ def needs_of(route: Callable[..., Any] | None) -> Needs:
     asked = [] if route is None else route.__annotations__.values()
     for caller, scope in NEEDS:
         if any(hint is caller for hint in asked):
-            return Needs(scope, caller is AdminOfAll)
+            return Needs(scope, any(caller is one for one in OF_ALL))
     return Needs(None, all_accounts=False)
 
 

@@ -149,7 +149,7 @@ async def _show(
 ) -> None:
     async with opened(settings) as house:
         stream = await _stream(house, address)
-        place = await _place(house, after)
+        place = await _place(house, after, stream)
         names = await _names(house)
         left = limit
         pages = _pages(house, place, stream)
@@ -165,11 +165,16 @@ async def _show(
                     return
 
 
-async def _place(house: Installation, after: str | None) -> Place:
+async def _place(house: Installation, after: str | None, stream: Stream | None) -> Place:
     async with house.database.transaction(house.tenant) as conn:
         if after == END:
             return await feed.end(conn, house.tenant)
-        return await feed.place(conn, house.tenant, after) if after is not None else feed.START
+        if after is not None:
+            return await feed.place(conn, house.tenant, after, stream)
+        removed = (await feed.state(conn, house.tenant)).removed_until
+    if removed is not None:
+        screen.warn(f"This is not the beginning: what was logged up to {removed:%Y-%m-%d} was removed.")
+    return feed.START
 
 
 async def _pages(

@@ -21,7 +21,14 @@ def work_of(house: Installation, shop: Workshop, told: Callable[[Outcome], None]
     """What it takes to run jobs; `told` hears of each sync that ended in this process."""
     settings = house.settings
     pace = Pace(settings.watch_sweep, settings.watch_silence)
-    return Work(means_of(house, shop), settings.sync_interval, told, pace, ways(settings))
+    return Work(
+        means_of(house, shop),
+        settings.sync_interval,
+        told,
+        pace,
+        operator=ways(settings),
+        keep_events=settings.events_keep,
+    )
 
 
 @asynccontextmanager

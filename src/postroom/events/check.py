@@ -3,7 +3,7 @@
 It imports the standard library alone, so it can be copied anywhere and read in one sitting. `postroom events
 verify` walks the rows of the database with the same code. An export is lines of JSON, in this order:
 
-    {"log": "postroom", "version": 1, "tenant": 1}
+    {"log": "postroom", "version": 1, "tenant": 1}                2 where some of it was removed
     {"seal": [number, what was signed, signature]}                    any number, by number
     {"head": [stream, seq, position, hash]}                           one for each stream
     {"entry": [stream, seq, position, at, kind, body, hash]}          by stream, then seq
@@ -13,13 +13,16 @@ An entry's hash covers the hash before it, so nothing can be altered, removed, i
 break. Whoever rewrites all that follows, too, hides the break from the chain, but not from a seal: the hashes
 at the ends of all streams at one moment, signed (Ed25519) with a key that the database never saw. It says
 
-    {"at", "heads": [[stream, seq, hash]], "key": public key, "number", "previous": digest, "tenant"}
+    {"at", "heads": [[stream, seq, hash]], "key": public key, "number", "previous": digest, "tenant",
+     "removed": [[stream, seq, position, hash]]}
+
+The last, if there, are ends of what was removed on purpose: chains begin there, and what is before is passed.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, sha512
 from pathlib import Path
@@ -29,8 +32,8 @@ Row: TypeAlias = tuple[int, int, int, str, str, str, bytes]  # stream, seq, posi
 Keys: TypeAlias = Iterable[bytes] | None  # public keys to trust; None: all of them
 Heads: TypeAlias = dict[int, tuple[int, int, bytes]]  # stream -> seq, position, hash
 
-VERSION = 1
-MOST_FAULTS = 1000
+VERSION, MOST_FAULTS = 2, 1000
+NONE = (0, 0, b"")
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 SAYS = {
     "altered": "Entry {seq} of stream {stream} was altered, or the one before together with its hash.",
@@ -70,11 +73,6 @@ class Findings(list[Fault]):
             self.append(Fault(code, stream, seq, SAYS[code].format(stream=stream, seq=seq, **more)))
 
 
-def origin(tenant: int, stream: int) -> bytes:
-    """What the first entry of a stream follows from."""
-    return sha256(f"postroom log\n{tenant}\n{stream}".encode()).digest()
-
-
 def link(previous: bytes, row: Row) -> bytes:
     """The hash that a row should have."""
     _, seq, position, at, kind, body, _ = row
@@ -90,6 +88,7 @@ class Sealing:
     previous: bytes  # digest of the seal before
     key: bytes
     heads: dict[int, tuple[int, bytes]]  # stream -> seq, hash
+    removed: Heads
     digest: bytes
 
 
@@ -101,7 +100,8 @@ def opened(body: str, signature: bytes) -> Sealing:
     if not is_signed(key, body.encode(), signature):
         raise ValueError("its signature is wrong")
     digest = sha256(body.encode() + signature).digest()
-    return Sealing(int(data["tenant"]), int(data["number"]), previous, key, heads, digest)
+    removed = {stream: (*end, bytes.fromhex(last)) for stream, *end, last in data.get("removed", ())}
+    return Sealing(int(data["tenant"]), int(data["number"]), previous, key, heads, removed, digest)
 
 
 def read_seal(line: str) -> Sealing:
@@ -113,8 +113,9 @@ def read_seal(line: str) -> Sealing:
 class Streams:
     """Walks the rows of all streams, by stream and seq, and compares them with heads and sealed heads."""
 
-    def __init__(self, tenant: int, heads: Heads, seals: Iterable[Sealing], findings: Findings) -> None:
+    def __init__(self, tenant: int, heads: Heads, seals: Sequence[Sealing], findings: Findings) -> None:
         self._tenant, self._heads, self._findings = tenant, heads, findings
+        self._removed = max(seals, key=lambda seal: seal.number).removed if seals else {}
         self._sealed: dict[int, dict[int, tuple[bytes, int]]] = {}  # stream -> seq -> hash, seal
         for seal in seals:
             for stream, (seq, digest) in seal.heads.items():
@@ -122,54 +123,57 @@ class Streams:
         self._unseen = {**dict.fromkeys(self._sealed), **dict.fromkeys(heads)}
         self.entries = 0
         self._stream: int | None = None
-        self._last = self._position = 0  # of the row before
+        self._gone = self._last = self._position = 0  # what was removed; the row before
         self._before = self._previous = b""  # the last two hashes
         self._should = (0, b"")  # a number, and the hash that its row should have had
         self._seals: dict[int, tuple[bytes, int]] = {}
 
     def walk(self, rows: Iterable[Row]) -> None:
         """The next rows, any number of them."""
-        for row in rows:
-            stream, seq, position, at, kind, body, digest = row
+        for stream, seq, position, at, kind, body, digest in rows:
             if stream != self._stream:
                 self._end()
-                self._begin(stream, seq)
+                if self._stream is not None and stream < self._stream:
+                    self._findings.add("misplaced", stream, seq)
+                self._begin(stream)
+            self.entries += 1
+            if 0 < seq <= self._gone:
+                continue
             text = f"{seq}\n{position}\n{at}\n{kind}\n{body}".encode()
             if seq == self._last + 1 and sha256(self._previous + text).digest() == digest:
                 self._before, self._previous, self._last = self._previous, digest, seq
             else:
-                self._odd(row)
+                self._odd((stream, seq, position, at, kind, body, digest))
             self._position = position
             if seq in self._seals and self._seals[seq][0] != digest:
                 self._findings.add("rewritten", stream, seq, seal=self._seals[seq][1])
-            self.entries += 1
 
     def finish(self) -> None:
         """There are no more rows."""
         self._end()
-        for stream in self._unseen:
-            head = self._heads.get(stream, (0,))
-            self._missing(stream, 1, max(head[0], *self._sealed.get(stream, {0: 0})))
+        for stream in list(self._unseen):
+            self._begin(stream)
+            self._end()
 
     def _missing(self, stream: int, first: int, last: int) -> None:
         which = f"Entry {first}" if first == last else f"Entries {first} to {last}"
         self._findings.add("missing", stream, first, which=which)
 
-    def _begin(self, stream: int, seq: int) -> None:
-        if self._stream is not None and stream < self._stream:
-            self._findings.add("misplaced", stream, seq)
+    def _begin(self, stream: int) -> None:
         self._unseen.pop(stream, None)
-        self._stream, self._last, self._previous = stream, 0, origin(self._tenant, stream)
+        self._stream, (self._last, self._position, self._previous) = stream, self._removed.get(stream, NONE)
+        first = sha256(f"postroom log\n{self._tenant}\n{stream}".encode()).digest()
+        self._gone, self._previous = self._last, self._previous or first
         self._seals = self._sealed.get(stream, {})
 
     def _end(self) -> None:
         """Compare the end of a stream with its head and its sealed heads."""
         if self._stream is None:
             return
-        stream, last, head = self._stream, self._last, self._heads.get(self._stream)
-        if (end := max(head[0] if head else 0, *self._seals, 0)) > last:
+        stream, last, head = self._stream, self._last, self._heads.get(self._stream, NONE)
+        if (end := max(head[0], *self._seals, 0)) > last:
             self._missing(stream, last + 1, end)
-        if head is None:
+        if stream not in self._heads:
             self._findings.add("headless", stream, last)
         elif head[0] < last:
             self._findings.add("surplus", stream, head[0] + 1)
@@ -218,8 +222,7 @@ class Seals:
         except UNREADABLE:
             self._break("seal_altered", number)
             return
-        fits = self._digest in (None, seal.previous)
-        if not fits or (seal.tenant, seal.number) != (self._tenant, number):
+        if (seal.tenant, seal.number) != (self._tenant, number) or self._digest not in (None, seal.previous):
             self._break("seal_misplaced", number)
             return
         if self._kept and number == self._kept.number:
@@ -284,14 +287,13 @@ class _Lines:
     def take(self, part: str) -> Iterator[Any]:
         """Lines of this part, until another begins."""
         while self._next is not None and part in self._next:
-            line = self._next
-            self._next = next(self._lines, None)
+            line, self._next = self._next, next(self._lines, None)
             yield line
 
 
 def _check(lines: _Lines, trusted: Keys, kept: Sealing | None, findings: Findings) -> Report:
     [header] = lines.take("log")
-    if header["version"] != VERSION:
+    if header["version"] > VERSION:
         raise ValueError(f"version {header['version']} wants a newer check.py")
     seals = Seals(header["tenant"], trusted, findings, kept)
     for number, body, signature in (line["seal"] for line in lines.take("seal")):
@@ -328,8 +330,7 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
     if public is None or len(signature) != 64 or scalar >= ORDER:
         return False
     challenge = int.from_bytes(sha512(signature[:32] + key + message).digest(), "little") % ORDER
-    x, y, z, t = public
-    negative = (P - x, y, z, P - t)
+    negative = P - public[0], public[1], public[2], P - public[3]
     found = ZERO
     for bit in reversed(range(253)):  # scalar * BASE - challenge * public, in one go
         found = _added(found, found)
@@ -357,8 +358,7 @@ def _decoded(data: bytes) -> Point | None:
     sign, y = value >> 255, value & (1 << 255) - 1
     square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
     x = pow(square, (P + 3) // 8, P)
-    if x * x % P != square:
-        x = x * ROOT % P
+    x = x if x * x % P == square else x * ROOT % P
     if len(data) != 32 or y >= P or x * x % P != square or (x == 0 and sign):
         return None
     x = P - x if x & 1 != sign else x

@@ -7,6 +7,9 @@ that it sees may pass one that is not committed yet. A feed therefore ends befor
 is still running: what lies below is all there will ever be. One transaction that stays open, anybody's in the
 same PostgreSQL, holds feeds up; it loses nothing.
 
+A log that is kept for so long only (`remove`) begins behind what was removed. Whoever had not read that yet
+is told so, and not given what comes after it as if nothing had been before.
+
 A cursor names the last entry read, and enough of its hash to notice a log that is not the one it was read
 from: a database that went back to an older backup has no such entry. One that was restored from a dump has
 it, but counts its transactions from a smaller number; `mind_restore` makes positions go on growing then.
@@ -19,6 +22,7 @@ import struct
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from asyncpg import Connection
 
@@ -27,7 +31,8 @@ from postroom.db.pool import Database
 from postroom.ids import TenantId
 
 from . import store
-from .model import APPENDED, BadCursor, Entry, Place, PlaceLost, Stream
+from .model import APPENDED, BadCursor, Entry, Place, PlaceLost, PlaceRemoved, Stream
+from .store.removed import of_one, until
 
 START: Place = (0, 0, 0)
 POLL_SECONDS = 1.0
@@ -48,18 +53,39 @@ def cursor_of(entry: Entry) -> str:
     return _packed(place_of(entry), entry.hash)
 
 
-async def place(conn: Connection, tenant: TenantId, cursor: str) -> Place:
-    """Where a cursor stands. Raises `BadCursor`, or `PlaceLost` when its entry is no more what it was."""
-    position, stream, seq, digest = _unpacked(cursor)
-    if (position, stream, seq) == START:
+async def place(conn: Connection, tenant: TenantId, cursor: str, stream: Stream | None = None) -> Place:
+    """Where a cursor stands, for who reads all streams, or one.
+
+    Raises `BadCursor`; `PlaceLost` when its entry is no more what it was; `PlaceRemoved` when something
+    behind it was removed.
+    """
+    position, of, seq, digest = _unpacked(cursor)
+    at = position, of, seq
+    if at == START:
         return START
-    found = await store.hash_at(conn, tenant, (position, stream, seq))
+    _, removed = await store.horizon(conn, tenant, stream)
+    _begin(at, removed)
+    found = await store.hash_at(conn, tenant, at)
+    if found is None and (gone := await of_one(conn, tenant, Stream(of))) and seq <= gone.seq:
+        found = gone.hash if seq == gone.seq else digest  # of what is gone only the last is known
     if found is None or found[:6] != digest:
         raise PlaceLost(
             "The entry behind which this cursor stands is not in the log any more; was the database restored "
             "from a backup? Read again from the beginning."
         )
-    return position, stream, seq
+    return at
+
+
+def _begin(after: Place, removed: Place | None) -> Place:
+    """Where to read on: behind what was removed. Raises `PlaceRemoved`."""
+    if removed is None or after >= removed:
+        return after
+    if after == START:
+        return removed
+    raise PlaceRemoved(
+        "Events behind this cursor were removed, because they were older than the log is kept. Begin from "
+        "the start: that is what there is."
+    )
 
 
 async def read(
@@ -70,8 +96,12 @@ async def read(
     stream: Stream | None = None,
     limit: int = PAGE,
 ) -> list[Entry]:
-    """The next entries of all streams, or of one. None at all: there is nothing more at present."""
-    below = await store.horizon(conn, tenant)
+    """The next entries of all streams, or of one. None at all: there is nothing more at present.
+
+    Raises `PlaceRemoved`.
+    """
+    below, removed = await store.horizon(conn, tenant, stream)
+    after = _begin(after, removed)
     if stream is None:
         return await store.feed(conn, tenant, after, below, limit)
     return await store.feed_of_one(conn, tenant, after, below, limit, stream)
@@ -96,8 +126,12 @@ async def look(
     some: Collection[Stream] | None = None,
     limit: int = PAGE,
 ) -> Look:
-    """The next entries of all streams, of one, or of `some`, and what is to be expected behind them."""
-    below = await store.horizon(conn, tenant)
+    """The next entries of all streams, of one, or of `some`, and what is to be expected behind them.
+
+    Raises `PlaceRemoved`.
+    """
+    below, removed = await store.horizon(conn, tenant, stream)
+    after = _begin(after, removed)
     if some is not None:
         found = await store.feed_of_some(conn, tenant, after, EVERYTHING, limit, some)
     elif stream is None:
@@ -110,6 +144,18 @@ async def look(
     return Look(entries, (below, 0, 0), is_all=True, is_held=len(entries) < len(found))
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is true of a whole log. `epoch`: its history; another one than before: it may have gone back."""
+
+    epoch: str
+    removed_until: datetime | None  # what was logged up to then was removed; None: nothing was
+
+
+async def state(conn: Connection, tenant: TenantId) -> State:
+    return State(await store.epoch(conn), await until(conn, tenant))
+
+
 async def end(conn: Connection, tenant: TenantId) -> Place:
     """Behind the last entry that can be read at present."""
     return (await end_with_cursor(conn, tenant))[0]
@@ -117,14 +163,15 @@ async def end(conn: Connection, tenant: TenantId) -> Place:
 
 async def end_with_cursor(conn: Connection, tenant: TenantId) -> tuple[Place, str]:
     """The same, and the cursor that stands there; also in a log that is empty."""
-    found = await store.last(conn, tenant, await store.horizon(conn, tenant))
+    below, _ = await store.horizon(conn, tenant)
+    found = await store.last(conn, tenant, below)
     at, digest = found or (START, bytes(6))
     return at, _packed(at, digest)
 
 
 async def end_of_some(conn: Connection, tenant: TenantId, streams: Collection[Stream]) -> tuple[Place, str]:
     """Behind all that can be read at present, and the cursor of the last entry of these streams."""
-    below = await store.horizon(conn, tenant)
+    below, _ = await store.horizon(conn, tenant)
     at, digest = await store.last_of_some(conn, tenant, below, streams) or (START, bytes(6))
     return (below, 0, 0), _packed(at, digest)
 

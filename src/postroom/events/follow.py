@@ -225,12 +225,13 @@ class Following:
         accounts: frozenset[AccountId] | None,
         after: Place,
         stream: Stream | None = None,
+        limit: int | None = None,
     ) -> tuple[feed.Look, list[Heard]]:
         """What lies behind a place, and who it is of; `stream` is one of the `accounts`, where these are."""
         some = None if accounts is None else _streams(accounts) if stream is None else {stream}
         data = self._db.limited_to(accounts)
         async with data.transaction(tenant, lasting_plans=True) as conn:
-            seen = await feed.look(conn, tenant, after, stream=stream, some=some, limit=PAGE)
+            seen = await feed.look(conn, tenant, after, stream=stream, some=some, limit=limit or PAGE)
             called = self._called.setdefault(tenant, {})
             unknown = {entry.stream for entry in seen.entries} - called.keys() - {TENANT}
             if unknown:

@@ -65,6 +65,27 @@ class Seal:
     signature: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The last entry of a stream that was removed, because it was older than the log is kept."""
+
+    stream: Stream
+    seq: int
+    position: int
+    hash: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A reader of the log, and how far it has come."""
+
+    name: str
+    cursor: str
+    created_at: datetime
+    moved_at: datetime
+
+
 class ChainBroken(errors.Broken):
     """The log was altered: an entry's hash does not follow from the one before it."""
 
@@ -83,10 +104,36 @@ class PlaceLost(errors.Conflict):
     code = "events.place_lost"
 
 
+class PlaceRemoved(errors.Conflict):
+    """Behind the cursor stood entries that were removed, because they were older than the log is kept."""
+
+    code = "events.place_removed"
+
+
+class NoSuchConsumer(errors.NotFound):
+    code = "events.consumer_not_found"
+
+
+class ConsumerMoved(errors.Conflict):
+    """It does not stand where whoever moves it believes; `cursor` says where."""
+
+    code = "events.consumer_moved"
+
+
+class TooManyConsumers(errors.Conflict):
+    code = "events.too_many_consumers"
+
+
 class NoSuchType(errors.Invalid):
     """A filter names a kind that no event is of."""
 
     code = "events.no_such_type"
+
+
+class ExportBusy(errors.TryLater):
+    """As many exports are being sent as may be at a time."""
+
+    code = "events.export_busy"
 
 
 class BadSeal(errors.Invalid):

@@ -18,6 +18,12 @@ Data: TypeAlias = Mapping[str, Any]
 Flags: TypeAlias = frozenset[str]
 
 
+class NotFromTheBeginning(errors.Conflict):
+    """What was before was removed: what was stored when this begins cannot be known from the log."""
+
+    code = "events.not_from_the_beginning"
+
+
 class ImpossibleHistory(errors.Broken):
     """The log tells of something that cannot have happened after what it told before."""
 
@@ -36,10 +42,16 @@ class Replayed:
 def replay(entries: Iterable[Entry], onto: Replayed | None = None) -> Replayed:
     """Carry out one stream's entries in order, from the first, or on from where `onto` stands.
 
-    `onto` is changed and returned. Raises `ImpossibleHistory`, which names the entry.
+    `onto` is changed and returned. Raises `NotFromTheBeginning`, or `ImpossibleHistory`, naming the entry.
     """
     state = onto if onto is not None else Replayed()
     for entry in entries:
+        if state.seq == 0 and entry.seq > 1:
+            raise NotFromTheBeginning(
+                f"Stream {entry.stream} begins with entry {entry.seq}: those before were removed.",
+                stream=entry.stream,
+                seq=entry.seq,
+            )
         try:
             _require(entry.seq == state.seq + 1, f"entry {state.seq + 1} should come next")
             data = orjson.loads(entry.body)

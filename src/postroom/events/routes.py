@@ -2,7 +2,7 @@
 
 from asyncio import Event
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -18,8 +18,9 @@ from postroom.http.ws import BadMessage, converse
 from postroom.ids import AccountId, TenantId
 
 from . import feed
+from .export import Exports
 from .follow import Following
-from .model import Place, stream_of
+from .model import Place, Stream, stream_of
 from .telling import SSE, WS, Aside, Form, Told
 from .wanted import Types, Wanted
 
@@ -44,6 +45,7 @@ class Desk:
     aside: Callable[[TenantId, Collection[AccountId] | None, Event], Aside]
     other_types: frozenset[str]  # of the news beside the log
     account: Callable[[Connection, TenantId, UUID], Awaitable[AccountId]]  # raises a `NotFound`
+    exports: Exports = field(default_factory=Exports)
 
 
 async def _desk(request: Request) -> Desk:
@@ -52,6 +54,13 @@ async def _desk(request: Request) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
+
+OfTypes = Annotated[
+    str | None,
+    Query(max_length=2000, description="Kinds of events, with commas: `mail.added,accounts.*`, `sync`."),
+]
+OfAccount = Annotated[UUID | None, Query(description="Only what happens to this account.")]
+OfFolder = Annotated[UUID | None, Query(description="Without events that name other folders only.")]
 
 
 class Resume(BaseModel, extra="forbid"):
@@ -70,12 +79,9 @@ async def follow_events(
     is_welcome: StillReader,
     door: AtDoor,
     desk: AtDesk,
-    types: Annotated[
-        str | None,
-        Query(max_length=2000, description="Kinds of events, with commas: `mail.added,accounts.*`, `sync`."),
-    ] = None,
-    account: Annotated[UUID | None, Query(description="Only what happens to this account.")] = None,
-    folder: Annotated[UUID | None, Query(description="Without events that name other folders only.")] = None,
+    types: OfTypes = None,
+    account: OfAccount = None,
+    folder: OfFolder = None,
     after: Annotated[
         str | None,
         Query(max_length=200, description="Events behind this cursor; `start`: all; `end`: from now on."),
@@ -86,12 +92,12 @@ async def follow_events(
 ) -> Response:
     """What happens, in the order of the log: what came behind a cursor, and then live, for ever.
 
-    First `ready`, with the cursor behind which it begins. Each event of the log under its kind, with its
-    cursor as id; `sync_started` and `sync`, how the syncs of accounts go, without one; `heartbeat`. A client
-    that was cut off comes again with the last id that it saw, and misses no event of the log.
+    First `ready`, with the cursor behind which it begins, and the epoch. Each event of the log under its
+    kind, with its cursor as id; `sync_started` and `sync`, how the syncs of accounts go, without one;
+    `heartbeat`. A client that was cut off comes again with the last id that it saw, and misses no event of
+    the log.
     """
-    words = None if types is None else [word.strip() for word in types.split(",")]
-    asked = _Asked(last_event_id or after, words, account, folder)
+    asked = _Asked(last_event_id or after, words(types), account, folder)
     told = await _told(door, desk, caller, asked, SSE)
     return EventStream(
         told, streams=door.streams, tenant=caller.tenant, is_welcome=is_welcome, beat=told.beat
@@ -144,24 +150,35 @@ class _Asked:
 
 
 async def _told(door: Door, desk: Desk, caller: Caller, asked: _Asked, form: Form[T]) -> Told[T]:
-    """Raises `BadCursor`, `PlaceLost`, `NoSuchType`, and what accounts raise."""
+    """Raises `BadCursor`, `PlaceLost`, `PlaceRemoved`, `NoSuchType`, and what accounts raise."""
     tenant = caller.tenant
     types = None if asked.types is None else Types.read(asked.types, desk.other_types)
     async with door.data_of(caller).transaction(tenant) as conn:
         account = await desk.account(conn, tenant, asked.account) if asked.account else None
-        place, cursor = await _place(conn, caller, asked.after)
-    wanted = Wanted(types, None if account is None else stream_of(account), asked.folder)
+        stream = None if account is None else stream_of(account)
+        place, cursor = await place_of(conn, caller, asked.after, stream)
+        state = await feed.state(conn, tenant)
+    wanted = Wanted(types, stream, asked.folder)
     follower = desk.following.follower(tenant, caller.accounts, wanted, place)
     accounts = caller.accounts if account is None else {account}
-    return Told(follower, cursor, desk.aside(tenant, accounts, follower.wake), types, form)
+    begins = {"cursor": cursor, "epoch": state.epoch, "removed_until": state.removed_until}
+    return Told(follower, begins, desk.aside(tenant, accounts, follower.wake), types, form)
 
 
-async def _place(conn: Connection, caller: Caller, after: str | None) -> tuple[Place, str]:
+def words(types: str | None) -> list[str] | None:
+    """What a parameter names with commas."""
+    return None if types is None else [word.strip() for word in types.split(",")]
+
+
+async def place_of(
+    conn: Connection, caller: Caller, after: str | None, stream: Stream | None = None
+) -> tuple[Place, str]:
+    """Where `after` stands, and its cursor. Raises `BadCursor`, `PlaceLost` and `PlaceRemoved`."""
     tenant = caller.tenant
     if after == BEGINNING:
         return feed.START, feed.BEGINNING
     if after is not None and after != END:
-        return await feed.place(conn, tenant, after), after
+        return await feed.place(conn, tenant, after, stream), after
     if caller.accounts is None:
         return await feed.end_with_cursor(conn, tenant)
     return await feed.end_of_some(conn, tenant, [stream_of(account) for account in caller.accounts])

@@ -5,8 +5,9 @@ but not what was sealed. A seal kept elsewhere shows that a tail was cut. Each h
 one before; `check` says what else stands in it.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -16,8 +17,8 @@ from postroom.vault.sign import Signer
 
 from . import store
 from .chain import moment
-from .check import UNREADABLE, Sealing, opened
-from .model import ChainBroken, Seal
+from .check import UNREADABLE, Heads, Sealing, opened
+from .model import ChainBroken, Removed, Seal
 
 Ends: TypeAlias = dict[int, tuple[int, bytes]]  # stream -> seq, hash
 
@@ -29,18 +30,27 @@ async def seal(db: Database, signer: Signer, tenant: TenantId) -> Seal:
     sealing that would hide it.
     """
     async with db.transaction(tenant) as conn:
-        await store.lock_seals(conn, tenant)
-        newest = await store.newest_seal(conn, tenant)
-        before = _read(newest) if newest else None
-        heads: Ends = {head.stream: (head.seq, head.hash) async for head in store.heads(conn, tenant)}
-        if before is not None:
-            _require_growth(before, heads)
-            if newest and before.heads == heads and before.key == signer.public:
-                return newest
-            await _require_the_same(conn, tenant, before, heads)
-        made = _made(signer, tenant, before, heads)
-        await store.add_seal(conn, tenant, made)
-        return made
+        return await seal_within(conn, signer, tenant)
+
+
+async def seal_within(
+    conn: Connection, signer: Signer, tenant: TenantId, removing: Sequence[Removed] = ()
+) -> Seal:
+    """The same in a transaction of the caller's, who is `removing` all up to these entries."""
+    await store.lock_seals(conn, tenant)
+    newest = await store.newest_seal(conn, tenant)
+    before = _read(newest) if newest else None
+    heads: Ends = {head.stream: (head.seq, head.hash) async for head in store.heads(conn, tenant)}
+    if before is not None:
+        _require_growth(before, heads)
+        if newest and not removing and before.heads == heads and before.key == signer.public:
+            return newest
+        await _require_the_same(conn, tenant, before, heads)
+    removed = dict(before.removed) if before else {}
+    removed |= {one.stream: (one.seq, one.position, one.hash) for one in removing}
+    made = _made(signer, tenant, before, heads, removed)
+    await store.add_seal(conn, tenant, made)
+    return made
 
 
 def line(seal: Seal) -> bytes:
@@ -49,18 +59,19 @@ def line(seal: Seal) -> bytes:
     return orjson.dumps({"seal": content}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _made(signer: Signer, tenant: TenantId, before: Sealing | None, heads: Ends) -> Seal:
+def _made(signer: Signer, tenant: TenantId, before: Sealing | None, heads: Ends, removed: Heads) -> Seal:
     number = before.number + 1 if before else 1
-    body = orjson.dumps(
-        {
-            "at": moment(datetime.now(UTC)),
-            "heads": [[stream, seq, digest.hex()] for stream, (seq, digest) in heads.items()],
-            "key": signer.public.hex(),
-            "number": number,
-            "previous": (before.digest if before else bytes(32)).hex(),
-            "tenant": tenant,
-        }
-    )
+    said: dict[str, Any] = {
+        "at": moment(datetime.now(UTC)),
+        "heads": [[stream, seq, digest.hex()] for stream, (seq, digest) in heads.items()],
+        "key": signer.public.hex(),
+        "number": number,
+        "previous": (before.digest if before else bytes(32)).hex(),
+        "tenant": tenant,
+    }
+    if removed:
+        said["removed"] = [[stream, *end, digest.hex()] for stream, (*end, digest) in removed.items()]
+    body = orjson.dumps(said)
     return Seal(number, body.decode(), signer.sign(body))
 
 
@@ -74,8 +85,13 @@ def _read(seal: Seal) -> Sealing:
 
 
 async def _require_the_same(conn: Connection, tenant: TenantId, before: Sealing, heads: Ends) -> None:
-    """A tail that was cut may have grown again since."""
-    grown = {stream: end for stream, end in before.heads.items() if end != heads[stream]}
+    """A tail that was cut may have grown again since. What was removed at a seal is not looked for."""
+    gone = {stream: seq for stream, (seq, _, _) in before.removed.items()}
+    grown = {
+        stream: end
+        for stream, end in before.heads.items()
+        if end != heads[stream] and end[0] > gone.get(stream, 0)
+    }
     if (found := await store.not_there(conn, tenant, grown)) is not None:
         stream, seq = found
         raise ChainBroken(

@@ -56,12 +56,20 @@ WS: Form[str] = Form(
 
 
 class Told(Generic[T]):
-    """Says what a follower hears from behind `cursor`, and of the news beside it what is of these types."""
+    """Says what a follower hears, and of the news beside it what is of these types.
+
+    `begins` is what is said first, with the `cursor` behind which it begins.
+    """
 
     def __init__(
-        self, follower: Follower, cursor: str, aside: Aside, types: Types | None, form: Form[T]
+        self,
+        follower: Follower,
+        begins: Mapping[str, Any],
+        aside: Aside,
+        types: Types | None,
+        form: Form[T],
     ) -> None:
-        self._follower, self._cursor, self._aside = follower, cursor, aside
+        self._follower, self._begins, self._aside = follower, begins, aside
         self._types = types
         self._form: Form[T] = form
         self._is_begun = False
@@ -70,7 +78,7 @@ class Told(Generic[T]):
         follower, form = self._follower, self._form
         if not self._is_begun:
             self._is_begun = True
-            return [form.news("ready", {"cursor": self._cursor}, self._cursor)]
+            return [form.news("ready", self._begins, self._begins["cursor"])]
         while not follower.is_over:
             follower.wake.clear()
             said = [self._written(heard) for heard in await follower.take()]
@@ -83,7 +91,7 @@ class Told(Generic[T]):
     def beat(self) -> T:
         """A heartbeat says how far the log was read, so that who wants little of it resumes from there."""
         last = self._follower.last
-        return self._form.heartbeat(self._cursor if last is None else feed.cursor_of(last))
+        return self._form.heartbeat(self._begins["cursor"] if last is None else feed.cursor_of(last))
 
     def close(self) -> None:
         self._follower.close()

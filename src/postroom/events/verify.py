@@ -77,11 +77,11 @@ async def each_batch(
         with alone():  # so that the transaction can tell what a failure means
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(store.rows(conn, tenant, rows[-1], stream=stream, limit=BATCH))
-                group.create_task(asyncio.to_thread(use, _hashable(rows)))
+                group.create_task(asyncio.to_thread(use, hashable(rows)))
         rows = following.result()
 
 
-def _hashable(rows: Sequence[store.Row]) -> Iterator[Row]:
+def hashable(rows: Sequence[store.Row]) -> Iterator[Row]:
     """Rows with their times as they were hashed. Entries of one transaction share theirs."""
     known: datetime | None = None
     text = ""

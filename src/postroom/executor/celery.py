@@ -73,7 +73,12 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         async with open_slots(db, hints, **limits) as slots:
             pool = Pool(tell=hints.tell, slots=slots)
             means = Means(db, vault, Registry(own), Workshop(), manner, pool, oauth)
-            work = Work(means, settings.sync_interval, operator=ways(settings))
+            work = Work(
+                means,
+                settings.sync_interval,
+                operator=ways(settings),
+                keep_events=settings.events_keep,
+            )
             due = partial(enqueue_due, db, work.every) if settings.email_sync_enabled else None
             yield House(db, hints, handlers(work), duties(work, polls=due is not None), due)
 

@@ -1,7 +1,7 @@
 """What recurs in an installation: one line a duty."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from postroom.accounts.stale import tell_stale
@@ -11,6 +11,7 @@ from postroom.alerts.read import look
 from postroom.alerts.tell import tell
 from postroom.db.pool import Database
 from postroom.events.model import ChainBroken
+from postroom.events.remove import mark, sweep
 from postroom.events.seal import seal
 from postroom.ids import TenantId
 from postroom.jobs.duties import Duty
@@ -38,6 +39,7 @@ def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
         Duty("sync.compare", timedelta(minutes=10), partial(_compare, work)),
         *([stale, lapsed] if polls else []),
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
+        Duty("events.remove", timedelta(hours=6), partial(_remove, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),
@@ -65,12 +67,29 @@ async def _compare(work: Work) -> None:
 
 
 async def _seal(work: Work) -> None:
+    await _each_log(work.means.db, lambda tenant: seal(work.means.db, work.vault.signer, tenant))
+
+
+async def _remove(work: Work) -> None:
+    """What an earlier round has marked is deleted, also where the log is kept for ever since."""
+    await _each_log(work.means.db, partial(_remove_of, work))
+
+
+async def _remove_of(work: Work, tenant: TenantId) -> None:
+    db, keep = work.means.db, work.keep_events
+    await sweep(db, tenant)
+    if keep is not None:
+        while await mark(db, work.vault.signer, tenant, datetime.now(UTC) - keep):
+            pass
+
+
+async def _each_log(db: Database, do: Callable[[TenantId], Awaitable[object]]) -> None:
     """Every tenant's log. One that cannot be sealed does not keep the others from it."""
-    db, after, broken = work.means.db, 0, list[ChainBroken]()
+    after, broken = 0, list[ChainBroken]()
     while tenants := await _tenants(db, after):
         for tenant in tenants:
             try:
-                await seal(db, work.vault.signer, tenant)
+                await do(tenant)
             except ChainBroken as error:
                 broken.append(error)
             after = tenant

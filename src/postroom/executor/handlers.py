@@ -24,6 +24,7 @@ class Work:
     told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
     pace: Pace = field(default_factory=Pace)  # of what is watched
     operator: Sequence[Telling] = ()  # how to tell whoever runs this
+    keep_events: timedelta | None = None  # how long the log is kept; None: for ever
 
     @property
     def vault(self) -> Vault:

@@ -152,7 +152,20 @@ async def _admin_of_all(caller: Admin) -> Caller:
 
 AdminOfAll = Annotated[Caller, Depends(_admin_of_all)]
 """For what concerns the tenant and none of its accounts: a key that is limited to some may not."""
-NEEDS = ((Reader, Scope.READ), (Syncer, Scope.SYNC), (Admin, Scope.ADMIN), (AdminOfAll, Scope.ADMIN))
+
+
+async def _reader_of_all(caller: Reader) -> Caller:
+    caller.require_all_accounts()
+    return caller
+
+
+ReaderOfAll = Annotated[Caller, Depends(_reader_of_all)]
+"""The same for who only reads."""
+OF_ALL = (AdminOfAll, ReaderOfAll)
+NEEDS = (
+    *((Reader, Scope.READ), (ReaderOfAll, Scope.READ), (Syncer, Scope.SYNC)),
+    *((Admin, Scope.ADMIN), (AdminOfAll, Scope.ADMIN)),
+)
 """The scope that a route needs which asks for such a caller."""
 
 

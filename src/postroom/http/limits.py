@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom import telemetry
@@ -52,6 +53,7 @@ class TimeLimit:
         reads = scope["method"] in READING and not problems.path_of(scope).startswith(self.changing)
         times = 1 if reads else LONGER
         timeout = asyncio.timeout(self.limit.total_seconds() * times)
+        scope.setdefault("state", {})["time_limit"] = timeout
         try:
             async with timeout:
                 await self.app(scope, receive, watch)
@@ -61,6 +63,13 @@ class TimeLimit:
             log.warning("http.too_slow", seconds=self.limit.total_seconds() * times)
             error = TooSlow("This took too long and was given up; ask for less, or again later.", wait=AGAIN)
             await problems.of(error, problems.request_id(scope))(scope, receive, send)
+
+
+def allow(request: Request, wait: timedelta) -> None:
+    """Let this request take so much longer: it was asked to wait."""
+    timeout: asyncio.Timeout = request.state.time_limit
+    if (end := timeout.when()) is not None:
+        timeout.reschedule(end + wait.total_seconds())
 
 
 class BodyLimit:

@@ -2,7 +2,8 @@
 
 Every answer in JSON gets a tag that is made of what it says, so it changes exactly when the answer does. It
 saves the way, not the work. The tag is weak: the answer may be compressed, and a cursor is sealed anew each
-time though it means the same, so cursors are left out of it.
+time though it means the same, so cursors are left out of it; not those of the log, which say how far it was
+read.
 """
 
 from hashlib import sha256
@@ -14,6 +15,8 @@ from postroom.http.problems import path_of
 
 CURSOR = b'"next":"'
 """A quote inside a text has a backslash before it, so this is a member of that name and nothing else."""
+SEALED = b"."
+"""Stands in every cursor that the vault has sealed, and in none of the log."""
 TOLD = frozenset({"content-length", "content-type"})
 """What a 304 does not repeat: it has no content."""
 
@@ -30,8 +33,10 @@ def tag(body: bytes) -> str:
     """The tag of an answer in JSON."""
     digest, at = sha256(), body.rfind(CURSOR)
     if at >= 0:
-        digest.update(body[:at])
-        body = body[body.index(b'"', at + len(CURSOR)) :]
+        begin, end = at + len(CURSOR), body.index(b'"', at + len(CURSOR))
+        if SEALED in body[begin:end]:
+            digest.update(body[:at])
+            body = body[end:]
     digest.update(body)
     return f'W/"{digest.hexdigest()[:32]}"'
 

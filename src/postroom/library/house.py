@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from postroom.accounts.clients import clients_of
 from postroom.accounts.oauth import Oauth
 from postroom.accounts.seeker import Seeker
+from postroom.alerts.ways import ways
 from postroom.api.app import create_app
 from postroom.api.live import Live, live
 from postroom.db.embedded.client import running
@@ -86,7 +87,13 @@ class House:
         means = Means(self.database, self.vault, self.providers, Workshop(), manner, pool, self.oauth)
         pace = Pace(settings.watch_sweep, settings.watch_silence)
         async with executing(
-            Work(means, settings.sync_interval, pace=pace),
+            Work(
+                means,
+                settings.sync_interval,
+                pace=pace,
+                operator=ways(settings),
+                keep_events=settings.events_keep,
+            ),
             self.hints,
             workers=settings.workers,
             patience=settings.stop_patience,

@@ -2,7 +2,7 @@
 
 from .accounts import Account, AccountPage, Connected, Consent, CopyScope, Error, Estimate, Found, Grant
 from .alerts import OperatorAlert, OperatorAlertPage
-from .events import Event, News, Ready, SyncEnded, SyncStarted
+from .events import Consumer, Consumers, Event, EventPage, News, Ready, SyncEnded, SyncStarted
 from .jobs import (
     BatchComplete,
     BatchProgress,
@@ -57,12 +57,15 @@ __all__ = [
     "Budget",
     "Connected",
     "Consent",
+    "Consumer",
+    "Consumers",
     "Content",
     "CopyScope",
     "Duty",
     "Error",
     "Estimate",
     "Event",
+    "EventPage",
     "Facets",
     "Failed",
     "Folder",

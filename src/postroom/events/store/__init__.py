@@ -7,9 +7,8 @@ from typing import TypeAlias
 from asyncpg import Connection, Record
 
 from postroom.db.sql import Where
+from postroom.events.model import Entry, Head, Place, Seal, Stream
 from postroom.ids import TenantId
-
-from .model import Entry, Head, Place, Seal, Stream
 
 Row: TypeAlias = Record
 """Stream, seq, position, at (None where Python has no such time), kind, body, hash."""
@@ -19,8 +18,20 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 BEGINNING = (SMALLEST, SMALLEST, datetime.min.replace(tzinfo=UTC))
 
 HORIZON = """
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + coalesce(max(base), 0)
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + coalesce(max(base), 0),
+           (SELECT ARRAY[r.position, r.stream, r.seq] FROM events_removed r
+             WHERE r.tenant_id = $1 AND r.stream = coalesce($2, r.stream)
+             ORDER BY r.position DESC, r.stream DESC, r.seq DESC LIMIT 1)
       FROM events_restored WHERE tenant_id = $1
+"""
+# What no two histories have in common that begin with a backup, a dump or a replica that took over: the
+# server, the fork of its write-ahead log, the table itself. While a server recovers, the fork before.
+EPOCH = """
+    SELECT left(encode(sha256(convert_to(concat_ws('/', s.system_identifier,
+                  CASE WHEN pg_is_in_recovery() THEN lpad(upper(to_hex(c.timeline_id)), 8, '0')
+                       ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
+                  'events_event'::regclass::oid), 'UTF8')), 'hex'), 16)
+      FROM pg_control_system() AS s, pg_control_checkpoint() AS c
 """
 FEED = """
     SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
@@ -87,12 +98,22 @@ NOT_THERE = """
 ADD_SEAL = "INSERT INTO events_seal (tenant_id, number, body, signature) VALUES ($1, $2, $3, $4)"
 
 
-async def horizon(conn: Connection, tenant: TenantId) -> int:
-    """The position of the oldest transaction that is still running.
+async def horizon(
+    conn: Connection, tenant: TenantId, stream: Stream | None = None
+) -> tuple[int, Place | None]:
+    """The position of the oldest transaction that is still running; and the last entry that was removed.
 
-    What stands below it is final: it shows in this snapshot, and so in every later one.
+    What stands below the first is final: it shows in this snapshot, and so in every later one. Of what was
+    removed, that of one stream, or of all.
     """
-    return int(await conn.fetchval(HORIZON, tenant))
+    row = await conn.fetchrow(HORIZON, tenant, stream)
+    assert row is not None  # an aggregate always yields a row
+    return int(row[0]), tuple(row[1]) if row[1] else None
+
+
+async def epoch(conn: Connection) -> str:
+    """What this database's history is called; see decision 0014."""
+    return str(await conn.fetchval(EPOCH))
 
 
 async def feed(conn: Connection, tenant: TenantId, after: Place, below: int, limit: int) -> list[Entry]:

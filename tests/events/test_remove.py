@@ -1,0 +1,301 @@
+"""A log that is kept for so long only: what is removed, what is left of it, and who is told."""
+
+import io
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from events.following import MAIL, append, everything
+from events.forging import EIGHT, SEVEN, SIGNER, event, written
+from fastapi import FastAPI
+from servers.api import Client, Connect, key_of
+from servers.live import events, served
+from servers.tenants import ANNS, ONE, TWO
+from sync.mailboxes import means
+
+from postroom.accounts import store as accounts
+from postroom.db.pool import Database
+from postroom.events import check, feed, log, remove
+from postroom.events import export as exporting
+from postroom.events import seal as sealing
+from postroom.events.check import opened
+from postroom.events.model import ChainBroken, Event, PlaceLost, PlaceRemoved, Seal, Stream
+from postroom.events.remove import mark, sweep
+from postroom.events.replay import NotFromTheBeginning, replay
+from postroom.events.verify import verify
+from postroom.executor.duties import duties
+from postroom.executor.handlers import Work
+from postroom.ids import TenantId
+from postroom.people import keys
+
+pytestmark = pytest.mark.usefixtures("tenants")
+
+KEYS = [SIGNER.public]
+GONE = Event("mail.removed", {"message": MAIL})
+PATH = "/v1/events"
+ROWS = "SELECT stream, seq FROM events_event WHERE tenant_id = $1 ORDER BY position, stream, seq"
+
+
+async def now(db: Database) -> datetime:
+    """Between what is logged before and after."""
+    async with db.transaction(ONE) as conn:
+        found: datetime = await conn.fetchval("SELECT clock_timestamp()")
+        return found
+
+
+async def rows(db: Database, tenant: TenantId = ONE) -> list[tuple[int, int]]:
+    async with db.transaction(tenant) as conn:
+        return [tuple(row) for row in await conn.fetch(ROWS, tenant)]
+
+
+async def cut(db: Database) -> tuple[Seal, datetime]:
+    """Six and four entries with two seals (`forging`); all but the last of each are old."""
+    kept = await written(db)
+    async with db.transaction(ONE) as conn:
+        entries = await feed.read(conn, ONE)
+    return kept, entries[-2].at
+
+
+async def faults(db: Database, kept: Seal | None = None) -> list[check.Fault]:
+    """What verifying the database finds, and checking an export."""
+    sealing_ = opened(kept.body, kept.signature) if kept else None
+    file = io.BytesIO()
+    await exporting.export(db, ONE, file)
+    lines = file.getvalue().decode().splitlines()
+    found = (await verify(db, ONE, KEYS, kept=sealing_)).findings
+    return [*found, *check.check(lines, KEYS, sealing_).findings]
+
+
+async def test_what_is_old_goes_and_what_is_left_is_whole(db: Database) -> None:
+    kept, before = await cut(db)
+    assert await mark(db, SIGNER, ONE, before)
+    marked, found = await rows(db), await faults(db, kept)
+    assert not await mark(db, SIGNER, ONE, before)
+    swept = [await sweep(db, ONE) for _ in range(2)]
+    left = await rows(db)
+
+    assert (len(marked), found) == (10, [])
+    assert swept == [8, 0]
+    assert left == [(7, 6), (8, 4)]
+    assert await faults(db, kept) == []
+
+
+async def test_it_goes_on_for_ever(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is appended, sealed and removed in whichever order, nothing is missing but what is told."""
+    monkeypatch.setattr(remove, "STEP", 3)
+    monkeypatch.setattr(remove, "AT_ONCE", 7)
+    rng = random.Random(1)
+    seen, kept = 0, None
+    for _ in range(40):
+        match rng.randrange(5):
+            case 0 | 1:
+                async with db.transaction(ONE) as conn:
+                    await log.append(conn, ONE, rng.choice([SEVEN, EIGHT]), [event(n) for n in range(4)])
+            case 2:
+                kept = await sealing.seal(db, SIGNER, ONE)
+            case 3:
+                await mark(db, SIGNER, ONE, await now(db))
+            case _:
+                seen += await sweep(db, ONE)
+        assert await faults(db, kept) == []
+        async with db.transaction(ONE) as conn:
+            entries = await feed.read(conn, ONE)
+        for stream in (SEVEN, EIGHT):
+            numbers = [entry.seq for entry in entries if entry.stream == stream]
+            assert numbers == list(range(numbers[0], numbers[-1] + 1)) if numbers else True
+    assert seen > 20
+
+
+async def test_each_stream_can_be_verified_alone(db: Database) -> None:
+    kept, before = await cut(db)
+    await mark(db, SIGNER, ONE, before)
+    await sweep(db, ONE)
+    for stream in (SEVEN, EIGHT):
+        found = await verify(db, ONE, KEYS, stream=stream, kept=opened(kept.body, kept.signature))
+        assert (found.findings, found.entries) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("DELETE FROM postroom.events_event WHERE stream = 7 AND seq = 6", {(7, 6)}),
+        ("DELETE FROM postroom.events_event WHERE stream = 8", {(8, 4)}),
+        ("UPDATE postroom.events_event SET body = '{}' WHERE stream = 7 AND seq = 6", {(7, 6)}),
+        ("UPDATE postroom.events_head SET hash = sha256(hash) WHERE stream = 8", {(8, 4)}),
+        ("DELETE FROM postroom.events_head WHERE stream = 8", {(8, 4)}),
+    ],
+)
+async def test_what_is_done_to_the_rest_is_found_as_before(
+    db: Database, dsn: str, statement: str, named: set[tuple[int, int]]
+) -> None:
+    _, before = await cut(db)
+    await mark(db, SIGNER, ONE, before)
+    await sweep(db, ONE)
+    await as_superuser(dsn, statement)
+
+    assert {(fault.stream, fault.seq) for fault in await faults(db)} == named
+
+
+async def test_who_removes_without_a_seal_is_found(db: Database, dsn: str) -> None:
+    """The table says what was removed, but only a seal is believed."""
+    await cut(db)
+    await as_superuser(
+        dsn,
+        """INSERT INTO postroom.events_removed
+           SELECT tenant_id, stream, seq, position, hash, at
+             FROM postroom.events_event WHERE stream = 7 AND seq = 3;
+           DELETE FROM postroom.events_event WHERE stream = 7 AND seq <= 3""",
+    )
+    before = {(fault.stream, fault.seq) for fault in await faults(db)}
+    await sealing.seal(db, SIGNER, ONE)
+
+    assert before == {(fault.stream, fault.seq) for fault in await faults(db)} == {(7, 1)}
+
+
+async def test_a_log_that_was_altered_is_not_removed(db: Database, dsn: str) -> None:
+    _, before = await cut(db)
+    await as_superuser(dsn, "UPDATE postroom.events_head SET seq = 1")
+
+    with pytest.raises(ChainBroken):
+        await mark(db, SIGNER, ONE, before)
+    assert await sweep(db, ONE) == 0
+
+
+async def test_what_may_still_come_before_it_is_waited_for(db: Database) -> None:
+    """An entry that is not committed yet would be behind what was removed, and read by nobody."""
+    async with db.transaction(ONE) as late:
+        await log.append(late, ONE, SEVEN, [event(1)])
+        async with db.transaction(ONE) as conn:
+            await log.append(conn, ONE, EIGHT, [event(1)])
+        was_there = await mark(db, SIGNER, ONE, await now(db))
+
+    assert not was_there
+    assert await mark(db, SIGNER, ONE, await now(db))
+
+
+async def as_superuser(dsn: str, statement: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(statement)
+    await conn.close()
+
+
+async def place(db: Database, cursor: str, stream: Stream | None = None) -> Any:
+    async with db.transaction(ONE) as conn:
+        return await feed.place(conn, ONE, cursor, stream)
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_who_had_not_read_what_was_removed_is_told_so_and_nobody_else(
+    db: Database, is_swept: bool
+) -> None:
+    for stream in (7, 8, 7, 7):
+        await append(db, stream, GONE)
+    there = await everything(db)
+    cursors = [feed.cursor_of(entry) for entry in there]
+    await mark(db, SIGNER, ONE, there[2].at)  # the first two
+    assert not is_swept or await sweep(db, ONE) == 2
+
+    with pytest.raises(PlaceRemoved):
+        await place(db, cursors[0])
+    for cursor, entry in list(zip(cursors, there, strict=True))[1:]:
+        assert await place(db, cursor) == feed.place_of(entry)
+    assert await place(db, cursors[0], Stream(7)) == feed.place_of(there[0])  # of 7 nothing is missing
+    with pytest.raises(PlaceRemoved):
+        await place(db, cursors[0], Stream(8))
+    with pytest.raises(PlaceLost):
+        await place(db, feed._packed(feed.place_of(there[1]), bytes(6)))
+    with pytest.raises(PlaceLost):
+        await place(db, feed._packed((there[1].position, 9, 1), bytes(6)))
+    async with db.transaction(ONE) as conn:
+        assert await feed.read(conn, ONE) == there[2:]
+        assert await feed.read(conn, ONE, stream=Stream(7)) == there[2:]
+        with pytest.raises(PlaceRemoved):
+            await feed.read(conn, ONE, feed.place_of(there[0]))
+
+
+async def test_a_page_and_a_stream_tell_that_they_are_not_from_the_beginning(
+    app: FastAPI, db: Database
+) -> None:
+    for _ in range(3):
+        await append(db, ANNS, GONE)
+    there = await everything(db)
+    async with served(app, await key_of(db, ONE)) as client:
+        whole = (await client.get(PATH)).json()
+        await mark(db, SIGNER, ONE, there[2].at)
+        await sweep(db, ONE)
+        rest = (await client.get(PATH)).json()
+        refused = [
+            await client.get(path, params={"after": feed.cursor_of(there[0])})
+            for path in (PATH, f"{PATH}/stream")
+        ]
+        async for one in events(client, f"{PATH}/stream", after="start"):
+            if one.event == "ready":
+                ready = one.data
+                continue
+            break
+        async for again in events(client, f"{PATH}/stream", ready["cursor"]):
+            if again.event != "ready":
+                break
+
+    assert whole["removed_until"] is None
+    assert rest["removed_until"] == ready["removed_until"] == _written(there[1].at)
+    assert [entry["seq"] for entry in rest["entries"]] == [one.data["seq"]] == [3]
+    assert again.data == one.data
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {
+        (409, "events.place_removed")
+    }
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+async def test_of_other_accounts_who_is_limited_misses_nothing(
+    api: Client, db: Database, connect: Connect
+) -> None:
+    async with db.transaction(ONE) as conn:
+        ann = await accounts.get_by_id(conn, ONE, ANNS)
+    limited = connect((await keys.create(db, ONE, "anns", accounts=[ann.public_id]))[1])
+    await append(db, ANNS, GONE)
+    await append(db, 9, GONE)
+    cursor = (await limited.get(PATH)).json()["next"]
+    await mark(db, SIGNER, ONE, await now(db))
+    await sweep(db, ONE)
+    await append(db, ANNS, GONE)
+    mine = await limited.get(PATH, params={"after": cursor})
+    alls = await api.get(PATH, params={"after": cursor})
+
+    assert [entry["seq"] for entry in mine.json()["entries"]] == [2]
+    assert alls.json()["code"] == "events.place_removed"
+
+
+async def test_a_replay_that_is_not_from_the_beginning_is_refused(db: Database) -> None:
+    _, before = await cut(db)
+    await mark(db, SIGNER, ONE, before)
+    await sweep(db, ONE)
+    async with db.transaction(ONE) as conn:
+        entries = await log.read(conn, ONE, SEVEN)
+
+    with pytest.raises(NotFromTheBeginning):
+        replay(entries)
+
+
+@pytest.mark.parametrize("keep", [None, timedelta(days=1)])
+async def test_the_duty_removes_what_every_tenant_keeps_no_longer(
+    db: Database, dsn: str, keep: timedelta | None
+) -> None:
+    for tenant in (ONE, TWO):
+        await append(db, 7, GONE, GONE, tenant=tenant)
+        await append(db, 7, GONE, tenant=tenant)
+    await as_superuser(dsn, "UPDATE postroom.events_event SET at = at - interval '2 days' WHERE seq < 3")
+    work = Work(means(db), timedelta(minutes=15), keep_events=keep)
+    [duty] = [duty for duty in duties(work, polls=False) if duty.name == "events.remove"]
+    await duty.work()
+    marked = [await rows(db, tenant) for tenant in (ONE, TWO)]
+    await duty.work()
+    left = [await rows(db, tenant) for tenant in (ONE, TWO)]
+
+    assert marked == [[(7, 1), (7, 2), (7, 3)]] * 2
+    assert left == (marked if keep is None else [[(7, 3)]] * 2)
