@@ -189,7 +189,6 @@ async def test_a_handler_can_be_sent_back_or_ahead(desk: Desk, db: Database) -> 
 async def test_a_handler_stops_where_what_it_has_not_handled_was_removed(
     desk: Desk, db: Database, vault: Vault
 ) -> None:
-    remove = pytest.importorskip("postroom.events.remove")
     await arrive(db, *added(3))
     tenant = await name_of(db, ONE)
     refusing, mended = room_of(desk.dsn), room_of(desk.dsn)
