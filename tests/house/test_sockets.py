@@ -55,6 +55,7 @@ OPENS = {
 IMPORTS = {
     **{f"client/{name}.py": {"httpx2"} for name in ("client", "conversation", "wire")},  # of other programs
     "net/client.py": {"httpx2", "httpcore2"},  # whose sockets egress opens
+    "net/kept.py": {"httpx2", "httpcore2"},  # the same
     "net/names.py": {"dns"},  # the name servers of this machine, and nobody else
 }
 

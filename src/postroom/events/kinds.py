@@ -93,6 +93,14 @@ KINDS: Mapping[str, Kind] = {
         "that were there without being on the server, whose flags differed.",
         {**ACCOUNT, "missing": Type.NUMBER, "extra": Type.NUMBER, "flags": Type.NUMBER},
     ),
+    "webhooks.failing": Kind(
+        "A receiver does not take what it is told, for a minute or more. Stands in the tenant's stream.",
+        {"webhook": Type.ID, "code": Type.CODE},
+    ),
+    "webhooks.recovered": Kind(
+        "A webhook that failed has delivered what it could not. Stands in the tenant's stream.",
+        {"webhook": Type.ID},
+    ),
 }
 
 
