@@ -102,6 +102,15 @@ WHOLE_TENANTS: dict[Route, Any] = {
     ("DELETE", "/v1/people/keys/{id}"): None,
     ("GET", "/v1/people/sessions"): None,
     ("DELETE", "/v1/people/sessions/{id}"): None,
+    ("GET", "/v1/webhooks"): None,
+    ("POST", "/v1/webhooks"): {"url": "http://127.0.0.1:1/"},
+    ("GET", "/v1/webhooks/{id}"): None,
+    ("PATCH", "/v1/webhooks/{id}"): {"state": "disabled"},
+    ("DELETE", "/v1/webhooks/{id}"): None,
+    ("POST", "/v1/webhooks/{id}/rotate"): {},
+    ("POST", "/v1/webhooks/{id}/replay"): {"after": "start"},
+    ("POST", "/v1/webhooks/{id}/test"): None,
+    ("GET", "/v1/webhooks/{id}/deliveries"): None,
 }
 """What concerns the tenant."""
 

@@ -23,6 +23,10 @@ BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts/estimate"): {"address": "x@x.example", "password": "x"},
     ("POST", "/v1/accounts/oauth/auth-url"): {"client": "ours"},
     ("PATCH", "/v1/accounts/{id}"): {"paused": True},
+    ("POST", "/v1/webhooks"): {"url": "http://127.0.0.1:1/"},
+    ("PATCH", "/v1/webhooks/{id}"): {"description": "x"},
+    ("POST", "/v1/webhooks/{id}/rotate"): {"overlap_hours": 1},
+    ("POST", "/v1/webhooks/{id}/replay"): {"after": "start"},
 }
 LISTS = {"accounts"}
 REQUIRED: Mapping[tuple[str, str], dict[str, str]] = {("/v1/search", "q"): {"q": "report"}}

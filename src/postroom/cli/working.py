@@ -20,7 +20,7 @@ def work_of(house: Installation, shop: Workshop, told: Callable[[Outcome], None]
     """What it takes to run jobs; `told` hears of each sync that ended in this process."""
     settings = house.settings
     pace = Pace(settings.watch_sweep, settings.watch_silence)
-    return Work(means_of(house, shop), settings.sync_interval, told, pace)
+    return Work(means_of(house, shop), settings.sync_interval, told, pace, house.allowed)
 
 
 @asynccontextmanager

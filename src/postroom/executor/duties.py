@@ -16,10 +16,13 @@ from postroom.people import store as people
 from postroom.providers.slots import store as connections
 from postroom.search import store as search
 from postroom.sync.perform import FULL_EVERY
+from postroom.webhooks import store as webhooks
 
 from .handlers import Work
 
 KEEP = timedelta(days=30)  # jobs that are over
+DELIVERIES = timedelta(days=7)  # what was tried to deliver
+DELIVERED = 100  # the latest of each webhook that succeeded
 STEP = 1000
 SETTLED = 500  # mails whose words move in one transaction, so that a poll that falls due does not wait long
 
@@ -33,6 +36,7 @@ def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
         Duty("events.seal", timedelta(hours=1), partial(_seal, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),
+        Duty("webhooks.clean", timedelta(minutes=10), partial(_forget_deliveries, work.means.db)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),
     ]
 
@@ -73,6 +77,11 @@ async def _sweep(db: Database) -> None:
     """Connections of processes that are gone: they count for nothing, and nobody asks for their accounts."""
     async with db.single() as conn:
         await connections.sweep(conn)
+
+
+async def _forget_deliveries(db: Database) -> None:
+    async with db.single() as conn:
+        await webhooks.clean(conn, DELIVERIES, DELIVERED)
 
 
 async def _settle(work: Work) -> None:

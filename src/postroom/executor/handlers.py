@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from postroom.jobs.attempt import Handler
+from postroom.net.egress import Egress
 from postroom.sync import jobs as sync
 from postroom.sync.pace import Pace
 from postroom.sync.perform import Means, Outcome
@@ -22,6 +23,7 @@ class Work:
     every: timedelta  # the poll interval of accounts without their own
     told: Callable[[Outcome], None] = _nobody  # hears of each sync that ended here
     pace: Pace = field(default_factory=Pace)  # of what is watched
+    allowed: Egress | None = None  # where webhooks may be; None: none are delivered here
 
     @property
     def vault(self) -> Vault:

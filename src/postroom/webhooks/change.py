@@ -25,7 +25,7 @@ OVERLAP = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Tester:
+class Prober:
     """What it takes to post a test."""
 
     vault: Vault
@@ -138,10 +138,10 @@ async def _place(conn: Connection, tenant: TenantId, after: str) -> Place:
     return feed.START if after == "start" else await feed.place(conn, tenant, after)
 
 
-async def try_out(tester: Tester, webhook: Webhook) -> Outcome:
+async def try_out(prober: Prober, webhook: Webhook) -> Outcome:
     """Post a message of the type `webhooks.test` now, beside whatever is delivered, and once."""
-    secrets = opened(tester.vault, webhook)
-    async with open_kept(webhook.url, tester.allowed, at_once=1, limit=tester.limit) as line:
+    secrets = opened(prober.vault, webhook)
+    async with open_kept(webhook.url, prober.allowed, at_once=1, limit=prober.limit) as line:
         body = message.test_of(webhook.public_id, datetime.now(UTC))
         return (await post(line, secrets, f"msg_test_{new_public_id().hex}", body)).outcome
 

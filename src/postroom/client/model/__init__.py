@@ -43,6 +43,17 @@ from .mail import (
 )
 from .people import Health, Key, Keys, Me, NewKey, Person, Session, Sessions, Tenant
 from .sync import Alert, Budget, Parked, ParkedPage, Push, SyncStatus
+from .webhooks import (
+    Attempt,
+    Behind,
+    Delivery,
+    DeliveryPage,
+    NewWebhook,
+    Secret,
+    Webhook,
+    Webhooks,
+    WebhookStatus,
+)
 
 __all__ = [
     "Account",
@@ -51,13 +62,17 @@ __all__ = [
     "Address",
     "Alert",
     "Attachment",
+    "Attempt",
     "BatchComplete",
     "BatchProgress",
+    "Behind",
     "Budget",
     "Connected",
     "Consent",
     "Content",
     "CopyScope",
+    "Delivery",
+    "DeliveryPage",
     "Duty",
     "Error",
     "Estimate",
@@ -84,6 +99,7 @@ __all__ = [
     "MessagePage",
     "MonthCount",
     "NewKey",
+    "NewWebhook",
     "News",
     "Overview",
     "Parked",
@@ -95,6 +111,7 @@ __all__ = [
     "Push",
     "Ready",
     "SearchPage",
+    "Secret",
     "SenderCount",
     "Session",
     "Sessions",
@@ -108,5 +125,8 @@ __all__ = [
     "Thread",
     "ThreadDetail",
     "ThreadPage",
+    "Webhook",
+    "WebhookStatus",
+    "Webhooks",
     "Worker",
 ]
