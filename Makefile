@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := src tests bench tools
+SOURCES := src tests bench tools examples
 BUILT_FROM := pyproject.toml tools/build_native.py $(wildcard src/postroom/*/*.[ch])
 N ?= 2000
 RUNS ?= 3
@@ -25,7 +25,7 @@ test: $(VENV)/.developing  ## run all tests (real PostgreSQL, real Dovecot)
 lint: $(VENV)/.developing  ## formatting, ruff, types, import contracts, house rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy src tests bench tools
+	$(BIN)/mypy src tests bench tools examples
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/house
 

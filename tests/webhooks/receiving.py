@@ -15,7 +15,7 @@ from postroom.accounts import store as accounts
 from postroom.db.listen import open_hints
 from postroom.db.pool import Database
 from postroom.events import feed, log
-from postroom.events.model import Event, Stream
+from postroom.events.model import TENANT, Event, Stream
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
 from postroom.net.kept import LIMIT
@@ -199,3 +199,17 @@ async def told(db: Database, account: AccountId) -> tuple[Logged, UUID]:
         called = await accounts.public_ids(conn, ONE, [account])
     at = orjson.loads(orjson.dumps(entry.at))
     return Logged(feed.cursor_of(entry), at), called[account]
+
+
+async def alerts(db: Database, least: int) -> list[tuple[str, str, str | None]]:
+    """What the tenant was told of its webhooks, as soon as it is so much: kind, webhook, code."""
+    while True:
+        async with db.transaction(ONE) as conn:
+            entries = await log.read(conn, ONE, TENANT)
+        told = [(entry.kind, orjson.loads(entry.body)) for entry in entries]
+        found = [
+            (kind, data["webhook"], data.get("code")) for kind, data in told if kind.startswith("webhooks.")
+        ]
+        if len(found) >= least:
+            return found
+        await asyncio.sleep(0.01)

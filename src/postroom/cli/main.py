@@ -27,6 +27,7 @@ COMMANDS = {
     "import": "Copy mail from a Maildir or mbox.",
     "export": "Write an account's mail to a Maildir or to mbox files.",
     "keys": "Make, list and revoke API keys.",
+    "webhooks": "Have events posted to a program of yours, and see how that goes.",
     "login": "Print a link that signs a browser in, once.",
     "lab": "Run a scriptable mail server for demonstrations and tests.",
 }
