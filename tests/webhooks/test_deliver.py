@@ -114,6 +114,23 @@ async def test_an_account_whose_event_is_refused_holds_up_no_other_account(
     assert is_in_order(receiver.firsts)
 
 
+async def test_a_receiver_that_is_down_is_asked_once_for_each_account_and_then_for_all_of_them(
+    db: Database, vault: Vault
+) -> None:
+    """However many accounts have news for it; and with the first success it gets all of them."""
+    pace = replace(QUICK, first=timedelta(milliseconds=50), longest=timedelta(seconds=1))
+    async with receiving(BROKEN) as receiver, running(db, vault, pace), asyncio.timeout(30):
+        await subscribe(db, vault, receiver.url, types=["mail.*"])
+        for stream in range(1, 51):
+            await append(db, stream, added())
+        began = asyncio.get_running_loop().time()
+        await receiver.count(50)
+        await receiver.until(partial(has, 60))
+        assert asyncio.get_running_loop().time() - began > 0.5  # ten more; each account by itself: 200
+        receiver.reply = OK
+        await receiver.until(lambda it: len(it.taken) == 50)
+
+
 async def test_accounts_of_one_receiver_that_answers_slowly_are_posted_beside_each_other(
     db: Database, vault: Vault
 ) -> None:

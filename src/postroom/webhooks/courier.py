@@ -44,7 +44,7 @@ from .store import lanes as store
 
 AT_ONCE = 8  # lanes of one webhook that are posted from
 TURN = 20  # events of a lane, before others of the webhook have their turn
-OUTAGE = 3  # failures without a success between them: then one lane at a time finds out whether it is over
+OUTAGE = 3  # failures without a success between them: then it takes one lane to find out whether it is over
 NOTED = 10, 50  # deliveries and failures that are written at once; of more the latest
 PASSED_EVERY = 10.0  # seconds until it is written how much was passed that is not wanted
 AWAY = 1.0  # seconds, before the database is asked again
@@ -86,11 +86,14 @@ class Courier:
         self.is_told = False  # that it fails
         self._means = means
         self._lanes: dict[Stream, Lane] = {}
-        self._ready: deque[Lane] = deque()
+        self._fresh: deque[Lane] = deque()  # ready, without a failure
+        self._again: deque[Lane] = deque()  # ready, after one
         self._later: list[tuple[float, int, Lane]] = []
         self._numbers = count()
+        self._turns = 0
         self._wake = asyncio.Event()
-        self._busy = self._streak = 0
+        self._busy = self._streak = self._probes = 0
+        self._rests_until = 0.0  # but for lanes without a failure
         self._failing: set[Lane] = set()
         self._failure: str | None = None
         self._dirty: set[Lane] = set()
@@ -130,7 +133,7 @@ class Courier:
             self._lanes[lane.stream] = lane
             if lane.failures:
                 self._fails(lane)
-                self._streak = max(self._streak, lane.failures)
+                self._streak = self._probes = max(self._streak, lane.failures)
             if lane.is_behind and reached.next_at is not None:
                 self._wait(lane, reached.next_at)
             elif lane.is_behind:
@@ -169,7 +172,7 @@ class Courier:
 
     def _go_on(self, lane: Lane) -> None:
         lane.is_idle, lane.due = False, None
-        self._ready.append(lane)
+        (self._again if lane.failures else self._fresh).append(lane)
         self._wake.set()
 
     def _wait(self, lane: Lane, until: datetime) -> None:
@@ -192,12 +195,32 @@ class Courier:
                 due, _, lane = heapq.heappop(self._later)
                 if lane.due == due:
                     self._go_on(lane)
-            most = AT_ONCE if self._streak < OUTAGE else 1
-            if self._ready and self._busy < most:
-                return self._ready.popleft()
+            if (chosen := self._chosen()) is not None:
+                return chosen
+            times = [self._later[0][0]] if self._later else []
+            if self._again and self._rests_until > _now():
+                times.append(self._rests_until)
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._later[0][0] if self._later else None):
+                async with asyncio.timeout_at(min(times, default=None)):
                     await self._wake.wait()
+
+    def _chosen(self) -> Lane | None:
+        """Who is next, if anybody may be.
+
+        Where nothing gets through, lanes that have failed are not tried one after the other, but one of them
+        from time to time, for all. The others find out once: what fails may be one account's alone.
+        """
+        if self._streak < OUTAGE:
+            if self._busy >= AT_ONCE:
+                return None
+            self._turns += 1
+            one, other = (self._fresh, self._again) if self._turns % 2 else (self._again, self._fresh)
+            return (one or other).popleft() if one or other else None
+        if self._busy:
+            return None
+        if self._fresh:
+            return self._fresh.popleft()
+        return self._again.popleft() if self._again and self._rests_until <= _now() else None
 
     async def _dispatch(self, group: asyncio.TaskGroup, line: Kept, secrets: Secrets) -> None:
         while True:
@@ -259,8 +282,7 @@ class Courier:
         if is_delivered:
             self._took(lane, outcome.at)
         else:
-            wait = self._means.pace.again_after(attempt, posted.wait, random.random())
-            self._refused(lane, outcome, wait)
+            self._refused(lane, outcome, posted.wait)
         return is_delivered
 
     def _took(self, lane: Lane, at: datetime) -> None:
@@ -269,16 +291,21 @@ class Courier:
             self._failing.discard(lane)
             telemetry.WEBHOOKS_FAILING.dec()
         self._delivered_at = at
-        is_over, self._streak = self._streak >= OUTAGE, 0
+        is_over, self._streak, self._probes = self._streak >= OUTAGE, 0, 0
         if is_over:
             self._try_all()
 
-    def _refused(self, lane: Lane, outcome: Outcome, wait: timedelta) -> None:
-        again_at = datetime.now(UTC) + wait
+    def _refused(self, lane: Lane, outcome: Outcome, asked: timedelta | None) -> None:
+        again_after = self._means.pace.again_after
+        again_at = datetime.now(UTC) + again_after(lane.failures + 1, asked, random.random())
         lane.failed(outcome.at, again_at)
         self._fails(lane)
         self._streak += 1
         self._failure = outcome.code
+        if lane.failures > 1:
+            self._probes += 1
+            rest = again_after(self._probes, asked, random.random())
+            self._rests_until = _now() + rest.total_seconds()
         self._wait(lane, again_at)
 
     def _fails(self, lane: Lane) -> None:
