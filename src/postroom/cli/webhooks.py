@@ -120,7 +120,7 @@ def replay(
     if as_json:
         screen.document({**_document(changed), "behind": behind.events})
     else:
-        screen.say(f"{behind.events:,} events are posted anew.")
+        screen.say(f"{behind.events:,} events are gone through anew.")
 
 
 async def _replay(settings: Settings, which: str, after: str) -> Told:
