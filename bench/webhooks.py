@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -57,7 +58,8 @@ class Heard:
     all_there: asyncio.Event = field(default_factory=asyncio.Event)
 
     def came(self, place: tuple[int, int]) -> None:
-        self.read.append((place, time.monotonic()))
+        if len(self.read) < self.wanted:
+            self.read.append((place, time.monotonic()))
         if len(self.read) >= self.wanted:
             self.all_there.set()
 
@@ -69,8 +71,8 @@ class Heard:
 class Receiver(asyncio.Protocol):
     """Says that it has what it is told; a whole server for each would be slower than who delivers."""
 
-    def __init__(self, heard: list[Heard]) -> None:
-        self._heard, self._rest = heard, b""
+    def __init__(self, heard: list[Heard], seen: set[tuple[int, int]]) -> None:
+        self._heard, self._seen, self._rest = heard, seen, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by its class
@@ -82,7 +84,10 @@ class Receiver(asyncio.Protocol):
             return
         stream, seq = PLACE.search(body).groups()  # type: ignore[union-attr]
         self._rest = b""
-        self._heard[-1].came((int(stream), int(seq)))
+        place = int(stream), int(seq)
+        if place not in self._seen:  # else it is repeated, by who came after one that was stopped
+            self._seen.add(place)
+            self._heard[-1].came(place)
         self._transport.write(OK)
 
 
@@ -98,7 +103,8 @@ async def _run(receivers: int, seconds: float) -> Table:
             heard = [Heard()]
             loop = asyncio.get_running_loop()
             servers = [
-                await loop.create_server(lambda: Receiver(heard), "127.0.0.1", 0) for _ in range(receivers)
+                await loop.create_server(partial(Receiver, heard, set()), "127.0.0.1", 0)
+                for _ in range(receivers)
             ]
             async with open_pool(dsn, size=4) as db, open_hints(db):
                 await _subscribe(db, [server.sockets[0].getsockname()[1] for server in servers])

@@ -213,3 +213,8 @@ async def alerts(db: Database, least: int) -> list[tuple[str, str, str | None]]:
         if len(found) >= least:
             return found
         await asyncio.sleep(0.01)
+
+
+def has(least: int, receiver: Receiver) -> bool:
+    """Whether so much has come, whatever it is."""
+    return len(receiver.got) >= least

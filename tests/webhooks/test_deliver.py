@@ -13,11 +13,10 @@ from webhooks.receiving import (
     OK,
     QUICK,
     Message,
-    Receiver,
     added,
-    alerts,
     append,
     delivered,
+    has,
     is_in_order,
     receiving,
     running,
@@ -323,70 +322,3 @@ async def test_a_connection_that_died_at_rest_costs_no_attempt(db: Database, vau
                 await append(db, 1, added(number))
                 await receiver.count(number + 1)
             assert [each.attempt for each in await delivered(db, webhook, 5)] == [1] * 5
-
-
-async def test_who_fails_is_told_of_once_and_never_disabled_and_when_it_is_over(
-    db: Database, vault: Vault
-) -> None:
-    async with receiving(BROKEN) as receiver, running(db, vault), asyncio.timeout(20):
-        webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
-        await append(db, 1, added())
-        [failing] = await alerts(db, 1)
-        assert failing == ("webhooks.failing", str(webhook.public_id), "webhooks.bad_status")
-        await receiver.until(lambda it: len(it.got) >= 12)
-        async with db.transaction(ONE) as conn:
-            now = await store.get(conn, ONE, webhook.public_id)
-        assert (now.state, now.failure, now.failing_since is None) == ("active", "webhooks.bad_status", False)
-        assert await alerts(db, 1) == [failing]
-        receiver.reply = OK
-        assert await alerts(db, 2) == [failing, ("webhooks.recovered", str(webhook.public_id), None)]
-        async with db.transaction(ONE) as conn:
-            now = await store.get(conn, ONE, webhook.public_id)
-        assert (now.failure, now.failing_since, now.told_at) == (None, None, None)
-
-
-async def test_who_says_that_nobody_wants_it_is_told_of_at_once_and_posted_to_again(
-    db: Database, vault: Vault
-) -> None:
-    gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
-    patient = replace(QUICK, tell_after=timedelta(days=1))
-    async with receiving(gone) as receiver, running(db, vault, patient), asyncio.timeout(20):
-        webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
-        await append(db, 1, added())
-        assert await alerts(db, 1) == [("webhooks.failing", str(webhook.public_id), "webhooks.gone")]
-        receiver.reply = OK
-        await receiver.until(lambda it: len(it.taken) == 1)
-
-
-async def test_who_was_told_of_is_not_told_of_again_by_another_process(db: Database, vault: Vault) -> None:
-    async with receiving(BROKEN) as receiver, asyncio.timeout(20):
-        await subscribe(db, vault, receiver.url, types=["mail.*"])
-        await append(db, 1, added())
-        for round in range(3):
-            async with running(db, vault):
-                await receiver.until(partial(has, 4 * round + 4))
-                await alerts(db, 1)
-        assert len(await alerts(db, 1)) == 1
-
-
-def has(least: int, receiver: Receiver) -> bool:
-    return len(receiver.got) >= least
-
-
-async def test_what_was_tried_is_forgotten_but_for_the_last(db: Database, vault: Vault) -> None:
-    async with receiving() as receiver, running(db, vault), asyncio.timeout(20):
-        webhook, _ = await subscribe(db, vault, receiver.url)
-        for number in range(6):
-            await append(db, 1, added())
-            await delivered(db, webhook, number + 1)
-        receiver.reply = BROKEN
-        await append(db, 1, added())
-        await delivered(db, webhook, 7)
-    async with db.single() as conn:
-        assert await store.clean(conn, timedelta(days=7), 2) == 4
-    left = await delivered(db, webhook, 3)
-    assert [each.seq for each in left if each.outcome.code is None] == [6, 5]
-    async with db.single() as conn:
-        await store.clean(conn, timedelta(0), 2)
-    async with db.transaction(ONE) as conn:
-        assert await store.deliveries(conn, webhook, None, 10) == []

@@ -162,8 +162,7 @@ class Courier:
         lane.came(heard)
         if lane.is_idle and lane.is_behind:
             while lane.queue and not self._wants(lane.queue[0]):
-                lane.passed()
-                self._passed.add(lane)
+                self._pass(lane)
             if lane.is_behind:
                 self._go_on(lane)
 
@@ -252,9 +251,16 @@ class Courier:
             while lane.queue:
                 if self._wants(lane.queue[0]):
                     return lane.queue[0]
-                lane.passed()
-                self._passed.add(lane)
+                self._pass(lane)
         return None
+
+    def _pass(self, lane: Lane) -> None:
+        """The next event was delivered, or is not wanted."""
+        lane.passed()
+        self._passed.add(lane)
+        if lane in self._failing:
+            self._failing.discard(lane)
+            telemetry.WEBHOOKS_FAILING.dec()
 
     async def _read(self, lane: Lane) -> None:
         tenant, stream = self.tenant, lane.stream
@@ -286,10 +292,7 @@ class Courier:
         return is_delivered
 
     def _took(self, lane: Lane, at: datetime) -> None:
-        lane.passed()
-        if lane in self._failing:
-            self._failing.discard(lane)
-            telemetry.WEBHOOKS_FAILING.dec()
+        self._pass(lane)
         self._delivered_at = at
         is_over, self._streak, self._probes = self._streak >= OUTAGE, 0, 0
         if is_over:
@@ -324,8 +327,10 @@ class Courier:
         """The code of what fails; None: nothing does."""
         return self._failure if self._failing else None
 
-    def is_worth_telling(self) -> bool:
-        """Whether it has failed for long enough, or it was said that nobody wants it."""
+    def is_to_be_told(self) -> bool:
+        """Whether it counts as failing: for long enough, or by its own word; until it delivers."""
+        if self.is_told:
+            return bool(self._failing) or self._delivered_at is None
         since = self.failing_since
         if since is None:
             return False

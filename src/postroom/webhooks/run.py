@@ -147,7 +147,7 @@ class Deliverer:
 
     async def _tell(self, courier: Courier) -> None:
         """That it fails, once until it does no more; and that."""
-        is_failing = courier.is_worth_telling() if not courier.is_told else courier.failure is not None
+        is_failing = courier.is_to_be_told()
         if is_failing == courier.is_told:
             return
         webhook = courier.webhook
