@@ -10,7 +10,18 @@ from fastapi import FastAPI
 from servers.api import Client
 from servers.tenants import ANNS, ONE
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from webhooks.receiving import BROKEN, OK, added, append, delivered, is_in_order, receiving, running, told
+from webhooks.receiving import (
+    BROKEN,
+    OK,
+    added,
+    alerts,
+    append,
+    delivered,
+    is_in_order,
+    receiving,
+    running,
+    told,
+)
 
 from postroom.db.pool import Database
 from postroom.net.egress import Egress
@@ -68,6 +79,23 @@ async def test_there_are_no_more_than_a_tenant_may_have(api: Client, monkeypatch
     assert (await api.delete(f"{PATH}/{first['id']}")).status_code == 204
     assert (await api.get(f"{PATH}/{first['id']}")).status_code == 404
     await made(api)
+
+
+async def test_a_webhook_that_is_deleted_is_posted_nothing_and_the_log_says_so(
+    api: Client, db: Database, vault: Vault
+) -> None:
+    async with receiving() as receiver, receiving() as other, running(db, vault), asyncio.timeout(20):
+        gone = await made(api, receiver.url, types=["mail.*"])
+        await made(api, other.url, types=["mail.*"])
+        await append(db, ANNS, added())
+        await receiver.count(1)
+        assert (await api.delete(f"{PATH}/{gone['id']}")).status_code == 204
+        assert await alerts(db, 1) == [("webhooks.removed", gone["id"], None)]
+    async with running(db, vault), receiving() as last, asyncio.timeout(20):
+        await made(api, last.url, types=["mail.*"])
+        await append(db, ANNS, added())
+        await last.count(1)
+    assert len(receiver.first) == 1
 
 
 async def test_receivers_verify_what_is_posted(api: Client, db: Database, vault: Vault) -> None:

@@ -101,6 +101,9 @@ KINDS: Mapping[str, Kind] = {
         "A webhook that failed has delivered what it could not. Stands in the tenant's stream.",
         {"webhook": Type.ID},
     ),
+    "webhooks.removed": Kind(
+        "A webhook was deleted by its owner. Stands in the tenant's stream.", {"webhook": Type.ID}
+    ),
 }
 
 

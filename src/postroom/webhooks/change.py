@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from postroom.db.pool import Connection, Database, hint
-from postroom.events import feed
-from postroom.events.model import Place
+from postroom.events import feed, log
+from postroom.events.model import TENANT, Event, Place
 from postroom.events.wanted import Types
 from postroom.ids import AccountId, TenantId, new_public_id
 from postroom.net.client import checked
@@ -113,6 +113,7 @@ async def rotate(
 async def delete(conn: Connection, tenant: TenantId, public_id: UUID) -> None:
     """Raises `NoSuchWebhook`."""
     await store.delete(conn, tenant, public_id)
+    await log.append(conn, tenant, TENANT, [Event("webhooks.removed", {"webhook": str(public_id)})])
     hint(conn, CHANGED)
 
 
