@@ -250,7 +250,7 @@ async def _synced(conn: Connection, account: Account, placed: Sequence[Placed], 
 
 
 async def _told(db: Database, vault: Vault, tenant: TenantId, name: str, account: Account) -> Webhook:
-    """A webhook that has failed once, and is behind."""
+    """A webhook that has failed twice, and is behind."""
     made, _ = await webhooks.create(
         db, vault, tenant, url=f"http://127.0.0.1:1/{name}", accounts=[account.id], description=name
     )
@@ -259,7 +259,7 @@ async def _told(db: Database, vault: Vault, tenant: TenantId, name: str, account
         await lanes.claim(conn, f"delivers for {name}", [f"delivers for {other}" for other in NAMES], 1)
         [((_, number), _)] = (await lanes.mine(conn, f"delivers for {name}")).items()
         stream = stream_of(account.id)
-        tried = [lanes.Tried(number, "msg_1", stream, 1, "mail.added", 1, outcome)]
+        tried = [lanes.Tried(number, "msg_1", stream, 1, "mail.added", n, outcome) for n in (1, 2)]
         await lanes.note(conn, f"delivers for {name}", tried)
     async with db.transaction(tenant) as conn:
         await log.append(conn, tenant, stream, [Event("mail.removed", {"message": str(new_public_id())})])
