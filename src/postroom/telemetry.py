@@ -24,8 +24,10 @@ SECRET = re.compile(
     r"(^|_)(pass(word|wd)?|secret|token|authorization|auth|cookie|credentials?|(api|private)_?key)$",
     re.I,
 )
-OURS = re.compile(r"p[rsl]_[0-9A-Za-z]{43}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]+|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
-"""API keys, sessions and links; tokens of issuers; user and password in a URL, wherever they stand."""
+OURS = re.compile(
+    r"p[rsl]_[0-9A-Za-z]{43}|whsec_[\w+/=]+|eyJ[\w-]{5,}\.[\w-]+\.[\w-]+|(?<=://)[^/@\s]+:[^/@\s]+(?=@)"
+)
+"""API keys, sessions and links; webhooks' secrets; tokens of issuers; user and password in URLs, anywhere."""
 QUOTED = re.compile(r"(query argument \$\d+: ).*(?= \()|(?<=\nDETAIL:  ).*")
 """Values that PostgreSQL and its driver quote in their errors: of a mail, or whatever was to be stored."""
 PRIVATE = frozenset(
@@ -86,6 +88,13 @@ SYNC_WATCHED = Gauge(
     "postroom_sync_watched", "Accounts whose servers tell this process of changes.", ["means"]
 )
 SYNC_LAPSES = Counter("postroom_sync_lapses", "Sessions that listened and ended by themselves, or died.")
+
+WEBHOOKS_ATTEMPTS = Counter(
+    "postroom_webhooks_attempts", "Events posted to receivers, by what came of it.", ["outcome"]
+)
+WEBHOOKS_FAILING = Gauge(
+    "postroom_webhooks_failing", "Streams whose next event a receiver did not take; it is tried again."
+)
 
 
 def logger() -> FilteringBoundLogger:

@@ -108,6 +108,15 @@ WHOLE_TENANTS: dict[Route, Any] = {
     ("GET", "/v1/events/consumers/{name}"): None,
     ("PUT", "/v1/events/consumers/{name}"): {"cursor": "start"},
     ("DELETE", "/v1/events/consumers/{name}"): None,
+    ("GET", "/v1/webhooks"): None,
+    ("POST", "/v1/webhooks"): {"url": "http://127.0.0.1:1/"},
+    ("GET", "/v1/webhooks/{id}"): None,
+    ("PATCH", "/v1/webhooks/{id}"): {"state": "disabled"},
+    ("DELETE", "/v1/webhooks/{id}"): None,
+    ("POST", "/v1/webhooks/{id}/rotate"): {},
+    ("POST", "/v1/webhooks/{id}/replay"): {"after": "start"},
+    ("POST", "/v1/webhooks/{id}/test"): None,
+    ("GET", "/v1/webhooks/{id}/deliveries"): None,
 }
 """What concerns the tenant."""
 

@@ -21,7 +21,9 @@ def test_the_table_of_kinds_is_the_one_in_the_code() -> None:
     written = [
         line
         for line in PAGE.read_text().splitlines()
-        if line.startswith(("| `mail.", "| `accounts.", "| `jobs.", "| `sync.", "| `library."))
+        if line.startswith(
+            ("| `mail.", "| `accounts.", "| `jobs.", "| `sync.", "| `library.", "| `webhooks.")
+        )
     ]
 
     assert written == list(rows())

@@ -57,6 +57,7 @@ IMPORTS = {
     **{f"client/{name}.py": {"httpx2"} for name in ("client", "conversation", "wire")},  # of other programs
     "library/room.py": {"httpx2"},  # which calls our own application, in memory
     "net/client.py": {"httpx2", "httpcore2"},  # whose sockets egress opens
+    "net/kept.py": {"httpx2", "httpcore2"},  # the same
     "net/names.py": {"dns"},  # the name servers of this machine, and nobody else
 }
 

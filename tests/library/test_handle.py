@@ -14,6 +14,7 @@ from servers.tenants import ONE, TWO
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from postroom.db.pool import Database
+from postroom.events import remove
 from postroom.library import Event, HandlerKnown, Unusable
 from postroom.vault.seal import Vault
 

@@ -38,6 +38,9 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("/v1/events/stream", "after", ("{event}",)),
     ("/v1/events/stream", "last-event-id", ("{event}",)),
     ("/v1/events/stream", "folder", ("{folder}",)),
+    ("/v1/webhooks/{id}*", "id", ("{webhook}",)),
+    ("/v1/webhooks*", "accounts", ("{account}",)),
+    ("/v1/webhooks/{id}/replay", "after", ("{event}",)),
     ("/v1/search", "q", ("{word}", 'in:"{path}"', "account:{mailbox}", "from:{address}", "label:{label}")),
     ("*", "account", ("{account}",)),
     ("*", "cursor", ("{cursor}",)),
@@ -60,6 +63,8 @@ NAME_NOTHING = (
     *(("/v1/accounts*", name) for name in ("password", "server", "starttls", "username", "folders", "since")),
     *(("/v1/accounts*", name) for name in ("largest", "poll_every_minutes", "daily_bytes", "watch_folders")),
     *(("/v1/accounts*", name) for name in ("compress", "connections", "paused", "oauth")),
+    # Where and what of one's own is posted.
+    *(("/v1/webhooks*", name) for name in ("url", "description", "since", "overlap_hours")),
     # A grant; its `client` is one of the installation, for all tenants.
     ("/v1/accounts*", "oauth.*"),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -42,8 +42,13 @@ from postroom.sync.model import Cursor, Failure
 from postroom.sync.model import key as sync_key
 from postroom.sync.store import quarantine, reread
 from postroom.vault.seal import Vault
+from postroom.webhooks import change as webhooks
+from postroom.webhooks import store as hooks
+from postroom.webhooks.model import Outcome, Webhook
+from postroom.webhooks.store import lanes
 
 HOUR = timedelta(hours=1)
+NAMES = "annika", "bertil"
 LIMITED = """
     INSERT INTO providers_limit (tenant_id, account_id, connections, expires_at)
     VALUES ($1, $2, 3, now() + interval '1 hour')
@@ -86,6 +91,7 @@ class Side:
     session_number: int
     alert: int
     message: int  # that is still to be said
+    webhook: Webhook
     shown: dict[str, str]
 
 
@@ -132,6 +138,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
     assert lease is not None
     await seal(db, vault.signer, tenant)
     await sessions.open_session(db, (await sessions.new_link(db, tenant)).text)
+    webhook = await _told(db, vault, tenant, name, account)
     spare, _ = await keys.create(db, tenant, f"spare key of {name}", accounts=[account.public_id])
     _, text = await keys.create(db, tenant, "admin")
     async with db.transaction(tenant) as conn:
@@ -160,6 +167,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
             session_number=await conn.fetchval(SESSION, session.public_id),
             alert=alert,
             message=await conn.fetchval(TO_BE_SAID),
+            webhook=webhook,
             shown={"key": str(spare.public_id), "thread": str(message.thread)},
         )
         made.shown |= await _shown(conn, made)
@@ -267,6 +275,23 @@ async def _synced(conn: Connection, account: Account, placed: Sequence[Placed], 
     return token + 1
 
 
+async def _told(db: Database, vault: Vault, tenant: TenantId, name: str, account: Account) -> Webhook:
+    """A webhook that has failed twice, and is behind."""
+    made, _ = await webhooks.create(
+        db, vault, tenant, url=f"http://127.0.0.1:1/{name}", accounts=[account.id], description=name
+    )
+    outcome = Outcome(datetime.now(UTC), 0.1, None, "net.port_closed", f"Nobody answers {name}.")
+    async with db.unbound() as conn:
+        await lanes.claim(conn, f"delivers for {name}", [f"delivers for {other}" for other in NAMES], 1)
+        [((_, number), _)] = (await lanes.mine(conn, f"delivers for {name}")).items()
+        stream = stream_of(account.id)
+        tried = [lanes.Tried(number, "msg_1", stream, 1, "mail.added", n, outcome) for n in (1, 2)]
+        await lanes.note(conn, f"delivers for {name}", tried)
+    async with db.transaction(tenant) as conn:
+        await log.append(conn, tenant, stream, [Event("mail.removed", {"message": str(new_public_id())})])
+        return await hooks.get(conn, tenant, made.public_id)
+
+
 async def _failed(conn: Connection, account: Account, name: str) -> None:
     error = {"code": "providers.port_closed", "message": f"Nobody answers {name}."}
     await accounts.mark_sync_failed(
@@ -294,4 +319,5 @@ async def _shown(conn: Connection, side: Side) -> dict[str, str]:
         "event": feed.cursor_of(side.entries[0]),
         "consumer": f"reader-of-{side.name}",
         "line": str(events[0].id),
+        "webhook": str(side.webhook.public_id),
     }

@@ -41,6 +41,7 @@ NOT_BY_STORES = {
     "people_membership": "as `providers_connection`",
     "people_link": "as `providers_connection`",
     "people_key_account": "is told with `people_key`, whose wall stands",
+    "webhooks_lane": "is told with `events_head`, whose wall stands",
 }
 """Tables whose wall alone no function of a store shows to be gone."""
 

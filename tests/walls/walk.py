@@ -24,6 +24,10 @@ BODIES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts/oauth/auth-url"): {"client": "ours"},
     ("PATCH", "/v1/accounts/{id}"): {"paused": True},
     ("PUT", "/v1/events/consumers/{name}"): {"cursor": "start"},
+    ("POST", "/v1/webhooks"): {"url": "http://127.0.0.1:1/"},
+    ("PATCH", "/v1/webhooks/{id}"): {"description": "x"},
+    ("POST", "/v1/webhooks/{id}/rotate"): {"overlap_hours": 1},
+    ("POST", "/v1/webhooks/{id}/replay"): {"after": "start"},
 }
 LISTS = {"accounts"}
 REQUIRED: Mapping[tuple[str, str], dict[str, str]] = {("/v1/search", "q"): {"q": "report"}}
@@ -96,12 +100,13 @@ def nobodys(side: Side) -> dict[str, str]:
     return found
 
 
-async def cursors(client: Client, parameter: Parameter) -> dict[str, str]:
+async def cursors(client: Client, parameter: Parameter, own: Mapping[str, str]) -> dict[str, str]:
     """Where the first page of this list ends, if it is one; and a place that nobody's page ends at."""
     if (parameter.where, parameter.name) != ("query", "cursor"):
         return {}
     query = REQUIRED.get((parameter.path, "q"), {}) | {SIZES.get(parameter.path, "page_size"): "1"}
-    answer = await client.get(parameter.path, params=query)
+    path = re.sub(r"{([a-z_]+)}", lambda found: _own(parameter.path, found[1], own), parameter.path)
+    answer = await client.get(path, params=query)
     cursor = answer.json()["next"]
     assert cursor, f"{parameter.path} has one page only"
     return {"cursor": cursor}
@@ -119,7 +124,7 @@ async def told_apart(
     """Where an answer shows that something is there, though it is another's."""
     found = []
     for parameter in asked:
-        of_other = other.shown | await cursors(theirs, parameter)
+        of_other = other.shown | await cursors(theirs, parameter, other.shown)
         of_nobody = nobodys(other) | {k: like(v) for k, v in of_other.items() if k == "cursor"}
         for template in parameter.templates or ():
             there = await ask(mine, parameter, template.format_map(of_other), me.shown)
@@ -134,7 +139,7 @@ async def not_there(client: Client, side: Side, asked: Iterable[Parameter]) -> l
     """Where even its owner cannot tell what is there from what is not: such a question proves nothing."""
     found = []
     for parameter in asked:
-        own = side.shown | await cursors(client, parameter)
+        own = side.shown | await cursors(client, parameter, side.shown)
         of_nobody = nobodys(side) | {k: like(v) for k, v in own.items() if k == "cursor"}
         for template in parameter.templates or ():
             there = await ask(client, parameter, template.format_map(own), side.shown)

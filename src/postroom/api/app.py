@@ -54,10 +54,12 @@ from postroom.sync.live import TYPES as SYNC_NEWS
 from postroom.sync.model import key
 from postroom.sync.routes import router as sync
 from postroom.vault.seal import Vault
+from postroom.webhooks import routes as webhooks
+from postroom.webhooks.change import Prober
 
 ROUTERS = (
     *(people, oauth_accounts, accounts, mail, search, sync, jobs.router),
-    *(event_pages, consumers, events.router, alerts),
+    *(event_pages, consumers, events.router, webhooks.router, alerts),
 )
 
 
@@ -118,6 +120,8 @@ def create_app(
     )
     app.state.jobs = jobs.Desk(live.jobs, _account, account_store.public_ids)
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
+    prober = Prober(vault, oauth.http.allowed)  # as any other way out
+    app.state.webhooks = webhooks.Desk(prober, _account, account_store.public_ids)
     app.state.gauges = (Gauges(), AlertGauges())
     begin_anew, returns = halt.begin_anew, frozenset(settings.oauth_return_urls)
     app.state.desk = Desk(

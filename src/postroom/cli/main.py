@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "Write an account's mail to a Maildir or to mbox files.",
     "keys": "Make, list and revoke API keys.",
     "sql": "Let a BI tool read mail in SQL, by a login for one tenant.",
+    "webhooks": "Have events posted to a program of yours, and see how that goes.",
     "login": "Print a link that signs a browser in, once.",
     "lab": "Run a scriptable mail server for demonstrations and tests.",
 }

@@ -26,6 +26,7 @@ def work_of(house: Installation, shop: Workshop, told: Callable[[Outcome], None]
         settings.sync_interval,
         told,
         pace,
+        allowed=house.allowed,
         operator=ways(settings),
         keep_events=settings.events_keep,
     )

@@ -105,6 +105,17 @@ KINDS: Mapping[str, Kind] = {
         {"handler": Type.CODE, "seq": Type.NUMBER},
         ACCOUNT,
     ),
+    "webhooks.failing": Kind(
+        "A receiver does not take what it is told, for a minute or more. Stands in the tenant's stream.",
+        {"webhook": Type.ID, "code": Type.CODE},
+    ),
+    "webhooks.recovered": Kind(
+        "A webhook that failed has delivered what it could not. Stands in the tenant's stream.",
+        {"webhook": Type.ID},
+    ),
+    "webhooks.removed": Kind(
+        "A webhook was deleted by its owner. Stands in the tenant's stream.", {"webhook": Type.ID}
+    ),
 }
 
 

@@ -21,10 +21,13 @@ from postroom.providers.slots import store as connections
 from postroom.search import store as search
 from postroom.sync.lapsed import tell_lapsed
 from postroom.sync.perform import FULL_EVERY
+from postroom.webhooks import store as webhooks
 
 from .handlers import Work
 
 KEEP = timedelta(days=30)  # jobs and alerts that are over
+DELIVERIES = timedelta(days=7)  # what was tried to deliver
+DELIVERED = 100  # the latest of each webhook that succeeded
 STEP = 1000
 SETTLED = 500  # mails whose words move in one transaction, so that a poll that falls due does not wait long
 
@@ -42,6 +45,7 @@ def duties(work: Work, *, polls: bool) -> Sequence[Duty]:
         Duty("events.remove", timedelta(hours=6), partial(_remove, work)),
         Duty("jobs.clean", timedelta(minutes=10), partial(_clean, work)),
         Duty("providers.sweep", timedelta(minutes=1), partial(_sweep, work.means.db)),
+        Duty("webhooks.clean", timedelta(minutes=10), partial(_forget_deliveries, work.means.db)),
         Duty("search.settle", timedelta(seconds=2), partial(_settle, work)),
     ]
 
@@ -113,6 +117,11 @@ async def _sweep(db: Database) -> None:
     """Connections of processes that are gone: they count for nothing, and nobody asks for their accounts."""
     async with db.single() as conn:
         await connections.sweep(conn)
+
+
+async def _forget_deliveries(db: Database) -> None:
+    async with db.single() as conn:
+        await webhooks.clean(conn, DELIVERIES, DELIVERED)
 
 
 async def _settle(work: Work) -> None:

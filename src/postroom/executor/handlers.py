@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from postroom.alerts.tell import Telling
 from postroom.jobs.attempt import Handler
+from postroom.net.egress import Egress
 from postroom.sync import jobs as sync
 from postroom.sync.pace import Pace
 from postroom.sync.perform import Means, Outcome
@@ -25,6 +26,7 @@ class Work:
     pace: Pace = field(default_factory=Pace)  # of what is watched
     operator: Sequence[Telling] = ()  # how to tell whoever runs this
     keep_events: timedelta | None = None  # how long the log is kept; None: for ever
+    allowed: Egress | None = None  # where webhooks may be; None: none are delivered here
 
     @property
     def vault(self) -> Vault:

@@ -1,4 +1,4 @@
-"""One executor with all that belongs to it: jobs, the schedule, duties."""
+"""One executor with all that belongs to it: jobs, the schedule, duties, webhooks."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +14,7 @@ from postroom.providers.pool import open_pool
 from postroom.sync.due import schedule
 from postroom.sync.glance import glance
 from postroom.sync.watch import watching
+from postroom.webhooks.run import delivering
 
 from .duties import duties
 from .handlers import Work, handlers
@@ -46,6 +47,8 @@ async def _executing(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(executor.working(patience))
         await stack.enter_async_context(beside(*recurring))
+        if work.allowed is not None:
+            await stack.enter_async_context(delivering(db, hints, work.vault, work.allowed))
         if polls:
             look = partial(glance, work.means, work.every, work.told)
             watches = watching(db, hints, work.means.pool, executor.run_now, look, work.every, work.pace)

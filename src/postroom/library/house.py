@@ -91,6 +91,7 @@ class House:
                 means,
                 settings.sync_interval,
                 pace=pace,
+                allowed=self.providers.allowed,
                 operator=ways(settings),
                 keep_events=settings.events_keep,
             ),

@@ -5,8 +5,9 @@
               └──────────── a redirect, if any may be followed ─────────────┘
 
 The socket goes to an address that was checked, at every hop anew. One connection serves one request: none
-is found dead, so nobody has to guess whether a request that failed was carried out. Nothing is read from the
-environment, no cookies are kept, and nothing is unpacked: what comes compressed, unasked, is no answer.
+is found dead, so nobody has to guess whether a request that failed was carried out; `kept` is for who need
+not care. Nothing is read from the environment, no cookies are kept, and nothing is unpacked: what comes
+compressed, unasked, is no answer.
 """
 
 import asyncio
@@ -108,8 +109,8 @@ class Client:
     async def _sent(
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], content: bytes | None
     ) -> Answer:
-        transport = _Transport(_Guarded(self.allowed, tls.client_context(self.ca_file)))
-        with _translated(url.host):
+        transport = _Transport(Guarded(self.allowed, tls.client_context(self.ca_file)))
+        with translated(url.host):
             async with (
                 httpx2.AsyncClient(transport=transport, trust_env=False, timeout=None) as client,
                 client.stream(method, url, headers={**headers, **OURS}, content=content) as response,
@@ -158,7 +159,8 @@ def _onward(before: httpx2.URL, answer: Answer) -> httpx2.URL:
 
 
 @contextmanager
-def _translated(host: str) -> Iterator[None]:
+def translated(host: str) -> Iterator[None]:
+    """What a request raises, as one of ours."""
     try:
         yield
     except httpx2.ProtocolError as error:
@@ -172,7 +174,7 @@ def _translated(host: str) -> Iterator[None]:
 class _Transport(httpx2.AsyncBaseTransport):
     """HTTP/1.1 over connections that the egress guard makes."""
 
-    def __init__(self, guarded: "_Guarded") -> None:
+    def __init__(self, guarded: "Guarded") -> None:
         self._pool = httpcore2.AsyncConnectionPool(ssl_context=UNUSED, network_backend=guarded)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -184,7 +186,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             headers=request.headers.raw,
             content=request.stream,
         )
-        with _mapped():
+        with mapped():
             response = await self._pool.handle_async_request(asked)
         return httpx2.Response(response.status, headers=response.headers, stream=_Body(response))
 
@@ -197,7 +199,7 @@ class _Body(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapped():
+        with mapped():
             async for piece in self._response.aiter_stream():
                 yield piece
 
@@ -206,7 +208,8 @@ class _Body(httpx2.AsyncByteStream):
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def mapped() -> Iterator[None]:
+    """What a connection raises, as `httpx2` has it."""
     try:
         yield
     except httpcore2.ProtocolError as error:
@@ -215,7 +218,9 @@ def _mapped() -> Iterator[None]:
         raise httpx2.NetworkError(str(error)) from error
 
 
-class _Guarded(httpcore2.AsyncNetworkBackend):
+class Guarded(httpcore2.AsyncNetworkBackend):
+    """Connections that the egress guard makes."""
+
     def __init__(self, allowed: Egress, context: ssl.SSLContext) -> None:
         self._allowed, self._context = allowed, context
 
@@ -256,6 +261,6 @@ class _Stream(httpcore2.AsyncNetworkStream):
             await self._writer.start_tls(self._context, server_hostname=server_hostname)
         return self
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ARG002
-        """Nothing: it is asked for HTTP/2, which we do not speak."""
-        return None
+    def get_extra_info(self, info: str) -> Any:
+        """Whether a connection that rests is at its end. Nothing else: HTTP/2 we do not speak."""
+        return self._reader.at_eof() if info == "is_readable" else None

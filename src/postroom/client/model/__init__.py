@@ -44,6 +44,17 @@ from .mail import (
 )
 from .people import Health, Key, Keys, Me, NewKey, Person, Session, Sessions, Tenant
 from .sync import Alert, Budget, Parked, ParkedPage, Push, SyncStatus
+from .webhooks import (
+    Attempt,
+    Behind,
+    Delivery,
+    DeliveryPage,
+    NewWebhook,
+    Secret,
+    Webhook,
+    Webhooks,
+    WebhookStatus,
+)
 
 __all__ = [
     "Account",
@@ -52,8 +63,10 @@ __all__ = [
     "Address",
     "Alert",
     "Attachment",
+    "Attempt",
     "BatchComplete",
     "BatchProgress",
+    "Behind",
     "Budget",
     "Connected",
     "Consent",
@@ -61,6 +74,8 @@ __all__ = [
     "Consumers",
     "Content",
     "CopyScope",
+    "Delivery",
+    "DeliveryPage",
     "Duty",
     "Error",
     "Estimate",
@@ -88,6 +103,7 @@ __all__ = [
     "MessagePage",
     "MonthCount",
     "NewKey",
+    "NewWebhook",
     "News",
     "OperatorAlert",
     "OperatorAlertPage",
@@ -101,6 +117,7 @@ __all__ = [
     "Push",
     "Ready",
     "SearchPage",
+    "Secret",
     "SenderCount",
     "Session",
     "Sessions",
@@ -114,5 +131,8 @@ __all__ = [
     "Thread",
     "ThreadDetail",
     "ThreadPage",
+    "Webhook",
+    "WebhookStatus",
+    "Webhooks",
     "Worker",
 ]

@@ -7,7 +7,8 @@ from .jobs import Jobs
 from .mail import Mail
 from .people import People
 from .sync import Sync
+from .webhooks import Hooks
 
 
-class Operations(People, Accounts, Mail, Sync, Jobs, Events, Alerts):
+class Operations(People, Accounts, Mail, Sync, Jobs, Events, Hooks, Alerts):
     """All of them."""
