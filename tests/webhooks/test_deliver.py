@@ -3,7 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -25,6 +25,7 @@ from webhooks.receiving import (
 )
 
 from postroom.db.pool import Database
+from postroom.events import remove
 from postroom.events.model import Event
 from postroom.ids import AccountId
 from postroom.net.egress import Egress
@@ -322,3 +323,20 @@ async def test_a_connection_that_died_at_rest_costs_no_attempt(db: Database, vau
                 await append(db, 1, added(number))
                 await receiver.count(number + 1)
             assert [each.attempt for each in await delivered(db, webhook, 5)] == [1] * 5
+
+
+async def test_what_was_removed_before_a_receiver_took_it_is_told(db: Database, vault: Vault) -> None:
+    await append(db, ANNS, added())
+    async with receiving() as receiver, asyncio.timeout(20):
+        webhook, _ = await subscribe(db, vault, receiver.url)
+        await append(db, ANNS, *(added(number) for number in range(5)))
+        assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
+        await append(db, ANNS, added(9))
+        assert await remove.sweep(db, ONE)
+        async with running(db, vault):
+            await receiver.count(2)
+    last, missed = sorted(receiver.firsts, key=lambda one: one.place, reverse=True)
+    assert last.place == (ANNS, 7)
+    assert missed.told["type"] == "webhooks.missed"
+    about = missed.told["data"]["data"]
+    assert (about["webhook"], about["seq"]) == (str(webhook.public_id), 6)

@@ -113,6 +113,12 @@ KINDS: Mapping[str, Kind] = {
         "A webhook that failed has delivered what it could not. Stands in the tenant's stream.",
         {"webhook": Type.ID},
     ),
+    "webhooks.missed": Kind(
+        "Events up to this number, of the account or of the tenant, were removed from the log before a "
+        "webhook could deliver them. Stands in the tenant's stream.",
+        {"webhook": Type.ID, "seq": Type.NUMBER},
+        ACCOUNT,
+    ),
     "webhooks.removed": Kind(
         "A webhook was deleted by its owner. Stands in the tenant's stream.", {"webhook": Type.ID}
     ),

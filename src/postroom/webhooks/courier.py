@@ -19,16 +19,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from uuid import UUID
+
+import structlog
 
 from postroom import telemetry
 from postroom.accounts import store as accounts
 from postroom.db.beside import alone
 from postroom.db.model import DATABASE_AWAY
-from postroom.db.pool import Database
+from postroom.db.pool import Connection, Database
 from postroom.errors import Broken
 from postroom.events import feed, log
 from postroom.events.follow import Follower, Following, Heard
-from postroom.events.model import TENANT, Stream
+from postroom.events.model import TENANT, Event, Stream
 from postroom.events.wanted import Types, Wanted
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
@@ -48,6 +51,8 @@ OUTAGE = 3  # failures without a success between them: then it takes one lane to
 NOTED = 10, 50  # deliveries and failures that are written at once; of more the latest
 PASSED_EVERY = 10.0  # seconds until it is written how much was passed that is not wanted
 AWAY = 1.0  # seconds, before the database is asked again
+
+logger = structlog.get_logger()
 
 
 class LogLost(Broken):
@@ -258,6 +263,9 @@ class Courier:
         """The next event was delivered, or is not wanted."""
         lane.passed()
         self._passed.add(lane)
+        self._is_well(lane)
+
+    def _is_well(self, lane: Lane) -> None:
         if lane in self._failing:
             self._failing.discard(lane)
             telemetry.WEBHOOKS_FAILING.dec()
@@ -267,11 +275,23 @@ class Courier:
         async with self._means.db.transaction(tenant, lasting_plans=True) as conn:
             entries = await log.read(conn, tenant, stream, after=lane.seq, limit=KEPT)
             called = {} if stream == TENANT else await accounts.public_ids(conn, tenant, [AccountId(stream)])
-        if not entries:  # what was announced is not there any more
-            lane.head = lane.seq
-            return
+            until = entries[0].seq - 1 if entries else lane.head
+            if until > lane.seq:
+                await self._missed(conn, until, called.get(AccountId(stream)))
+        if until > lane.seq:
+            lane.missed(until)
+            self._dirty.add(lane)
+            self._is_well(lane)
         lane.queue.extend(Heard(entry, called.get(AccountId(stream))) for entry in entries)
         lane.head = max(lane.head, entries[-1].seq)
+
+    async def _missed(self, conn: Connection, until: int, account: UUID | None) -> None:
+        """The log is not kept for ever, and the receiver took nothing for longer."""
+        assert self.webhook is not None
+        logger.error("webhooks.missed", webhook=self.id, seq=until)
+        about = {"webhook": str(self.webhook.public_id), "seq": until}
+        whose = {} if account is None else {"account": str(account)}
+        await log.append(conn, self.tenant, TENANT, [Event("webhooks.missed", about | whose)])
 
     async def _deliver(self, lane: Lane, heard: Heard, line: Kept, secrets: Secrets) -> bool:
         """Whether the receiver took it."""

@@ -41,8 +41,14 @@ class Lane:
 
     def passed(self) -> None:
         """The first of the queue was delivered, or is not wanted."""
-        self.seq = self.queue.popleft().entry.seq
-        self.failures, self.failing_since, self.next_at = 0, None, None
+        self._at(self.queue.popleft().entry.seq)
+
+    def missed(self, until: int) -> None:
+        """What followed `seq` is not in the log any more."""
+        self._at(until)
+
+    def _at(self, seq: int) -> None:
+        self.seq, self.failures, self.failing_since, self.next_at = seq, 0, None, None
 
     def failed(self, at: datetime, again_at: datetime) -> None:
         self.failures += 1

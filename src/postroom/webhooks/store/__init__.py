@@ -138,7 +138,9 @@ REWIND = """
                (SELECT e.seq FROM events_event e
                  WHERE e.tenant_id = h.tenant_id AND e.stream = h.stream
                    AND (e.position, e.stream, e.seq) <= ($4, $5, $6)
-                 ORDER BY e.seq DESC LIMIT 1), 0)
+                 ORDER BY e.seq DESC LIMIT 1),
+               (SELECT r.seq FROM events_removed r WHERE r.tenant_id = h.tenant_id AND r.stream = h.stream),
+               0)
       FROM events_head h
      WHERE h.tenant_id = $1 AND ($3::bigint[] IS NULL OR h.stream = ANY($3))
     ON CONFLICT (tenant_id, webhook_id, stream) DO UPDATE
