@@ -1,7 +1,7 @@
 """Two tenants that have one of everything, alike in all but whose it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -233,10 +233,11 @@ async def _jobs(db: Database, tenant: TenantId, name: str, account: Account) -> 
 
 
 async def _alert(conn: Connection, tenant: TenantId, job: Job) -> int:
-    """Of a job that has not failed any more."""
+    """Of a job that has not failed any more, and one more."""
     await alerts.place(conn, tenant)
     begins = Begins("jobs.failed", job.public_id, "test.failed", job.created_at, TENANT)
     [number] = await alerts.begin(conn, tenant, begins)
+    await alerts.begin(conn, tenant, replace(begins, subject=new_public_id()))
     await alerts.say(conn, tenant, [number], [Channel.URL], is_over=False)
     return number
 

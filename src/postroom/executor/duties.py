@@ -1,7 +1,7 @@
 """What recurs in an installation: one line a duty."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from postroom.accounts.stale import tell_stale
@@ -13,6 +13,7 @@ from postroom.db.pool import Database
 from postroom.events.model import ChainBroken
 from postroom.events.remove import mark, sweep
 from postroom.events.seal import seal
+from postroom.events.store import removed
 from postroom.ids import TenantId
 from postroom.jobs.duties import Duty
 from postroom.jobs.store import queue
@@ -83,7 +84,9 @@ async def _remove_of(work: Work, tenant: TenantId) -> None:
     db, keep = work.means.db, work.keep_events
     await sweep(db, tenant)
     if keep is not None:
-        while await mark(db, work.vault.signer, tenant, datetime.now(UTC) - keep):
+        async with db.transaction(tenant) as conn:
+            before = await removed.ago(conn, keep)
+        while await mark(db, work.vault.signer, tenant, before):
             pass
 
 

@@ -9,6 +9,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstrain
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 """PostgreSQL has no NUL in texts."""
 
+
+def _is_number(said: object) -> object:
+    """`true` would be taken for 1, and "5" for 5."""
+    if isinstance(said, bool | str):
+        raise ValueError("write it as a number")
+    return said
+
+
+Whole = Annotated[int, BeforeValidator(_is_number)]
+"""An integer in a body."""
+
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 

@@ -1,7 +1,7 @@
 """What was removed of the log: rows of `events_removed`, and which entries are next."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from asyncpg import Connection
 
@@ -35,6 +35,14 @@ SINCE = """
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
 """
 SWEEP = "SELECT events_sweep($2) WHERE tenant() = $1"
+
+AGO = "SELECT now() - $1::interval"
+
+
+async def ago(conn: Connection, age: timedelta) -> datetime:
+    """When that was, by the clock of the database."""
+    found: datetime = await conn.fetchval(AGO, age)
+    return found
 
 
 async def below(
