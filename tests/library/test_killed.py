@@ -87,7 +87,7 @@ async def test_wherever_it_is_killed_each_message_has_one_ticket(
     assert await desk.messages() == expected
     assert lived.exists()
     assert kills[MESSAGES] > LEAST  # before the commit
-    assert kills[0] > 1  # after it
+    assert kills[0]  # after it
 
 
 @pytest.mark.slow

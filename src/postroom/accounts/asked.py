@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from postroom.accounts.connect import Wish
 from postroom.accounts.grant import given
 from postroom.accounts.model import Scope
-from postroom.http.asked import Body, Text, Whole
+from postroom.http.asked import NUMBER, Body, Text
 from postroom.providers.imap.settings import from_url
 
 DAILY_BYTES = "To download in a day; null: as its provider has it."
@@ -18,7 +18,7 @@ WATCH_FOLDERS = (
     "server tells of one folder only, and as far as there are connections for that; null: none."
 )
 
-DailyBytes = Annotated[Whole, Field(ge=1 << 20, lt=1 << 50)]
+DailyBytes = Annotated[int, Field(ge=1 << 20, lt=1 << 50), NUMBER]
 Minutes = Annotated[float, Field(ge=1, le=60 * 24 * 7, description="Between polls.")]
 Address = Annotated[str, Field(min_length=1, max_length=254)]
 
@@ -39,7 +39,7 @@ class OauthIn(Body):
         None, description="Where it is revoked when the account is removed (RFC 7009)."
     )
     access_token: SecretStr | None = Field(None, min_length=1, max_length=16384)
-    expires_in: Annotated[Whole, Field(ge=1, lt=1 << 31)] | None = Field(
+    expires_in: Annotated[int, Field(ge=1, lt=1 << 31), NUMBER] | None = Field(
         None, description="Seconds, of the access token."
     )
 
@@ -53,15 +53,17 @@ class CopyIn(Body):
 
     folders: Text | None = Field(None, description="A pattern such as `INBOX*`; everything by default.")
     since: date | None = Field(None, description="Older mail stays on the server.")
-    largest: Whole | None = Field(None, ge=1, lt=1 << 62, description="Bytes; larger messages stay there.")
+    largest: Annotated[int, Field(ge=1, lt=1 << 62), NUMBER] | None = Field(
+        None, description="Bytes; larger messages stay there."
+    )
     poll_every_minutes: Minutes | None = None
     daily_bytes: DailyBytes | None = Field(None, description=DAILY_BYTES)
     watch_folders: Text | None = Field(None, description=WATCH_FOLDERS)
     compress: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to compress what comes from the server: auto does on a slow link."
     )
-    connections: Whole | None = Field(
-        None, ge=1, le=100, description="To its server at a time; null: as its provider allows."
+    connections: Annotated[int, Field(ge=1, le=100), NUMBER] | None = Field(
+        None, description="To its server at a time; null: as its provider allows."
     )
 
     def wish(self, address: str, **more: Any) -> Wish:

@@ -17,8 +17,8 @@ def _is_number(said: object) -> object:
     return said
 
 
-Whole = Annotated[int, BeforeValidator(_is_number)]
-"""An integer in a body."""
+NUMBER = BeforeValidator(_is_number)
+"""Of a number in a body; stands behind its bounds, so that these are told in the document."""
 
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

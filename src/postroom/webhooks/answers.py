@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from postroom.http.asked import Body, Moment, Text, Whole
+from postroom.http.asked import NUMBER, Body, Moment, Text
 from postroom.ids import AccountId
 
 from .model import Behind, Delivery, Outcome, State, Webhook
@@ -40,7 +40,7 @@ class WebhookChangeIn(Body):
 
 
 class RotateIn(Body):
-    overlap_hours: Annotated[Whole, Field(ge=0, le=720)] = Field(
+    overlap_hours: Annotated[int, Field(ge=0, le=720), NUMBER] = Field(
         24, description="For so long the secret before signs as well."
     )
 
