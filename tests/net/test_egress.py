@@ -1,6 +1,8 @@
 """Where connections may go, and what is said when they cannot."""
 
 import asyncio
+import os
+import resource
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -109,6 +111,20 @@ async def test_a_closed_port_says_so() -> None:
 
     with pytest.raises(PortClosed, match=f"Nothing listens on port {port} of 127.0.0.1"):
         await connect("127.0.0.1", port, ANYWHERE)
+
+
+async def test_a_process_that_has_too_many_files_says_so(canary: socket.socket) -> None:
+    port = canary.getsockname()[1]
+    (await connect("127.0.0.1", port, ANYWHERE)).close()  # with a thread that resolves names
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+    try:
+        with pytest.raises(PortClosed, match="Too many open files"):
+            await connect("127.0.0.1", port, ANYWHERE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("host", ["", "no such host", "a\0b", "x" * 300, "no-such-host.invalid", "ä" * 64])

@@ -190,19 +190,19 @@ def _won(attempts: Sequence[asyncio.Task[socket.socket | OSError]]) -> socket.so
 
 async def _attempt(target: Target) -> socket.socket | OSError:
     family, where = target
-    with ExitStack() as stack:
-        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        try:
+    try:
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))  # or no file is left
             sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_KEEPIDLE"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE)
             await asyncio.get_running_loop().sock_connect(sock, where)
-        except OSError as error:
-            return error
-        stack.pop_all()
-    return sock
+            stack.pop_all()
+        return sock
+    except OSError as error:
+        return error
 
 
 def _refused(host: str, port: int, reasons: Sequence[socket.socket | OSError]) -> PortClosed:
