@@ -294,6 +294,10 @@ async def resets(_message: Message, _writer: asyncio.StreamWriter) -> bytes | No
             *(302, "webhooks.bad_status", ""),
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\x00x", 200, None, "\ufffd\ufffdx"),
+        (
+            b"HTTP/1.1 503 No\r\nRetry-After: 1 Jan " + b"9" * 20 + b" 00:00:00\r\nContent-Length: 0\r\n\r\n",
+            *(503, "webhooks.bad_status", ""),
+        ),
         (b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", 410, "webhooks.gone", ""),
     ],
 )

@@ -59,7 +59,7 @@ class Answer:
             return min(timedelta(seconds=int(said[:9])), LONGEST_WAIT)
         try:
             until = parsedate_to_datetime(said)
-        except ValueError:
+        except (ValueError, OverflowError):  # a year of twenty digits
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
         return min(max(until - self.at, timedelta()), LONGEST_WAIT)
