@@ -16,7 +16,7 @@ from postroom.alerts.model import Channel
 from postroom.alerts.rules import BEGINS, ENDS, again_after
 from postroom.alerts.tell import ByUrl, tell
 from postroom.db.pool import Database
-from postroom.events import log
+from postroom.events import feed, log
 from postroom.events.kinds import KINDS
 from postroom.events.model import TENANT, Event, Stream, stream_of
 from postroom.ids import AccountId, TenantId, new_public_id
@@ -273,6 +273,34 @@ async def test_a_transaction_that_is_still_running_is_waited_for(db: Database, r
     await turn(db, receiver)
 
     assert (before, receiver.told) == ([], [("alerts.opened", "accounts.stale")])
+
+
+async def test_in_a_database_that_was_restored_from_a_dump_nothing_is_passed(
+    db: Database, dsn: str, receiver: Receiver
+) -> None:
+    """The old one's transactions had counted on since its last event; the new one's have that before them."""
+    conn = await asyncpg.connect(dsn)
+    await conn.execute("INSERT INTO postroom.events_restored VALUES (1, 1000000)")
+    await live(db)
+    await happens(db, "accounts.connected")
+    await conn.execute("UPDATE postroom.events_restored SET base = 1000000000")
+    await turn(db, receiver)
+    await conn.execute("DELETE FROM postroom.events_restored")
+    await conn.close()
+    assert await feed.mind_restore(db) == 1
+    await happens(db, "accounts.stale")
+    await turn(db, receiver)
+
+    assert receiver.told == [("alerts.opened", "accounts.stale")]
+
+
+async def test_tenants_of_whom_all_was_read_are_not_looked_at(db: Database) -> None:
+    await live(db)
+    async with db.unbound() as conn:
+        before = await store.behind(conn)
+    await happens(db, "accounts.connected")
+    async with db.unbound() as conn:
+        assert (before, await store.behind(conn)) == ([], [ONE])
 
 
 async def test_messages_are_signed_as_standard_webhooks_has_it(db: Database, receiver: Receiver) -> None:

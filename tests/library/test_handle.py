@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from library.desk import Desk, added, arrive, given, room_of, write
 from servers.tenants import ONE, TWO
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from postroom.db.pool import Database
 from postroom.events import remove
@@ -93,6 +93,35 @@ async def test_an_event_that_fails_undoes_what_was_written_for_it_alone_and_noth
         await desk.until_tickets(10)
 
     assert await desk.messages() == messages
+
+
+async def test_a_handler_that_waits_for_what_was_cancelled_fails_and_ends_nobody(
+    desk: Desk, db: Database
+) -> None:
+    """More often than there are tasks that handle."""
+    [message] = await arrive(db, *added(1))
+    room = room_of(desk.dsn)
+
+    @room.on("mail.added", attempts=3)
+    async def ticket(event: Event, tx: Any) -> None:
+        await write(event, tx)
+        cancelled = asyncio.ensure_future(asyncio.Event().wait())
+        cancelled.cancel()
+        await cancelled
+
+    for number in range(5):
+        room.on("mail.added", name=f"other{number}", attempts=1)(ticket)
+    room.on("mail.added", name="well")(desk.ticket)
+
+    async def all_have_stopped() -> bool:
+        found = await room.handlers(await name_of(db, ONE))
+        return sum(each.stopped_at is not None for each in found) == 6
+
+    async with room:
+        await desk.until_tickets(1)
+        await desk.until(all_have_stopped)
+
+    assert await desk.messages() == [message]
 
 
 async def test_a_handler_that_fails_too_often_stops_there_and_the_log_says_so(
@@ -433,6 +462,14 @@ async def test_what_cannot_be_a_handler_is_refused_at_once(desk: Desk) -> None:
     with pytest.raises(Unusable):
         async with room_of(desk.dsn, session=lambda: None):
             pass
+
+
+async def test_sessions_that_share_a_transaction_are_refused_at_once(desk: Desk) -> None:
+    """As an application's tests bind them to one connection, whose transaction is never committed."""
+    async with given(desk.dsn, "sessions") as sessions, sessions.kw["bind"].connect() as conn:
+        with pytest.raises(Unusable, match="of an engine"):
+            async with room_of(desk.dsn, session=async_sessionmaker(conn)):
+                pass
 
 
 async def name_of(db: Database, tenant: Any) -> UUID:

@@ -1,7 +1,10 @@
 """Where connections may go, and what is said when they cannot."""
 
 import asyncio
+import os
+import resource
 import socket
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -109,6 +112,43 @@ async def test_a_closed_port_says_so() -> None:
 
     with pytest.raises(PortClosed, match=f"Nothing listens on port {port} of 127.0.0.1"):
         await connect("127.0.0.1", port, ANYWHERE)
+
+
+async def test_name_servers_that_do_not_answer_hold_up_neither_others_nor_other_threads(
+    canary: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, answering = socket.getaddrinfo, threading.Event()
+
+    def answer(host: str, *given: Any, **named: Any) -> list[Any]:
+        if host.startswith("mute"):
+            answering.wait(20)
+        return list(usual("127.0.0.1", *given, **named))
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    port = canary.getsockname()[1]
+    waiting = [asyncio.create_task(connect(f"mute{n}.example", port, ANYWHERE)) for n in range(40)]
+    try:
+        async with asyncio.timeout(10):
+            (await connect("127.0.0.1", port, ANYWHERE)).close()
+            assert await asyncio.to_thread(int, "1") == 1
+    finally:
+        answering.set()
+    for made in await asyncio.gather(*waiting):
+        made.close()
+
+
+async def test_a_process_that_has_too_many_files_says_so(canary: socket.socket) -> None:
+    port = canary.getsockname()[1]
+    (await connect("127.0.0.1", port, ANYWHERE)).close()  # with a thread that resolves names
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+    try:
+        with pytest.raises(PortClosed, match="Too many open files"):
+            await connect("127.0.0.1", port, ANYWHERE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("host", ["", "no such host", "a\0b", "x" * 300, "no-such-host.invalid", "ä" * 64])

@@ -78,6 +78,20 @@ async def test_what_failed_and_is_wanted_no_more_fails_no_more(db: Database, vau
         assert (now.failing_since, now.failure, len(receiver.taken) > taken) == (None, None, True)
 
 
+async def test_who_fails_and_is_disabled_is_no_trouble_any_more_and_new_trouble_once_it_is_active(
+    db: Database, vault: Vault
+) -> None:
+    async with receiving(BROKEN) as receiver, running(db, vault), asyncio.timeout(20):
+        webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
+        await append(db, 1, added())
+        await alerts(db, 1)
+        for state in ("disabled", "disabled", "active"):
+            async with db.transaction(ONE) as conn:
+                await change.change(conn, ONE, webhook.public_id, {"state": state})
+        told = await alerts(db, 3)
+    assert [kind for kind, *_ in told] == ["webhooks.failing", "webhooks.disabled", "webhooks.failing"]
+
+
 async def test_who_was_told_of_is_not_told_of_again_by_another_process(db: Database, vault: Vault) -> None:
     async with receiving(BROKEN) as receiver, asyncio.timeout(20):
         await subscribe(db, vault, receiver.url, types=["mail.*"])

@@ -294,6 +294,10 @@ async def resets(_message: Message, _writer: asyncio.StreamWriter) -> bytes | No
             *(302, "webhooks.bad_status", ""),
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\x00x", 200, None, "\ufffd\ufffdx"),
+        (
+            b"HTTP/1.1 503 No\r\nRetry-After: 1 Jan " + b"9" * 20 + b" 00:00:00\r\nContent-Length: 0\r\n\r\n",
+            *(503, "webhooks.bad_status", ""),
+        ),
         (b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", 410, "webhooks.gone", ""),
     ],
 )
@@ -340,3 +344,20 @@ async def test_what_was_removed_before_a_receiver_took_it_is_told(db: Database, 
     assert missed.told["type"] == "webhooks.missed"
     about = missed.told["data"]["data"]
     assert (about["webhook"], about["seq"]) == (str(webhook.public_id), 6)
+
+
+async def test_a_stream_of_which_all_was_removed_is_told_of_and_goes_on(db: Database, vault: Vault) -> None:
+    """A quiet account's: nothing stands behind what was removed."""
+    async with receiving() as receiver, asyncio.timeout(20):
+        await subscribe(db, vault, receiver.url)
+        await append(db, ANNS, *(added(number) for number in range(5)))
+        assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
+        assert await remove.sweep(db, ONE) == 5
+        async with running(db, vault):
+            await receiver.count(1)
+            await append(db, ANNS, added(9))
+            await receiver.count(2)
+    missed, last = receiver.firsts
+    assert missed.told["type"] == "webhooks.missed"
+    assert missed.told["data"]["data"]["seq"] == 5
+    assert last.place == (ANNS, 6)

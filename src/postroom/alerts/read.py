@@ -51,5 +51,8 @@ async def _read(conn: Connection, tenant: TenantId, channels: Collection[Channel
         # What was over before anybody looked for the first time is told to nobody.
         await store.say(conn, tenant, await store.go_live(conn, tenant), channels, is_over=False)
     last = (entries[-1].position, entries[-1].stream, entries[-1].seq) if entries else after
-    await store.move(conn, tenant, max(after, (below, 0, 0)) if is_all else last)
+    # Behind an entry, of whatever kind: in a database that is restored from a dump new ones come right behind
+    # the last, and before any place that the old one's transactions had counted to.
+    end = await events.last(conn, tenant, below) if is_all else None
+    await store.move(conn, tenant, max(last, end[0]) if end else last)
     return is_all

@@ -4,7 +4,7 @@ begins                                      ends
 accounts.stale, accounts.reauth_required    accounts.recovered, accounts.removed
 jobs.failed                                 the job was requeued, or is gone
 sync.watch_lapsed                           sync.watch_resumed, accounts.removed
-webhooks.failing                            webhooks.recovered, webhooks.removed
+webhooks.failing                            webhooks.recovered, webhooks.disabled, webhooks.removed
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,6 +28,7 @@ ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "accounts.removed": ("account", None),
     "sync.watch_resumed": ("account", frozenset({"sync.watch_lapsed"})),
     "webhooks.recovered": ("webhook", frozenset({"webhooks.failing"})),
+    "webhooks.disabled": ("webhook", frozenset({"webhooks.failing"})),
     "webhooks.removed": ("webhook", None),
 }
 """Kinds that end alerts: the field, and the kinds of these alerts; None: all that are about it."""

@@ -119,6 +119,10 @@ KINDS: Mapping[str, Kind] = {
         {"webhook": Type.ID, "seq": Type.NUMBER},
         ACCOUNT,
     ),
+    "webhooks.disabled": Kind(
+        "A webhook that failed was disabled by its owner. Stands in the tenant's stream.",
+        {"webhook": Type.ID},
+    ),
     "webhooks.removed": Kind(
         "A webhook was deleted by its owner. Stands in the tenant's stream.", {"webhook": Type.ID}
     ),

@@ -37,7 +37,7 @@ from postroom.people import store as people
 
 from . import store
 from .host import Host, Work
-from .model import Event, HandlerEnded
+from .model import Event, HandlerCancelled, HandlerEnded
 
 PAGE = 500  # entries that are read at once
 TOGETHER = 50  # events in one transaction
@@ -308,9 +308,24 @@ async def _stand(conn: Connection, line: Line) -> store.Stand:
 async def _carry_out(handler: Handler, events: Sequence[Event], work: Work) -> None:
     for event in events:
         async with asyncio.timeout(handler.limit.total_seconds()):
-            await handler.do(event, work.given)
+            await _call(handler, event, work)
         await work.settle()
     await work.finish()
+
+
+async def _call(handler: Handler, event: Event, work: Work) -> None:
+    """A cancellation that nobody asked us for is the handler's: it awaited a task that was cancelled.
+
+    Taken for ours, it would end who handles, and nobody would notice.
+    """
+    ours = asyncio.current_task()
+    assert ours is not None  # this is a coroutine of one
+    try:
+        await handler.do(event, work.given)
+    except asyncio.CancelledError as error:
+        if ours.cancelling():
+            raise
+        raise HandlerCancelled("The handler waited for something that was cancelled.") from error
 
 
 def _stopped(name: str, seq: int, account: UUID | None = None) -> Appended:

@@ -105,6 +105,10 @@ def host_of(session: Any) -> Host:
     if isinstance(made, asyncpg.Pool):
         return Pool(made)
     engine = getattr(made, "bind", None)
-    if getattr(getattr(engine, "dialect", None), "driver", None) != DRIVER:
-        raise Unusable("Give `session` an asyncpg pool, or an async_sessionmaker of postgresql+asyncpg://.")
+    # A connection, as tests bind sessions to, would share its transaction with all of them.
+    is_engine = hasattr(engine, "dispose")
+    if not is_engine or getattr(getattr(engine, "dialect", None), "driver", None) != DRIVER:
+        raise Unusable(
+            "Give `session` an asyncpg pool, or an async_sessionmaker of an engine of postgresql+asyncpg://."
+        )
     return Sessions(session, engine)

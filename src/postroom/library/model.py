@@ -55,6 +55,12 @@ class HandlerEnded(errors.Invalid):
     code = "library.handler_ended"
 
 
+class HandlerCancelled(errors.Invalid):
+    """A handler has awaited a task that was cancelled, and has let that pass."""
+
+    code = "library.handler_cancelled"
+
+
 class NotOpen(errors.TryLater):
     """Postroom is used outside of its block or lifespan."""
 

@@ -59,7 +59,7 @@ class Answer:
             return min(timedelta(seconds=int(said[:9])), LONGEST_WAIT)
         try:
             until = parsedate_to_datetime(said)
-        except ValueError:
+        except (ValueError, OverflowError):  # a year of twenty digits
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
         return min(max(until - self.at, timedelta()), LONGEST_WAIT)
@@ -219,17 +219,20 @@ def mapped() -> Iterator[None]:
 
 
 class Guarded(httpcore2.AsyncNetworkBackend):
-    """Connections that the egress guard makes."""
+    """Connections that the egress guard makes. One on which nothing goes for `rest` seconds ends."""
 
-    def __init__(self, allowed: Egress, context: ssl.SSLContext) -> None:
-        self._allowed, self._context = allowed, context
+    def __init__(self, allowed: Egress, context: ssl.SSLContext, rest: float | None = None) -> None:
+        self._allowed, self._context, self._rest = allowed, context, rest
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         with ExitStack() as stack:
             sock = stack.enter_context(await egress.connect(host, port, self._allowed))
             reader, writer = await asyncio.open_connection(sock=sock)
             stack.pop_all()
-        return _Stream(reader, writer, self._context)
+        stream = _Stream(reader, writer, self._context)
+        if self._rest is not None:
+            stream.end_after(self._rest)
+        return stream
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
@@ -237,14 +240,27 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext
     ) -> None:
         self._reader, self._writer, self._context = reader, writer, context
+        self._used = asyncio.get_running_loop().time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def end_after(self, rest: float) -> None:
+        """Of silence. A pool looks for connections at rest only when it is used itself."""
+        loop = asyncio.get_running_loop()
+        left = self._used + rest - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self.end_after, rest)
+        else:
+            self._writer.transport.abort()
 
     async def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
+        self._used = asyncio.get_running_loop().time()
         try:
             return await self._reader.read(max_bytes)
         except OSError as error:
             raise httpcore2.ReadError("lost") from error
 
     async def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
+        self._used = asyncio.get_running_loop().time()
         try:
             self._writer.write(buffer)
             await self._writer.drain()
@@ -252,6 +268,8 @@ class _Stream(httpcore2.AsyncNetworkStream):
             raise httpcore2.WriteError("lost") from error
 
     async def aclose(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._writer.transport.abort()  # its only request is over: nobody waits for goodbyes
 
     async def start_tls(  # type: ignore[override]  # it is called by name
@@ -262,5 +280,8 @@ class _Stream(httpcore2.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        """Whether a connection that rests is at its end. Nothing else: HTTP/2 we do not speak."""
-        return self._reader.at_eof() if info == "is_readable" else None
+        """Whether a connection that rests is at its end, or has said what nobody asked for: a second answer,
+        which would be taken for that to the next request. Nothing else: HTTP/2 we do not speak.
+        """
+        ahead = self._reader._buffer  # type: ignore[attr-defined]  # nothing that is public tells
+        return bool(ahead) or self._reader.at_eof() if info == "is_readable" else None

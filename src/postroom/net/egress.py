@@ -9,9 +9,11 @@ that answers differently the second time gains nothing. One forbidden address am
 import asyncio
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 from postroom.net.model import ConnectTimeout, EgressRefused, PortClosed, UnknownHost
 
@@ -39,6 +41,10 @@ NOWHERE: tuple[IPv4Network | IPv6Network, ...] = (
     IPv6Network("2620:4f:8000::/48"),  # the same
 )
 DISCARD = 9  # a port that nobody serves; nothing is sent to it
+
+# Not the few threads that all else shares: whoever names hosts whose name servers never answer holds each for
+# up to half a minute.
+RESOLVING = ThreadPoolExecutor(64, "resolving")
 
 Address = IPv4Address | IPv6Address
 Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
@@ -115,10 +121,7 @@ async def connect(host: str, port: int, egress: Egress) -> socket.socket:
 
 async def _resolve(host: str, port: int, egress: Egress) -> Sequence[Target]:
     try:
-        # An empty name would mean this very machine.
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host or "invalid.", port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
+        found = await asyncio.get_running_loop().run_in_executor(RESOLVING, _asked, host, port)
     except (socket.gaierror, ValueError) as error:  # ValueError: not a name at all
         raise UnknownHost(_unknown(host, error), host=host) from error
     targets: dict[Target, None] = {}
@@ -128,8 +131,13 @@ async def _resolve(host: str, port: int, egress: Egress) -> Sequence[Target]:
                 f"{host} is in a private network, where this installation does not let accounts go.",
                 host=host,
             )
-        targets[family, where] = None  # type: ignore[index]  # no AF_UNIX here
+        targets[family, where] = None
     return _interleave(list(targets))[:MOST_ADDRESSES]
+
+
+def _asked(host: str, port: int) -> list[Any]:
+    # An empty name would mean this very machine.
+    return socket.getaddrinfo(host or "invalid.", port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
 
 
 def _unknown(host: str, error: Exception) -> str:
@@ -190,19 +198,19 @@ def _won(attempts: Sequence[asyncio.Task[socket.socket | OSError]]) -> socket.so
 
 async def _attempt(target: Target) -> socket.socket | OSError:
     family, where = target
-    with ExitStack() as stack:
-        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        try:
+    try:
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))  # or no file is left
             sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if hasattr(socket, "TCP_KEEPIDLE"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE)
             await asyncio.get_running_loop().sock_connect(sock, where)
-        except OSError as error:
-            return error
-        stack.pop_all()
-    return sock
+            stack.pop_all()
+        return sock
+    except OSError as error:
+        return error
 
 
 def _refused(host: str, port: int, reasons: Sequence[socket.socket | OSError]) -> PortClosed:

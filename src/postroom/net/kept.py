@@ -1,8 +1,8 @@
 """A place that is posted to again and again: its connections are kept between requests.
 
-The same way out as `client`: each connection goes to an address that was checked. One that has died at rest
-is replaced, and a request that it took along is sent once more, so this is for what may arrive twice. A
-redirect is an answer as any other.
+The same way out as `client`: each connection goes to an address that was checked. One that has died at rest,
+or said there what nobody asked for, is replaced, and a request that it took along is sent once more, so this
+is for what may arrive twice. A redirect is an answer as any other.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import httpx2
 from postroom.net import tls
 from postroom.net.client import OURS, UNUSED, Answer, Guarded, checked, mapped, translated
 from postroom.net.egress import Egress
-from postroom.net.model import Dropped, TooSlow
+from postroom.net.model import BadAnswer, Dropped, TooSlow
 
 REST = 30.0  # seconds that a connection is kept without a request
 LIMIT = timedelta(seconds=10)  # for all of a request
@@ -42,7 +42,7 @@ class Kept:
         """
         try:
             return await self._post(content, headers)
-        except Dropped:  # perhaps it had died at rest
+        except (Dropped, BadAnswer):  # perhaps it had died at rest, or had more of an answer before
             return await self._post(content, headers)
 
     async def _post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
@@ -80,13 +80,19 @@ class Kept:
 
 @asynccontextmanager
 async def open_kept(
-    url: str, allowed: Egress, *, at_once: int, limit: timedelta = LIMIT, most: int = MOST
+    url: str,
+    allowed: Egress,
+    *,
+    at_once: int,
+    limit: timedelta = LIMIT,
+    most: int = MOST,
+    rest: float = REST,
 ) -> AsyncIterator[Kept]:
     """Connections to this URL for as long as the block runs. Raises `BadUrl`."""
     async with httpcore2.AsyncConnectionPool(
         ssl_context=UNUSED,
-        network_backend=Guarded(allowed, tls.client_context()),
+        network_backend=Guarded(allowed, tls.client_context(), max(rest, limit.total_seconds())),
         max_connections=at_once,
-        keepalive_expiry=REST,
+        keepalive_expiry=rest,
     ) as pool:
         yield Kept(url, pool, limit, most)

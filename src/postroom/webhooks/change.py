@@ -90,8 +90,12 @@ async def change(conn: Connection, tenant: TenantId, public_id: UUID, changes: d
     _check(after.url, after.types)
     if before.accounts is not None and before.accounts != after.accounts:
         await store.begin(conn, before, after.accounts, before.accounts)
+    changed = await store.change(conn, after)
+    if before.told_at is not None and changed.told_at is None:
+        about = {"webhook": str(public_id)}
+        await log.append(conn, tenant, TENANT, [Event("webhooks.disabled", about)])
     hint(conn, CHANGED)
-    return await store.change(conn, after)
+    return changed
 
 
 async def rotate(

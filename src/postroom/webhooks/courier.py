@@ -28,10 +28,10 @@ from postroom.accounts import store as accounts
 from postroom.db.beside import alone
 from postroom.db.model import DATABASE_AWAY
 from postroom.db.pool import Connection, Database
-from postroom.errors import Broken
 from postroom.events import feed, log
 from postroom.events.follow import Follower, Following, Heard
 from postroom.events.model import TENANT, Event, Stream
+from postroom.events.store import removed
 from postroom.events.wanted import Types, Wanted
 from postroom.ids import AccountId, TenantId
 from postroom.net.egress import Egress
@@ -40,11 +40,12 @@ from postroom.vault.seal import Vault
 
 from .lane import KEPT, Lane
 from .message import body_of, id_of
-from .model import GONE, Outcome, Webhook, WebhookId
+from .model import GONE, LogLost, Outcome, Webhook, WebhookId
 from .pace import Pace
 from .post import Secrets, opened, post
 from .store import lanes as store
 
+HELD = 2000  # entries of all lanes of a webhook that wait in memory; of each lane a turn's more
 AT_ONCE = 8  # lanes of one webhook that are posted from
 TURN = 20  # events of a lane, before others of the webhook have their turn
 OUTAGE = 3  # failures without a success between them: then it takes one lane to find out whether it is over
@@ -53,12 +54,6 @@ PASSED_EVERY = 10.0  # seconds until it is written how much was passed that is n
 AWAY = 1.0  # seconds, before the database is asked again
 
 logger = structlog.get_logger()
-
-
-class LogLost(Broken):
-    """The log is not the one that was followed: the database went back to a backup, or all ends."""
-
-    code = "webhooks.log_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ class Courier:
         self._numbers = count()
         self._turns = 0
         self._wake = asyncio.Event()
-        self._busy = self._streak = self._probes = 0
+        self._busy = self._streak = self._probes = self._held = self._taken = 0
         self._rests_until = 0.0  # but for lanes without a failure
         self._failing: set[Lane] = set()
         self._failure: str | None = None
@@ -164,7 +159,7 @@ class Courier:
         lane = self._lanes.get(stream)
         if lane is None:  # of a stream that has begun since
             lane = self._lanes[stream] = Lane(stream, 0, 0)
-        lane.came(heard)
+        self._held += lane.came(heard, KEPT if self._held < HELD else 0)
         if lane.is_idle and lane.is_behind:
             while lane.queue and not self._wants(lane.queue[0]):
                 self._pass(lane)
@@ -180,16 +175,19 @@ class Courier:
         self._wake.set()
 
     def _wait(self, lane: Lane, until: datetime) -> None:
-        seconds = (until - datetime.now(UTC)).total_seconds()
+        """No longer than ever: by the clock of whoever wrote down that time it may be years."""
+        seconds = min(until - datetime.now(UTC), self._means.pace.longest).total_seconds()
         lane.is_idle, lane.due = False, _now() + seconds
         heapq.heappush(self._later, (lane.due, next(self._numbers), lane))
         self._wake.set()
 
     def _try_all(self) -> None:
-        """The receiver answers again: nobody waits any more."""
+        """The receiver answers again: nobody waits any more, but who failed while it took others' events."""
         waiting, self._later = self._later, []
-        for due, _, lane in waiting:
-            if lane.due == due:
+        for due, number, lane in waiting:
+            if lane.alone:
+                heapq.heappush(self._later, (due, number, lane))
+            elif lane.due == due:
                 self._go_on(lane)
 
     async def _next(self) -> Lane:
@@ -262,6 +260,7 @@ class Courier:
     def _pass(self, lane: Lane) -> None:
         """The next event was delivered, or is not wanted."""
         lane.passed()
+        self._held -= 1
         self._passed.add(lane)
         self._is_well(lane)
 
@@ -272,10 +271,11 @@ class Courier:
 
     async def _read(self, lane: Lane) -> None:
         tenant, stream = self.tenant, lane.stream
+        most = KEPT if self._held < HELD else TURN
         async with self._means.db.transaction(tenant, lasting_plans=True) as conn:
-            entries = await log.read(conn, tenant, stream, after=lane.seq, limit=KEPT)
+            entries = await log.read(conn, tenant, stream, after=lane.seq, limit=most)
             called = {} if stream == TENANT else await accounts.public_ids(conn, tenant, [AccountId(stream)])
-            until = entries[0].seq - 1 if entries else lane.head
+            until = entries[0].seq - 1 if entries else await self._removed(conn, lane)
             if until > lane.seq:
                 await self._missed(conn, until, called.get(AccountId(stream)))
         if until > lane.seq:
@@ -283,7 +283,15 @@ class Courier:
             self._dirty.add(lane)
             self._is_well(lane)
         lane.queue.extend(Heard(entry, called.get(AccountId(stream))) for entry in entries)
-        lane.head = max(lane.head, entries[-1].seq)
+        self._held += len(entries)
+        lane.head = max(lane.head, lane.seq + len(entries))
+
+    async def _removed(self, conn: Connection, lane: Lane) -> int:
+        """Up to where the log was removed, of which nothing is left behind a lane that has not all of it."""
+        found = await removed.of_one(conn, self.tenant, lane.stream)
+        if found is None or found.seq <= lane.seq:
+            raise LogLost("What the log had is not there any more.")
+        return found.seq
 
     async def _missed(self, conn: Connection, until: int, account: UUID | None) -> None:
         """The log is not kept for ever, and the receiver took nothing for longer."""
@@ -313,6 +321,7 @@ class Courier:
 
     def _took(self, lane: Lane, at: datetime) -> None:
         self._pass(lane)
+        self._taken += 1
         self._delivered_at = at
         is_over, self._streak, self._probes = self._streak >= OUTAGE, 0, 0
         if is_over:
@@ -320,8 +329,9 @@ class Courier:
 
     def _refused(self, lane: Lane, outcome: Outcome, asked: timedelta | None) -> None:
         again_after = self._means.pace.again_after
-        again_at = datetime.now(UTC) + again_after(lane.failures + 1, asked, random.random())
-        lane.failed(outcome.at, again_at)
+        self._held -= len(lane.queue)
+        lane.failed(outcome.at, self._taken)
+        lane.next_at = datetime.now(UTC) + again_after(lane.alone or lane.failures, asked, random.random())
         self._fails(lane)
         self._streak += 1
         self._failure = outcome.code
@@ -329,7 +339,7 @@ class Courier:
             self._probes += 1
             rest = again_after(self._probes, asked, random.random())
             self._rests_until = _now() + rest.total_seconds()
-        self._wait(lane, again_at)
+        self._wait(lane, lane.next_at)
 
     def _fails(self, lane: Lane) -> None:
         if lane not in self._failing:

@@ -1,6 +1,5 @@
 """What of one stream is told to one webhook, in order: what was, and what comes next. Pure."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,17 +22,22 @@ class Lane:
     next_at: datetime | None = None
     due: float | None = None  # the same by the loop's clock, while it waits for that
     is_idle: bool = True  # nobody is to look at it before something comes
-    queue: deque[Heard] = field(default_factory=deque)  # what follows `seq`, without a gap
+    alone: int = 0  # of these failures, those before which the receiver took events of others
+    taken: int = 0  # events of all lanes that it had taken when this one failed last
+    # What follows `seq`, without a gap. A list: an empty deque is ten times as large, and most are empty.
+    queue: list[Heard] = field(default_factory=list)
 
-    def came(self, heard: Heard) -> None:
-        """What was seen before is nothing new."""
+    def came(self, heard: Heard, most: int = KEPT) -> bool:
+        """Whether it was queued, of which there may be so many. What was seen before is nothing new."""
         entry = heard.entry
         if entry.seq <= self.head:
-            return
+            return False
         last = self.queue[-1].entry.seq if self.queue else self.seq
-        if entry.seq == last + 1 and len(self.queue) < KEPT:
+        is_next = entry.seq == last + 1 and len(self.queue) < most
+        if is_next:
             self.queue.append(heard)
         self.head = entry.seq
+        return is_next
 
     @property
     def is_behind(self) -> bool:
@@ -41,19 +45,25 @@ class Lane:
 
     def passed(self) -> None:
         """The first of the queue was delivered, or is not wanted."""
-        self._at(self.queue.popleft().entry.seq)
+        self._at(self.queue.pop(0).entry.seq)
 
     def missed(self, until: int) -> None:
         """What followed `seq` is not in the log any more."""
         self._at(until)
 
     def _at(self, seq: int) -> None:
-        self.seq, self.failures, self.failing_since, self.next_at = seq, 0, None, None
+        self.seq, self.failures, self.alone, self.failing_since, self.next_at = seq, 0, 0, None, None
 
-    def failed(self, at: datetime, again_at: datetime) -> None:
+    def failed(self, at: datetime, taken: int) -> None:
+        """`taken`: so many events of all lanes the receiver has taken by now.
+
+        What is queued is read again when its time has come: that may be days, and so may many others'.
+        """
+        self.queue.clear()
+        self.alone += self.failures > 0 and taken > self.taken
+        self.taken = taken
         self.failures += 1
         self.failing_since = self.failing_since or at
-        self.next_at = again_at
 
     @property
     def reached(self) -> Reached:

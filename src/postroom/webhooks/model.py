@@ -97,6 +97,12 @@ class TooMany(errors.Conflict):
     code = "webhooks.too_many"
 
 
+class LogLost(errors.Broken):
+    """The log is not the one that was followed: the database went back to a backup, or all ends."""
+
+    code = "webhooks.log_lost"
+
+
 class BadAsked(errors.Invalid):
     """What is to be told again was said in two ways, or in none."""
 

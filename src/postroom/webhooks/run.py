@@ -115,15 +115,16 @@ class Deliverer:
 
     async def write(self) -> None:
         """How far all have come, at once; and what is worth an event."""
+        # Decided first: who hears that one delivers again finds that written.
+        known = [(courier, courier.is_to_be_told()) for courier, _ in self._ours.values() if courier.webhook]
         taken: list[tuple[Key, Courier, News]] = []
         for key, (courier, _) in self._ours.items():
             if (news := courier.take()) is not None:
                 taken.append((key, courier, news))
         if taken:
             await self._reach(taken)
-        for courier, _ in list(self._ours.values()):
-            if courier.webhook is not None:
-                await self._tell(courier)
+        for courier, is_failing in known:
+            await self._tell(courier, is_failing=is_failing)
 
     async def _reach(self, taken: list[tuple[Key, Courier, News]]) -> None:
         me = self._me.identity
@@ -145,10 +146,9 @@ class Deliverer:
                 self._drop(key)
                 self._hints.tell(CHANGED)
 
-    async def _tell(self, courier: Courier) -> None:
+    async def _tell(self, courier: Courier, *, is_failing: bool) -> None:
         """That it fails, once until it does no more; and that."""
-        is_failing = courier.is_to_be_told()
-        if is_failing == courier.is_told:
+        if is_failing == courier.is_told or (is_failing and courier.failure is None):
             return
         webhook = courier.webhook
         assert webhook is not None
