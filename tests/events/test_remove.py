@@ -299,3 +299,23 @@ async def test_the_duty_removes_what_every_tenant_keeps_no_longer(
 
     assert marked == [[(7, 1), (7, 2), (7, 3)]] * 2
     assert left == (marked if keep is None else [[(7, 3)]] * 2)
+
+
+async def test_a_consumer_of_a_quiet_account_may_stay_where_it_stands(api: Client, db: Database) -> None:
+    """What was removed behind its cursor was others'."""
+    async with db.transaction(ONE) as conn:
+        ann = await accounts.get_by_id(conn, ONE, ANNS)
+    await append(db, ANNS, GONE)
+    await append(db, 9, GONE)
+    await api.put(f"{PATH}/consumers/anns", json={"cursor": "start"})
+    asked = {"consumer": "anns", "account": str(ann.public_id)}
+    first = (await api.get(PATH, params=asked)).json()
+    await api.put(f"{PATH}/consumers/anns", json={"cursor": first["next"]})
+    await mark(db, SIGNER, ONE, await now(db))
+    page = (await api.get(PATH, params=asked)).json()
+    stays = await api.put(f"{PATH}/consumers/anns", json={"cursor": page["next"], "if_cursor": page["after"]})
+    whole = await api.get(PATH, params={"consumer": "anns"})
+
+    assert (len(first["entries"]), page["entries"]) == (1, [])
+    assert (stays.status_code, stays.json()["problem"]) == (200, "events.place_removed")
+    assert whole.json()["code"] == "events.place_removed"
