@@ -117,6 +117,21 @@ async def test_it_goes_on_for_ever(db: Database, monkeypatch: pytest.MonkeyPatch
     assert seen > 20
 
 
+async def test_a_transaction_of_more_than_go_at_once_goes_whole(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remove, "AT_ONCE", 3)
+    await append(db, 7, *[GONE] * 5)
+    await append(db, 7, GONE)
+    last = (await everything(db))[-1]
+    while await mark(db, SIGNER, ONE, last.at):
+        pass
+    await sweep(db, ONE)
+
+    assert await rows(db) == [(7, 6)]
+    assert await faults(db) == []
+
+
 async def test_each_stream_can_be_verified_alone(db: Database) -> None:
     kept, before = await cut(db)
     await mark(db, SIGNER, ONE, before)

@@ -15,7 +15,7 @@ BELOW = """
          ORDER BY position, stream, seq LIMIT $5
     )
     SELECT coalesce(min(position) FILTER (WHERE at >= $4),
-                    CASE WHEN count(*) = $5 THEN max(position) ELSE $3 END)
+                    CASE WHEN count(*) = $5 THEN greatest(max(position), min(position) + 1) ELSE $3 END)
       FROM next
 """
 ENDS = """
@@ -40,7 +40,9 @@ SWEEP = "SELECT events_sweep($2) WHERE tenant() = $1"
 async def below(
     conn: Connection, tenant: TenantId, above: int, horizon: int, before: datetime, most: int
 ) -> int:
-    """The position up to which all entries above another one are older; no more than so many."""
+    """The position up to which all entries above another one are older; no more than so many, unless one
+    transaction has written more.
+    """
     return int(await conn.fetchval(BELOW, tenant, above, horizon, before, most))
 
 
