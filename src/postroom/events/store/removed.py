@@ -30,6 +30,7 @@ PUT = """
     DO UPDATE SET seq = excluded.seq, position = excluded.position, hash = excluded.hash, at = excluded.at
 """
 OF_ONE = "SELECT stream, seq, position, hash, at FROM events_removed WHERE tenant_id = $1 AND stream = $2"
+ALL = "SELECT stream, seq, position, hash FROM events_removed WHERE tenant_id = $1"
 SINCE = """
     SELECT at FROM events_removed WHERE tenant_id = $1
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
@@ -61,6 +62,11 @@ async def of_one(conn: Connection, tenant: TenantId, stream: Stream) -> Removed 
     """The last of a stream that was removed."""
     row = await conn.fetchrow(OF_ONE, tenant, stream)
     return Removed(*row) if row else None
+
+
+async def every(conn: Connection, tenant: TenantId) -> dict[int, tuple[int, int, bytes]]:
+    """Seq, position and hash of the last of each stream that was removed."""
+    return {row[0]: (row[1], row[2], row[3]) for row in await conn.fetch(ALL, tenant)}
 
 
 async def until(conn: Connection, tenant: TenantId) -> datetime | None:
