@@ -72,6 +72,21 @@ async def test_many_hints_travel_together_and_arrive_one_by_one(db: Database) ->
             assert await until(hearing, wanted[-1]) == wanted
 
 
+@pytest.mark.parametrize("number", ["9" * 20, str(1 << 63), "9" * 5000, "٩" * 25])
+async def test_a_number_that_nothing_has_is_heard_by_nobody(db: Database, number: str) -> None:
+    """Any login of the database may NOTIFY, and who hears reads numbers that go into the next statement."""
+    async with open_hints(db) as hints:
+        with hints.hear("mail") as hearing:
+            await ready(db, hearing)
+            conn = await asyncpg.connect(db.dsn)
+            largest = str((1 << 63) - 1)
+            for subject in (number, f"1 {number} ended", largest, "last"):
+                await conn.execute("SELECT pg_notify('postroom', $1)", f"mail {subject}")
+            await conn.close()
+
+            assert await until(hearing, "last") == [largest, "last"]
+
+
 async def test_whoever_begins_to_listen_begins_with_a_look(db: Database) -> None:
     async with open_hints(db) as hints:
         with hints.hear("mail") as hearing:

@@ -149,6 +149,17 @@ async def test_there_are_so_many_at_most(api: Client, monkeypatch: pytest.Monkey
     assert len((await api.get(PATH)).json()["consumers"]) == 2
 
 
+async def test_one_too_many_keeps_none_from_moving_on(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that were made at once may both be there."""
+    for name in ("a", "b"):
+        await put(api, name, cursor="start")
+    monkeypatch.setattr(consumers, "MOST", 1)
+    await put(api, "a", cursor="end", if_cursor="start")
+    await put(api, "b", cursor="start")
+
+    assert len((await api.get(PATH)).json()["consumers"]) == 2
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "code"),
     [

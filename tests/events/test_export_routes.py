@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from datetime import timedelta
 
 import pytest
 from events.following import MAIL, append
@@ -15,6 +16,7 @@ from postroom.events import export as exporting
 from postroom.events.check import check
 from postroom.events.model import Event
 from postroom.events.seal import seal
+from postroom.http import pieces
 from postroom.http.caller import Scope
 from postroom.vault.seal import Vault
 
@@ -74,4 +76,26 @@ async def test_one_who_reads_slowly_keeps_others_of_their_tenant_waiting_and_nob
     assert int(busy.headers["retry-after"]) > 0
     assert theirs.status_code == 200
     assert len(page.json()["entries"]) == 1000
+    assert len(again.text.splitlines()) == MANY + 3
+
+
+async def test_who_takes_nothing_any_more_keeps_nobody_waiting_for_ever(
+    app: FastAPI, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two such clients would be all the exports that a process sends."""
+    monkeypatch.setattr(pieces, "PATIENCE", timedelta(seconds=0.2))
+    for _ in range(MANY // 5000):
+        await append(db, ANNS, *[GONE] * 5000)
+    async with (
+        served(app, await key_of(db, ONE)) as client,
+        client.stream("GET", PATH, headers={"Accept-Encoding": "identity"}) as stalled,
+    ):
+        reading = stalled.aiter_raw(1000)
+        await anext(reading)
+        again = await client.get(PATH)
+        async with asyncio.timeout(20):
+            while again.status_code == 503:
+                again = await client.get(PATH)
+
+    assert reading is not None
     assert len(again.text.splitlines()) == MANY + 3

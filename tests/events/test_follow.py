@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from events.following import any_filter, append, event, everything, expected, heard, live, write
+from events.forging import SIGNER
 from servers.tenants import ONE, TWO
 
 from postroom.accounts import store as accounts
@@ -18,6 +19,7 @@ from postroom.db.pool import Database, open_pool
 from postroom.events import feed, follow
 from postroom.events.follow import Following, following
 from postroom.events.model import Entry, Event, NoSuchType, Place
+from postroom.events.remove import mark
 from postroom.events.wanted import MOST, Types, Wanted
 
 pytestmark = pytest.mark.usefixtures("tenants")
@@ -261,3 +263,23 @@ def test_a_type_that_no_event_is_of_is_refused(words: list[str]) -> None:
 def test_a_filter_names_so_many_types_at_most() -> None:
     with pytest.raises(NoSuchType):
         Types.read([f"x{n}" for n in range(MOST + 1)], others={f"x{n}" for n in range(MOST + 1)})
+
+
+async def test_who_has_slept_for_as_long_as_the_log_is_kept_is_ended_and_may_come_again(db: Database) -> None:
+    """One look that finds events removed must not be repeated for ever, with everybody waiting for it."""
+    async with asyncio.timeout(20), open_hints(db) as hints:
+        asleep = Following(db, hints, accounts.public_ids)
+        follower = asleep.follower(ONE, None, Wanted(), feed.START)
+        assert await follower.take() == []
+        await append(db, 7, GONE)
+        await append(db, 7, GONE)
+        there = await everything(db)
+        await mark(db, SIGNER, ONE, there[1].at)
+        [watch] = asleep._watches.values()
+        await asleep._look(watch)
+        assert follower.is_over
+        follower.close()
+        again = asleep.follower(ONE, None, Wanted(), feed.START)
+
+        assert await heard(again) == there[1:]
+        again.close()

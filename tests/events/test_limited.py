@@ -22,7 +22,7 @@ from postroom.db.listen import open_hints
 from postroom.db.pool import Database, open_pool
 from postroom.events import feed, follow
 from postroom.events.follow import Following
-from postroom.events.model import Entry, Event, Place, stream_of
+from postroom.events.model import TENANT, Entry, Event, Place, stream_of
 from postroom.events.wanted import Wanted
 from postroom.ids import AccountId
 from postroom.jobs import store as jobs
@@ -219,6 +219,22 @@ async def test_the_previous_release_does_not_let_a_limited_key_in(house: House, 
         ]
 
     assert [len(rows) for rows in found] == [0, 1]
+
+
+async def test_a_cursor_behind_a_job_that_is_forgotten_is_not_lost(house: House, db: Database) -> None:
+    """An event of the tenant's stream is theirs for as long as its job is kept."""
+    job = await job_of(db, house.anns.id)
+    await append(db, TENANT, failed(job.public_id))
+    async with served(house.app, house.text) as limited:
+        first = (await limited.get("/v1/events")).json()
+        async with db.transaction(ONE) as conn:
+            await conn.execute("DELETE FROM jobs_job")
+        await append(db, house.anns.id, GONE)
+        answer = await limited.get("/v1/events", params={"after": first["next"]})
+
+    assert [one["kind"] for one in first["entries"]] == ["jobs.failed"]
+    assert answer.status_code == 200, answer.text
+    assert [one["kind"] for one in answer.json()["entries"]] == ["mail.removed"]
 
 
 @dataclass(slots=True)

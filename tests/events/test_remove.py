@@ -2,13 +2,13 @@
 
 import io
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import asyncpg
 import pytest
 from events.following import MAIL, append, everything
-from events.forging import EIGHT, SEVEN, SIGNER, event, written
+from events.forging import EIGHT, SEVEN, SIGNER, STRANGER, event, written
 from fastapi import FastAPI
 from servers.api import Client, Connect, key_of
 from servers.live import events, served
@@ -17,7 +17,7 @@ from sync.mailboxes import means
 
 from postroom.accounts import store as accounts
 from postroom.db.pool import Database
-from postroom.events import check, feed, log, remove
+from postroom.events import check, feed, log, remove, store
 from postroom.events import export as exporting
 from postroom.events import seal as sealing
 from postroom.events.check import opened
@@ -35,6 +35,15 @@ pytestmark = pytest.mark.usefixtures("tenants")
 KEYS = [SIGNER.public]
 GONE = Event("mail.removed", {"message": MAIL})
 PATH = "/v1/events"
+MANY = """
+    INSERT INTO postroom.events_removed
+    SELECT 1, n, 1, n, sha256(n::text::bytea), now() FROM generate_series(1000, 11000) n;
+    ANALYZE postroom.events_removed
+"""
+READ = """
+    SELECT sum(pg_stat_get_xact_tuples_fetched(c.oid) + pg_stat_get_xact_tuples_returned(c.oid))
+      FROM pg_class c WHERE c.relname LIKE 'events_removed%'
+"""
 ROWS = "SELECT stream, seq FROM events_event WHERE tenant_id = $1 ORDER BY position, stream, seq"
 
 
@@ -108,6 +117,21 @@ async def test_it_goes_on_for_ever(db: Database, monkeypatch: pytest.MonkeyPatch
     assert seen > 20
 
 
+async def test_a_transaction_of_more_than_go_at_once_goes_whole(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remove, "AT_ONCE", 3)
+    await append(db, 7, *[GONE] * 5)
+    await append(db, 7, GONE)
+    last = (await everything(db))[-1]
+    while await mark(db, SIGNER, ONE, last.at):
+        pass
+    await sweep(db, ONE)
+
+    assert await rows(db) == [(7, 6)]
+    assert await faults(db) == []
+
+
 async def test_each_stream_can_be_verified_alone(db: Database) -> None:
     kept, before = await cut(db)
     await mark(db, SIGNER, ONE, before)
@@ -151,7 +175,8 @@ async def test_who_removes_without_a_seal_is_found(db: Database, dsn: str) -> No
     before = {(fault.stream, fault.seq) for fault in await faults(db)}
     await sealing.seal(db, SIGNER, ONE)
 
-    assert before == {(fault.stream, fault.seq) for fault in await faults(db)} == {(7, 1)}
+    after = {(fault.stream, fault.seq) for fault in await faults(db)}
+    assert before == after == {(7, 1), (7, 3)}
 
 
 async def test_a_log_that_was_altered_is_not_removed(db: Database, dsn: str) -> None:
@@ -161,6 +186,96 @@ async def test_a_log_that_was_altered_is_not_removed(db: Database, dsn: str) -> 
     with pytest.raises(ChainBroken):
         await mark(db, SIGNER, ONE, before)
     assert await sweep(db, ONE) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE postroom.events_event SET at = at - interval '2 days'",
+        "DELETE FROM postroom.events_event WHERE stream = 7 AND seq = 1",
+        "DELETE FROM postroom.events_event WHERE stream = 8 AND seq = 2",
+        "UPDATE postroom.events_event SET body = '{}' WHERE stream = 7 AND seq = 2",
+        "UPDATE postroom.events_event SET hash = sha256(hash) WHERE stream = 8 AND seq = 3",
+    ],
+)
+async def test_no_seal_hides_what_was_done_to_what_it_removes(db: Database, dsn: str, statement: str) -> None:
+    """Who may write to the database would else make what is young look old, and have it removed by us."""
+    _, before = await cut(db)
+    await as_superuser(dsn, statement)
+    found = await faults(db)
+
+    with pytest.raises(ChainBroken):
+        await mark(db, SIGNER, ONE, before)
+    assert found == await faults(db) != []
+
+
+async def test_a_second_removal_goes_on_where_the_first_has_ended(db: Database, dsn: str) -> None:
+    kept, before = await cut(db)
+    async with db.transaction(ONE) as conn:
+        third = (await feed.read(conn, ONE))[2].at
+    await mark(db, SIGNER, ONE, third)
+    await sweep(db, ONE)
+    await as_superuser(
+        dsn, "UPDATE postroom.events_event SET kind = 'mail.left' WHERE stream = 8 AND seq = 3"
+    )
+
+    with pytest.raises(ChainBroken):
+        await mark(db, SIGNER, ONE, before)
+    await as_superuser(
+        dsn, "UPDATE postroom.events_event SET kind = 'mail.flags_changed' WHERE stream = 8 AND seq = 3"
+    )
+    assert await mark(db, SIGNER, ONE, before)
+    assert await faults(db, kept) == []
+
+
+async def test_what_a_stranger_says_was_removed_is_sealed_by_nobody_else(db: Database, dsn: str) -> None:
+    """Anybody can sign with a key of theirs. The next seal by ours would make it look good."""
+    kept = await written(db)
+    async with db.transaction(ONE) as conn:
+        third = (await log.read(conn, ONE, SEVEN))[2]
+        newest = await store.newest_seal(conn, ONE)
+        assert newest is not None
+        before = opened(newest.body, newest.signature)
+        gone = {7: (third.seq, third.position, third.hash)}
+        await store.add_seal(conn, ONE, sealing._made(STRANGER, ONE, before, before.heads, gone))
+    await as_superuser(dsn, "DELETE FROM postroom.events_event WHERE stream = 7 AND seq <= 3")
+
+    for make in (sealing.seal(db, SIGNER, ONE), mark(db, SIGNER, ONE, await now(db))):
+        with pytest.raises(ChainBroken, match="not known here"):
+            await make
+    assert {(fault.stream, fault.seq) for fault in await faults(db, kept)} == {(None, 3), (7, 1)}
+
+
+async def test_a_new_key_takes_over_what_the_one_before_has_removed(db: Database) -> None:
+    kept, before = await cut(db)
+    await mark(db, STRANGER, ONE, before, [SIGNER.public])
+    await sweep(db, ONE)
+    with pytest.raises(ChainBroken, match="not known here"):
+        await sealing.seal(db, SIGNER, ONE)
+    await sealing.seal(db, SIGNER, ONE, [STRANGER.public])
+
+    assert await faults(db, kept) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE postroom.events_removed SET seq = 6, position = position + 1000 WHERE stream = 7", {(7, 6)}),
+        ("DELETE FROM postroom.events_removed WHERE stream = 8", {(8, 0)}),
+    ],
+)
+async def test_what_readers_are_told_was_removed_is_what_the_seal_says(
+    db: Database, dsn: str, statement: str, named: set[tuple[int, int]]
+) -> None:
+    """Else all could be kept from readers, and nothing would be missing."""
+    _, before = await cut(db)
+    await mark(db, SIGNER, ONE, before)
+    await as_superuser(dsn, statement)
+
+    assert {(fault.stream, fault.seq) for fault in await faults(db)} == named
+    assert (await verify(db, ONE, KEYS, stream=SEVEN)).findings[:1] == [
+        fault for fault in await faults(db) if fault.stream == 7
+    ]
 
 
 async def test_what_may_still_come_before_it_is_waited_for(db: Database) -> None:
@@ -282,14 +397,24 @@ async def test_a_replay_that_is_not_from_the_beginning_is_refused(db: Database) 
         replay(entries)
 
 
+class TwoDaysAgo(datetime):
+    """A clock."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) - timedelta(days=2)
+
+
 @pytest.mark.parametrize("keep", [None, timedelta(days=1)])
 async def test_the_duty_removes_what_every_tenant_keeps_no_longer(
-    db: Database, dsn: str, keep: timedelta | None
+    db: Database, monkeypatch: pytest.MonkeyPatch, keep: timedelta | None
 ) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(log, "datetime", TwoDaysAgo)
+        for tenant in (ONE, TWO):
+            await append(db, 7, GONE, GONE, tenant=tenant)
     for tenant in (ONE, TWO):
-        await append(db, 7, GONE, GONE, tenant=tenant)
         await append(db, 7, GONE, tenant=tenant)
-    await as_superuser(dsn, "UPDATE postroom.events_event SET at = at - interval '2 days' WHERE seq < 3")
     work = Work(means(db), timedelta(minutes=15), keep_events=keep)
     [duty] = [duty for duty in duties(work, polls=False) if duty.name == "events.remove"]
     await duty.work()
@@ -299,3 +424,38 @@ async def test_the_duty_removes_what_every_tenant_keeps_no_longer(
 
     assert marked == [[(7, 1), (7, 2), (7, 3)]] * 2
     assert left == (marked if keep is None else [[(7, 3)]] * 2)
+
+
+async def test_a_consumer_of_a_quiet_account_may_stay_where_it_stands(api: Client, db: Database) -> None:
+    """What was removed behind its cursor was others'."""
+    async with db.transaction(ONE) as conn:
+        ann = await accounts.get_by_id(conn, ONE, ANNS)
+    await append(db, ANNS, GONE)
+    await append(db, 9, GONE)
+    await api.put(f"{PATH}/consumers/anns", json={"cursor": "start"})
+    asked = {"consumer": "anns", "account": str(ann.public_id)}
+    first = (await api.get(PATH, params=asked)).json()
+    await api.put(f"{PATH}/consumers/anns", json={"cursor": first["next"]})
+    await mark(db, SIGNER, ONE, await now(db))
+    page = (await api.get(PATH, params=asked)).json()
+    stays = await api.put(f"{PATH}/consumers/anns", json={"cursor": page["next"], "if_cursor": page["after"]})
+    whole = await api.get(PATH, params={"consumer": "anns"})
+
+    assert (len(first["entries"]), page["entries"]) == (1, [])
+    assert (stays.status_code, stays.json()["problem"]) == (200, "events.place_removed")
+    assert whole.json()["code"] == "events.place_removed"
+
+
+async def test_what_was_removed_of_ten_thousand_others_is_not_looked_at_for_one(
+    db: Database, dsn: str
+) -> None:
+    """Also by a plan that lasts, which a statement has from its sixth time on."""
+    await append(db, 7, GONE)
+    await as_superuser(dsn, MANY)
+    async with db.transaction(ONE, lasting_plans=True) as conn:
+        before = await conn.fetchval(READ)
+        for stream in [Stream(1), Stream(7), Stream(5000), None] * 10:
+            await feed.read(conn, ONE, stream=stream)
+        after = await conn.fetchval(READ)
+
+    assert after - before < 100

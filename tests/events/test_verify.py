@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pytest
 from servers.tenants import ONE, TWO
 
 from postroom.db.pool import Database
-from postroom.events import check, log
+from postroom.events import check, log, store
 from postroom.events import export as exporting
 from postroom.events import seal as sealing
 from postroom.events.check import Sealing, opened
@@ -37,6 +38,9 @@ from .forging import (
 pytestmark = pytest.mark.usefixtures("tenants")
 
 KEYS = [SIGNER.public]
+BIG = """
+    INSERT INTO postroom.events_seal SELECT 1, n, repeat('x', 1000000), '' FROM generate_series(1, 60) AS n
+"""
 
 
 @dataclass(slots=True)
@@ -257,3 +261,18 @@ async def test_a_log_that_is_written_meanwhile_is_no_fault(db: Database) -> None
             assert found.findings == []
             assert check.check((await exported(db)).splitlines(), KEYS).findings == []
         done.set()
+
+
+async def test_seals_of_many_streams_are_not_all_held_at_once(db: Database, dsn: str) -> None:
+    """Each says where all streams end, and there is one for each hour."""
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(BIG)
+    await conn.close()
+    async with db.transaction(ONE) as own:
+        tracemalloc.start()
+        found = [seal.number async for seal in store.seals(own, ONE)]
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert found == list(range(1, 61))
+    assert most < 30_000_000

@@ -244,6 +244,23 @@ async def test_a_handler_stops_where_what_it_has_not_handled_was_removed(
     assert await desk.messages() == [message]
 
 
+async def test_a_hint_of_a_tenant_that_is_not_there_disturbs_nobody(
+    desk: Desk, db: Database, session: Any
+) -> None:
+    """Of one that was deleted, or by any login that says NOTIFY."""
+    room = room_of(desk.dsn, session)
+    room.on("mail.added")(desk.ticket)
+    async with room:
+        messages = await arrive(db, *added(1))
+        await desk.until_tickets(1)
+        for number in (2, 3):
+            await desk.conn.execute("SELECT pg_notify('postroom', 'events 999999')")
+            messages += await arrive(db, *added(1))
+            await desk.until_tickets(number)
+
+    assert await desk.messages() == messages
+
+
 async def test_a_handler_that_takes_too_long_has_failed(desk: Desk, db: Database, session: Any) -> None:
     [message] = await arrive(db, *added(1))
     room = room_of(desk.dsn, session)

@@ -263,10 +263,11 @@ def _fault(fault: Fault, names: Names) -> str:
 
 async def _seal(settings: Settings, out: Path | None) -> Seal:
     async with unlocked(settings) as house:
+        vault = house.vault
         if out is None:
-            return await seal.seal(house.database, house.vault.signer, house.tenant)
+            return await seal.seal(house.database, vault.signer, house.tenant, vault.public_keys)
         with _new_file(out) as file:
-            made = await seal.seal(house.database, house.vault.signer, house.tenant)
+            made = await seal.seal(house.database, vault.signer, house.tenant, vault.public_keys)
             file.write(seal.line(made))
         return made
 

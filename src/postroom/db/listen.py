@@ -10,6 +10,7 @@ through one connection, which must not go through a pooler such as pgbouncer, an
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -24,6 +25,8 @@ LONGEST = 7000  # characters in one NOTIFY, which has room for 8,000 bytes
 CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.1, 5.0)
 BOUND = 1000
+NUMBER = re.compile(r"\d{19,}")
+LARGEST = (1 << 63) - 1
 
 NOTIFY = "SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hints (hint)"
 ALIVE = "SELECT 1"
@@ -167,6 +170,8 @@ class Hints:
         if self._line is not None and sender == self._line.get_server_pid():
             return  # it was handed out when it was told
         for told in str(payload).split("\n"):
+            if not _is_sane(told):
+                continue
             topic, _, subject = told.partition(" ")
             self._hand_out(topic, subject)
 
@@ -174,6 +179,11 @@ class Hints:
         for hearing in self._hearings:
             if topic in hearing.topics:
                 hearing.put(subject or None)
+
+
+def _is_sane(told: str) -> bool:
+    """Whoever may connect to the database can NOTIFY: there is nothing that has a number this long."""
+    return all(len(found) == 19 and int(found) <= LARGEST for found in NUMBER.findall(told))
 
 
 def _packed(hints: Iterable[str]) -> list[str]:

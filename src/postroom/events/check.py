@@ -43,6 +43,7 @@ SAYS = {
     "surplus": "Entry {seq} of stream {stream} stands behind the head.",
     "head": "The head of stream {stream} is not that of its last entry, {seq}.",
     "rewritten": "Entry {seq} of stream {stream} is not that of seal {seal}: it or one before was rewritten.",
+    "withheld": "Stream {stream} is said to be removed up to {seq}, and the newest seal says otherwise.",
     "seal_missing": "Seal {seq} is missing.",
     "seal_altered": "Seal {seq} was altered.",
     "seal_misplaced": "Seal {seq} does not follow from the seal before it.",
@@ -316,8 +317,7 @@ def _check(lines: _Lines, trusted: Keys, kept: Sealing | None, findings: Finding
 
 # Ed25519 (RFC 8032), for checking only: nothing here is secret, so it may take its time.
 
-P = 2**255 - 19
-ORDER = 2**252 + 27742317777372353535851937790883648493
+P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 ROOT = pow(2, (P - 1) // 4, P)  # of -1
 Point: TypeAlias = tuple[int, int, int, int]  # X, Y, Z, T with x = X/Z, y = Y/Z, xy = T/Z

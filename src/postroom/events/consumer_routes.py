@@ -12,7 +12,7 @@ from postroom.http.deps import ReaderOfAll, Tx
 from postroom.ids import TenantId
 
 from . import consumers, feed
-from .model import Consumer
+from .model import Consumer, PlaceRemoved
 from .routes import BEGINNING, place_of
 from .store import consumers as store
 
@@ -66,7 +66,10 @@ async def put_consumer(caller: ReaderOfAll, conn: Tx, name: Name, wanted: Consum
 
     Without it a consumer can be moved anywhere, also back, to read again what it has read.
     """
-    _, cursor = await place_of(conn, caller, wanted.cursor)
+    try:
+        _, cursor = await place_of(conn, caller, wanted.cursor)
+    except PlaceRemoved:  # who reads one account may miss nothing by it: a page says
+        cursor = wanted.cursor
     before = feed.BEGINNING if wanted.if_cursor == BEGINNING else wanted.if_cursor
     found = await consumers.put(conn, caller.tenant, name, cursor, before)
     return await _out(conn, caller.tenant, found)

@@ -49,7 +49,8 @@ async def put(
             "The consumer does not stand there: another worker has moved it. Read on from where it is.",
             cursor=now.cursor if now else feed.BEGINNING,
         )
-    if len(await store.every(conn, tenant)) > MOST:
+    is_new = found.created_at == found.moved_at
+    if is_new and len(await store.every(conn, tenant)) > MOST:
         raise TooManyConsumers(f"There are {MOST} consumers already; remove those that nobody uses.")
     return found
 

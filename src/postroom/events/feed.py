@@ -31,7 +31,7 @@ from postroom.db.pool import Database
 from postroom.ids import TenantId
 
 from . import store
-from .model import APPENDED, BadCursor, Entry, Place, PlaceLost, PlaceRemoved, Stream
+from .model import APPENDED, TENANT, BadCursor, Entry, Place, PlaceLost, PlaceRemoved, Stream
 from .store.removed import of_one, until
 
 START: Place = (0, 0, 0)
@@ -53,8 +53,15 @@ def cursor_of(entry: Entry) -> str:
     return _packed(place_of(entry), entry.hash)
 
 
-async def place(conn: Connection, tenant: TenantId, cursor: str, stream: Stream | None = None) -> Place:
-    """Where a cursor stands, for who reads all streams, or one.
+async def place(
+    conn: Connection,
+    tenant: TenantId,
+    cursor: str,
+    stream: Stream | None = None,
+    *,
+    is_limited: bool = False,
+) -> Place:
+    """Where a cursor stands, for who reads all streams, or one; or, if limited, those of some accounts.
 
     Raises `BadCursor`; `PlaceLost` when its entry is no more what it was; `PlaceRemoved` when something
     behind it was removed.
@@ -68,6 +75,8 @@ async def place(conn: Connection, tenant: TenantId, cursor: str, stream: Stream 
     found = await store.hash_at(conn, tenant, at)
     if found is None and (gone := await of_one(conn, tenant, Stream(of))) and seq <= gone.seq:
         found = gone.hash if seq == gone.seq else digest  # of what is gone only the last is known
+    if found is None and is_limited and of == TENANT:
+        found = digest  # which is theirs to see for as long as its job is kept
     if found is None or found[:6] != digest:
         raise PlaceLost(
             "The entry behind which this cursor stands is not in the log any more; was the database restored "

@@ -32,7 +32,7 @@ from postroom.errors import PostroomError
 from postroom.ids import AccountId, TenantId
 
 from . import feed
-from .model import APPENDED, TENANT, Entry, Place, Stream, stream_of
+from .model import APPENDED, TENANT, Entry, Place, PlaceRemoved, Stream, stream_of
 from .wanted import Wanted
 
 LOOK_EVERY = timedelta(seconds=1)
@@ -283,7 +283,12 @@ class Following:
 
     async def _look(self, watch: Watch) -> float:
         """Seconds until the next look, unless there is a hint."""
-        seen, found = await self.read(watch.tenant, None, watch.top)
+        try:
+            seen, found = await self.read(watch.tenant, None, watch.top)
+        except PlaceRemoved:  # this process has slept for as long as the log is kept
+            for follower in watch.followers:
+                follower.end()
+            return LOOK_EVERY.total_seconds()
         if seen.top < watch.top:  # the database went back to a backup: who comes again is told so
             for follower in watch.followers:
                 follower.end()

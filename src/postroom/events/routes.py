@@ -178,7 +178,8 @@ async def place_of(
     if after == BEGINNING:
         return feed.START, feed.BEGINNING
     if after is not None and after != END:
-        return await feed.place(conn, tenant, after, stream), after
+        is_limited = caller.accounts is not None
+        return await feed.place(conn, tenant, after, stream, is_limited=is_limited), after
     if caller.accounts is None:
         return await feed.end_with_cursor(conn, tenant)
     return await feed.end_of_some(conn, tenant, [stream_of(account) for account in caller.accounts])

@@ -3,9 +3,12 @@
 The key is derived from the vault's, so it is never in the database: who can write there can rewrite a chain,
 but not what was sealed. A seal kept elsewhere shows that a tail was cut. Each holds the digest of the
 one before; `check` says what else stands in it.
+
+A seal goes on from one by any key, so that keys can be changed. But what it says of removals is taken over
+from one by a key of ours alone: it hides what is not there, and anybody can sign with a key of theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -23,23 +26,27 @@ from .model import ChainBroken, Removed, Seal
 Ends: TypeAlias = dict[int, tuple[int, bytes]]  # stream -> seq, hash
 
 
-async def seal(db: Database, signer: Signer, tenant: TenantId) -> Seal:
-    """Make a seal, or return the newest where nothing has happened since.
+async def seal(db: Database, signer: Signer, tenant: TenantId, older: Collection[bytes] = ()) -> Seal:
+    """Make a seal, or return the newest where nothing has happened since. `older`: public keys of before.
 
     Raises `ChainBroken` when the log ends before the place that was sealed last, or has gone on from another:
     sealing that would hide it.
     """
     async with db.transaction(tenant) as conn:
-        return await seal_within(conn, signer, tenant)
+        return await seal_within(conn, signer, tenant, older)
 
 
 async def seal_within(
-    conn: Connection, signer: Signer, tenant: TenantId, removing: Sequence[Removed] = ()
+    conn: Connection,
+    signer: Signer,
+    tenant: TenantId,
+    older: Collection[bytes] = (),
+    removing: Sequence[Removed] = (),
 ) -> Seal:
     """The same in a transaction of the caller's, who is `removing` all up to these entries."""
     await store.lock_seals(conn, tenant)
     newest = await store.newest_seal(conn, tenant)
-    before = _read(newest) if newest else None
+    before = read(newest, signer, older) if newest else None
     heads: Ends = {head.stream: (head.seq, head.hash) async for head in store.heads(conn, tenant)}
     if before is not None:
         _require_growth(before, heads)
@@ -51,6 +58,23 @@ async def seal_within(
     made = _made(signer, tenant, before, heads, removed)
     await store.add_seal(conn, tenant, made)
     return made
+
+
+def read(seal: Seal, signer: Signer, older: Collection[bytes] = ()) -> Sealing:
+    """Raises `ChainBroken` when it was altered, or tells of removals and is signed with no key of ours."""
+    try:
+        said = opened(seal.body, seal.signature)
+    except UNREADABLE as error:
+        raise ChainBroken(
+            f"Seal {seal.number} was altered; see `postroom events verify`.", seal=seal.number
+        ) from error
+    if said.removed and said.key != signer.public and said.key not in older:
+        raise ChainBroken(
+            f"Seal {seal.number} says that events were removed, and is signed with a key that is not known "
+            "here. If that was the secret key before this one, name it beside it until the next seal.",
+            seal=seal.number,
+        )
+    return said
 
 
 def line(seal: Seal) -> bytes:
@@ -73,15 +97,6 @@ def _made(signer: Signer, tenant: TenantId, before: Sealing | None, heads: Ends,
         said["removed"] = [[stream, *end, digest.hex()] for stream, (*end, digest) in removed.items()]
     body = orjson.dumps(said)
     return Seal(number, body.decode(), signer.sign(body))
-
-
-def _read(seal: Seal) -> Sealing:
-    try:
-        return opened(seal.body, seal.signature)
-    except UNREADABLE as error:
-        raise ChainBroken(
-            f"Seal {seal.number} was altered; see `postroom events verify`.", seal=seal.number
-        ) from error
 
 
 async def _require_the_same(conn: Connection, tenant: TenantId, before: Sealing, heads: Ends) -> None:

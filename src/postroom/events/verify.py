@@ -14,8 +14,9 @@ from postroom.db.pool import Connection, Database
 from postroom.ids import TenantId
 
 from . import store
-from .check import Findings, Heads, Row, Sealing, Seals, Streams
+from .check import NONE, Findings, Heads, Row, Sealing, Seals, Streams
 from .model import Stream
+from .store import removed
 
 BATCH = 5000
 
@@ -47,6 +48,7 @@ async def verify(
             head.stream: (head.seq, head.position, head.hash)
             async for head in store.heads(conn, tenant, stream=stream)
         }
+        _compare(await removed.every(conn, tenant), seals, stream, findings)
         sealings = [_of(sealing, stream) for sealing in seals.finish()]
         streams = Streams(tenant, heads, sealings, findings)
         await each_batch(conn, tenant, stream, streams.walk)
@@ -58,6 +60,14 @@ async def _seals(conn: Connection, seals: Seals, tenant: TenantId) -> Seals:
     async for seal in store.seals(conn, tenant):
         seals.walk(seal.number, seal.body, seal.signature)
     return seals
+
+
+def _compare(told: Heads, seals: Seals, stream: Stream | None, findings: Findings) -> None:
+    """What readers are not given is what the newest seal says: a row of a table hides nothing by itself."""
+    sealed = seals.newest.removed if seals.newest else {}
+    for number in sorted(told.keys() | sealed.keys()):
+        if stream in (None, number) and told.get(number) != sealed.get(number):
+            findings.add("withheld", number, told.get(number, NONE)[0])
 
 
 def _of(sealing: Sealing, stream: Stream | None) -> Sealing:

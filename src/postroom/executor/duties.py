@@ -72,7 +72,8 @@ async def _compare(work: Work) -> None:
 
 
 async def _seal(work: Work) -> None:
-    await _each_log(work.means.db, lambda tenant: seal(work.means.db, work.vault.signer, tenant))
+    db, vault = work.means.db, work.vault
+    await _each_log(db, lambda tenant: seal(db, vault.signer, tenant, vault.public_keys))
 
 
 async def _remove(work: Work) -> None:
@@ -81,12 +82,12 @@ async def _remove(work: Work) -> None:
 
 
 async def _remove_of(work: Work, tenant: TenantId) -> None:
-    db, keep = work.means.db, work.keep_events
+    db, vault, keep = work.means.db, work.vault, work.keep_events
     await sweep(db, tenant)
     if keep is not None:
         async with db.transaction(tenant) as conn:
             before = await removed.ago(conn, keep)
-        while await mark(db, work.vault.signer, tenant, before):
+        while await mark(db, vault.signer, tenant, before, vault.public_keys):
             pass
 
 

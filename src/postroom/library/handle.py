@@ -176,6 +176,8 @@ class Handling:
         tenant, handler = line.tenant, line.handler
         async with self._db.transaction(tenant, lasting_plans=True) as conn:
             stand = await _stand(conn, line)
+            if stand is None:
+                return NEVER
             if stand.is_stopped or stand.wait:
                 return NEVER if stand.is_stopped else stand.wait.total_seconds()
             seen = await feed.look(conn, tenant, stand.place, limit=PAGE)
@@ -294,14 +296,13 @@ async def place_of(conn: Connection, tenant: TenantId, start: Start) -> Place:
     return (entries[0].position, entries[0].stream, entries[0].seq - 1) if entries else FIRST
 
 
-async def _stand(conn: Connection, line: Line) -> store.Stand:
-    """Where a handler is; it begins here if it has not."""
+async def _stand(conn: Connection, line: Line) -> store.Stand | None:
+    """Where a handler is; it begins here if it has not. None: there is no such tenant (any more)."""
     tenant, handler = line.tenant, line.handler
     found = await store.find(conn, tenant, handler.name)
     if found is None:
         await store.begin(conn, tenant, handler.name, await place_of(conn, tenant, handler.start))
         found = await store.find(conn, tenant, handler.name)
-        assert found is not None  # it was begun in this transaction, or by somebody else
     return found
 
 

@@ -12,7 +12,8 @@ from postroom.events.model import Place
 from postroom.ids import TenantId
 
 BEGIN = """
-    INSERT INTO library_handler (tenant_id, name, position, stream, seq) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO library_handler (tenant_id, name, position, stream, seq)
+    SELECT t.tenant_id, $2, $3, $4, $5 FROM people_tenant t WHERE t.tenant_id = $1
     ON CONFLICT DO NOTHING
 """
 FIND = """

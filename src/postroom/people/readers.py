@@ -85,8 +85,11 @@ def url_of(dsn: str, role: str, password: str) -> str:
     """The URL of the same database for somebody else."""
     parts = urlsplit(dsn)
     kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in {"user", "password"}]
+    path = parts.path
+    if not path.strip("/") and not {"dbname", "database"} & {name for name, _ in kept}:
+        path = f"/{parts.username or ''}"  # which is where the first user came by default
     netloc = f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(kept, safe="/")))
+    return urlunsplit(parts._replace(netloc=netloc, path=path, query=urlencode(kept, safe="/")))
 
 
 def verifier(password: str, salt: bytes) -> str:

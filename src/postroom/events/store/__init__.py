@@ -19,9 +19,14 @@ BEGINNING = (SMALLEST, SMALLEST, datetime.min.replace(tzinfo=UTC))
 
 HORIZON = """
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + coalesce(max(base), 0),
-           (SELECT ARRAY[r.position, r.stream, r.seq] FROM events_removed r
-             WHERE r.tenant_id = $1 AND r.stream = coalesce($2, r.stream)
+           (SELECT ARRAY[r.position, r.stream, r.seq] FROM events_removed r WHERE r.tenant_id = $1
              ORDER BY r.position DESC, r.stream DESC, r.seq DESC LIMIT 1)
+      FROM events_restored WHERE tenant_id = $1
+"""
+HORIZON_OF_ONE = """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + coalesce(max(base), 0),
+           (SELECT ARRAY[r.position, r.stream, r.seq] FROM events_removed r
+             WHERE r.tenant_id = $1 AND r.stream = $2)
       FROM events_restored WHERE tenant_id = $1
 """
 # What no two histories have in common that begin with a backup, a dump or a replica that took over: the
@@ -106,7 +111,10 @@ async def horizon(
     What stands below the first is final: it shows in this snapshot, and so in every later one. Of what was
     removed, that of one stream, or of all.
     """
-    row = await conn.fetchrow(HORIZON, tenant, stream)
+    if stream is None:
+        row = await conn.fetchrow(HORIZON, tenant)
+    else:
+        row = await conn.fetchrow(HORIZON_OF_ONE, tenant, stream)
     assert row is not None  # an aggregate always yields a row
     return int(row[0]), tuple(row[1]) if row[1] else None
 
@@ -205,8 +213,8 @@ async def newest_seal(conn: Connection, tenant: TenantId) -> Seal | None:
     return Seal(*row) if row else None
 
 
-async def seals(conn: Connection, tenant: TenantId, *, page: int = 100) -> AsyncIterator[Seal]:
-    """All seals, by number."""
+async def seals(conn: Connection, tenant: TenantId, *, page: int = 10) -> AsyncIterator[Seal]:
+    """All seals, by number. One of ten thousand streams has a megabyte or two."""
     after, more = SMALLEST, True
     while more:
         rows = await conn.fetch(SEALS, tenant, after, page)

@@ -15,7 +15,7 @@ BELOW = """
          ORDER BY position, stream, seq LIMIT $5
     )
     SELECT coalesce(min(position) FILTER (WHERE at >= $4),
-                    CASE WHEN count(*) = $5 THEN max(position) ELSE $3 END)
+                    CASE WHEN count(*) = $5 THEN greatest(max(position), min(position) + 1) ELSE $3 END)
       FROM next
 """
 ENDS = """
@@ -30,6 +30,7 @@ PUT = """
     DO UPDATE SET seq = excluded.seq, position = excluded.position, hash = excluded.hash, at = excluded.at
 """
 OF_ONE = "SELECT stream, seq, position, hash, at FROM events_removed WHERE tenant_id = $1 AND stream = $2"
+ALL = "SELECT stream, seq, position, hash FROM events_removed WHERE tenant_id = $1"
 SINCE = """
     SELECT at FROM events_removed WHERE tenant_id = $1
      ORDER BY position DESC, stream DESC, seq DESC LIMIT 1
@@ -48,7 +49,9 @@ async def ago(conn: Connection, age: timedelta) -> datetime:
 async def below(
     conn: Connection, tenant: TenantId, above: int, horizon: int, before: datetime, most: int
 ) -> int:
-    """The position up to which all entries above another one are older; no more than so many."""
+    """The position up to which all entries above another one are older; no more than so many, unless one
+    transaction has written more.
+    """
     return int(await conn.fetchval(BELOW, tenant, above, horizon, before, most))
 
 
@@ -67,6 +70,11 @@ async def of_one(conn: Connection, tenant: TenantId, stream: Stream) -> Removed 
     """The last of a stream that was removed."""
     row = await conn.fetchrow(OF_ONE, tenant, stream)
     return Removed(*row) if row else None
+
+
+async def every(conn: Connection, tenant: TenantId) -> dict[int, tuple[int, int, bytes]]:
+    """Seq, position and hash of the last of each stream that was removed."""
+    return {row[0]: (row[1], row[2], row[3]) for row in await conn.fetch(ALL, tenant)}
 
 
 async def until(conn: Connection, tenant: TenantId) -> datetime | None:
