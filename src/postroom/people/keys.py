@@ -65,31 +65,21 @@ async def create(
     scopes: frozenset[Scope] = EVERYTHING,
     expires_at: datetime | None = None,
     accounts: Collection[UUID] | None = None,
+    *,
+    is_first: bool = False,
 ) -> tuple[Key, str]:
     """A new key and its text, which nobody can ask for again.
 
     With `accounts` it is limited to these, and opens nothing once they are gone. Raises `NoSuchAccount`, and
-    `TooManyKeys`, by which those who ask at once may get past by as many as they are.
+    `TooManyKeys`, by which those who ask at once may get past by as many as they are, and the first key,
+    which must never be wanting, always does.
     """
+    text = new_text()
     async with database.transaction(tenant) as conn:
-        if await store.open_keys(conn, tenant) >= store.MOST_KEYS:
+        if not is_first and await store.open_keys(conn, tenant) >= store.MOST_KEYS:
             raise TooManyKeys(
                 f"There are {store.MOST_KEYS:,} keys already; revoke those that nobody uses any more."
             )
-    return await _made(database, tenant, name, scopes, expires_at, accounts)
-
-
-async def _made(
-    database: Database,
-    tenant: TenantId,
-    name: str,
-    scopes: frozenset[Scope] = EVERYTHING,
-    expires_at: datetime | None = None,
-    accounts: Collection[UUID] | None = None,
-) -> tuple[Key, str]:
-    """However many there are: the first key must never be wanting."""
-    text = new_text()
-    async with database.transaction(tenant) as conn:
         key = await store.add_key(
             conn,
             tenant,
@@ -141,7 +131,7 @@ async def first_key(database: Database, tenant: TenantId, data: Path) -> FirstKe
     kept = _read(path)
     if kept is not None and await _opens(database, tenant, kept):
         return FirstKey(kept, is_new=False)
-    key, text = await _made(database, tenant, "first key")
+    key, text = await create(database, tenant, "first key", is_first=True)
     if _write(path, text, replace=kept is not None):
         return FirstKey(text, is_new=True)
     await revoke(database, tenant, key.public_id)  # somebody else was quicker
@@ -151,7 +141,7 @@ async def first_key(database: Database, tenant: TenantId, data: Path) -> FirstKe
 async def remake_first_key(database: Database, tenant: TenantId, data: Path) -> FirstKey:
     """Put a new key into the file and end the one that was there."""
     kept = _read(data / FILE)
-    key, text = await _made(database, tenant, "first key")
+    key, text = await create(database, tenant, "first key", is_first=True)
     _write(data / FILE, text, replace=True)
     if kept is not None:
         async with database.unbound() as conn:
