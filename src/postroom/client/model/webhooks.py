@@ -31,34 +31,12 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookStatus:
-    id: UUID
-    url: str
-    description: str
-    types: Sequence[str] | None
-    accounts: Sequence[UUID] | None
-    state: WebhookState
-    created_at: datetime
-    previous_secret_until: datetime | None
-    delivered_at: datetime | None
-    failing_since: datetime | None
-    failure: str | None
+class WebhookStatus(Webhook):
     behind: Behind
 
 
 @dataclass(frozen=True, slots=True)
-class NewWebhook:
-    id: UUID
-    url: str
-    description: str
-    types: Sequence[str] | None
-    accounts: Sequence[UUID] | None
-    state: WebhookState
-    created_at: datetime
-    previous_secret_until: datetime | None
-    delivered_at: datetime | None
-    failing_since: datetime | None
-    failure: str | None
+class NewWebhook(Webhook):
     secret: str  # in this answer and in no other
 
 
@@ -83,12 +61,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    at: datetime
-    seconds: float
-    status: int | None
-    code: str | None
-    said: str
+class Delivery(Attempt):
     message: str
     account: UUID | None
     stream: int
