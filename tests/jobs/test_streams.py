@@ -49,10 +49,17 @@ async def talk(db: Database, job: Job, times: int = 30) -> None:
     await end(db, job, result={"items": ["a", "b"]})
 
 
+async def talked(live: Client, db: Database, job: Job, **asked: Any) -> list[Told]:
+    """All that is told by a stream that was open before anything was said."""
+    telling = stream(live, job, **asked)
+    told = [await anext(telling)]
+    async with beside(talk(db, job)):
+        return told + [one async for one in telling]
+
+
 async def test_a_stream_tells_what_happens_and_ends_with_its_job(live: Client, db: Database) -> None:
     job = await started(db)
-    async with beside(talk(db, job)):
-        told = await whole(live, job)
+    told = await talked(live, db, job)
 
     events, (*statuses, last) = (
         [one for one in told if one.event == name] for name in ("job_event", "job_status")
@@ -153,8 +160,7 @@ async def test_a_stream_that_makes_no_sense_says_why(
 
 async def test_chat_clients_get_progress_in_batches(live: Client, db: Database) -> None:
     job = await started(db)
-    async with beside(talk(db, job)):
-        *progress, last = await whole(live, job, format="batch")
+    *progress, last = await talked(live, db, job, format="batch")
 
     assert {one.event for one in progress} == {"batch_progress"}
     assert progress[0].data.keys() == {"tool", "processed", "total_estimate", "items_found", "has_more"}
