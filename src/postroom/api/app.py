@@ -19,7 +19,7 @@ from postroom.accounts.routes import router as accounts
 from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.signing_in import Consents
 from postroom.accounts.tokens import Tokens
-from postroom.alerts.gauges import Gauges as AlertGauges
+from postroom.alerts.gauges import gauges as alert_gauges
 from postroom.alerts.routes import router as alerts
 from postroom.api import docs, health
 from postroom.api.live import Live
@@ -41,7 +41,7 @@ from postroom.http.streams import Streams
 from postroom.http.tags import Tags
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import routes as jobs
-from postroom.jobs.gauges import Gauges
+from postroom.jobs.gauges import gauges as job_gauges
 from postroom.mail.routes import router as mail
 from postroom.people.entrance import Entrance
 from postroom.people.routes import router as people
@@ -122,7 +122,7 @@ def create_app(
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     prober = Prober(vault, oauth.http.allowed)  # as any other way out
     app.state.webhooks = webhooks.Desk(prober, _account, account_store.public_ids)
-    app.state.gauges = (Gauges(), AlertGauges())
+    app.state.gauges = (job_gauges(), alert_gauges())
     begin_anew, returns = halt.begin_anew, frozenset(settings.oauth_return_urls)
     app.state.desk = Desk(
         vault,
