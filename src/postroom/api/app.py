@@ -93,10 +93,12 @@ def create_app(
     oauth: Oauth | None = None,
     seek: Seek = guessed,
     issuers: Issuers | None = None,
+    *,
+    access_log: bool = True,
 ) -> FastAPI:
     """The HTTP API, on a pool, and with live news, that the caller opens and closes.
 
-    `seek` finds the server of an address.
+    `seek` finds the server of an address; `access_log` as in `http.requests`.
     """
     oauth = oauth or Oauth()
     app = docs.Documented(
@@ -137,11 +139,11 @@ def create_app(
         Consents(database, vault, oauth, providers, begin_anew, settings.public_url, returns),
     )
     problems.plug_in(app, count_unread)
-    _put_layers_around(app, settings)
+    _put_layers_around(app, settings, access_log)
     return app
 
 
-def _put_layers_around(app: FastAPI, settings: Settings) -> None:
+def _put_layers_around(app: FastAPI, settings: Settings, access_log: bool) -> None:
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
     app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds), changing=(CALLBACK,))
@@ -157,7 +159,7 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )
-    app.add_middleware(Requests)
+    app.add_middleware(Requests, access_log=access_log)
 
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:
