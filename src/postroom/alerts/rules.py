@@ -35,6 +35,8 @@ ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
 
 WANTED = sorted(BEGINS.keys() | ENDS.keys())
 FIRST, LONGEST = timedelta(seconds=10), timedelta(hours=1)
+AWAY = timedelta(days=1)
+"""How long no process may have named a channel before nothing waits for it: a restart takes less."""
 
 
 def changes(entry: Entry) -> Iterator[Change]:

@@ -13,6 +13,27 @@ from postroom.ids import AccountId, TenantId, new_public_id
 from .model import Alert, Begins, Channel, Ends, Entry, Message
 from .rules import JOB_FAILED
 
+BEGIN_ANEW = """
+    SELECT alerts_begin_anew(array_agg(o)) FROM unnest($1::text[]) AS o
+     WHERE NOT EXISTS (SELECT FROM alerts_channel c WHERE c.channel = o AND c.until > now())
+"""
+WANT = """
+    WITH own AS (
+        INSERT INTO alerts_channel (channel, until) SELECT o, now() + $2 FROM unnest($1::text[]) AS o
+        ON CONFLICT (channel) DO UPDATE SET until = excluded.until RETURNING channel)
+    SELECT channel FROM own UNION SELECT channel FROM alerts_channel WHERE until > now()
+"""
+
+
+async def want(conn: Connection, own: Collection[Channel], away: timedelta) -> list[Channel]:
+    """Those that any process wants, these among them, which are wanted until they are `away` for so long.
+
+    One that was not wanted begins anew. Unbound.
+    """
+    await conn.execute(BEGIN_ANEW, sorted(own))
+    return [Channel(row["channel"]) for row in await conn.fetch(WANT, sorted(own), away)]
+
+
 BEHIND = "SELECT alerts_behind()"
 
 
@@ -238,13 +259,13 @@ CLEAN = "SELECT alerts_clean($1, $2)"
 
 
 async def counted(conn: Connection) -> tuple[dict[str, int], int]:
-    """How many are open, by kind, and how many messages wait: of all tenants. Unbound."""
+    """How many are open, by kind, and how many messages wait that are wanted: of all tenants. Unbound."""
     found = {row["kind"]: row["found"] for row in await conn.fetch(COUNTED)}
     return {kind: number for kind, number in found.items() if kind is not None}, found[None]
 
 
 async def clean(conn: Connection, age: timedelta, most: int) -> int:
-    """Forget alerts that are over for so long; how many. Unbound."""
+    """Forget alerts that are over for so long, unless one is still to be said; how many. Unbound."""
     return int(await conn.fetchval(CLEAN, age, most))
 
 
