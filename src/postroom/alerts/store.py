@@ -1,7 +1,8 @@
 """All SQL of alerts."""
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import orjson
 from asyncpg import Connection, Record
@@ -10,7 +11,7 @@ from postroom.db.sql import Where
 from postroom.events.model import Place, Stream
 from postroom.ids import AccountId, TenantId, new_public_id
 
-from .model import Alert, Begins, Channel, Ends, Entry, Message
+from .model import Alert, Amount, Begins, Channel, Count, Ends, Entry, Message, Together
 from .rules import JOB_FAILED
 
 BEGIN_ANEW = """
@@ -215,6 +216,53 @@ async def sent(conn: Connection, tenant: TenantId, number: int) -> None:
 async def failed(conn: Connection, tenant: TenantId, number: int, wait: timedelta, error: str) -> None:
     """It was not, and is tried again after `wait`."""
     await conn.execute(FAILED, tenant, number, wait, error)
+
+
+AMOUNT = "SELECT waiting, said, is_together FROM alerts_amount($1, $2, $3)"
+UNSAID = "SELECT digest, attempts, is_due FROM alerts_unsaid($1)"
+GATHER = "SELECT alerts_gather($1, $2)"
+
+
+async def amount(conn: Connection, channel: Channel, span: timedelta, most: int) -> Amount:
+    """What waits, and was said within `span`: of all tenants, at most so much. Unbound."""
+    row = await conn.fetchrow(AMOUNT, channel, span, most)
+    assert row is not None  # it counts
+    return Amount(row["waiting"], row["said"], row["is_together"])
+
+
+async def unsaid(conn: Connection, channel: Channel) -> Together | None:
+    """What was put together and nobody has taken. Unbound."""
+    row = await conn.fetchrow(UNSAID, channel)
+    return None if row is None else Together(row["digest"], row["attempts"], row["is_due"])
+
+
+async def gather(conn: Connection, channel: Channel) -> Together:
+    """Put together all that is to be said over the channel, unless somebody else does so. Unbound."""
+    made = Together(new_public_id(), attempts=0, is_due=True)
+    await conn.execute(GATHER, channel, made.public_id)
+    return made
+
+
+DIGEST = "SELECT kind, code, opened, closed, latest FROM alerts_digest($1)"
+FIRST = "SELECT tenant, message FROM alerts_together($1, $2)"
+SAID = "SELECT alerts_said($1, $2, $3)"
+
+
+async def counts(conn: Connection, digest: UUID) -> tuple[list[Count], datetime | None]:
+    """What is together, of all tenants, and when the last of it happened. Unbound."""
+    rows = await conn.fetch(DIGEST, digest)
+    found = [Count(row["kind"], row["code"], row["opened"], row["closed"]) for row in rows]
+    return found, max((row["latest"] for row in rows), default=None)
+
+
+async def first(conn: Connection, digest: UUID, most: int) -> list[tuple[TenantId, int]]:
+    """The first messages of it, of all tenants. Unbound."""
+    return [(TenantId(row[0]), row[1]) for row in await conn.fetch(FIRST, digest, most)]
+
+
+async def said(conn: Connection, digest: UUID, error: str | None, wait: timedelta) -> None:
+    """All of it was said; or, with an error, nothing, and it is tried again after `wait`. Unbound."""
+    await conn.execute(SAID, digest, error, wait)
 
 
 PAGE = """
