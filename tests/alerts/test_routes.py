@@ -9,6 +9,7 @@ from servers.tenants import ANNS, ONE, TWO
 
 from postroom.alerts import store
 from postroom.alerts.model import Begins, Channel, Ends
+from postroom.alerts.rules import AWAY
 from postroom.db.pool import Database
 from postroom.events.model import TENANT, stream_of
 from postroom.ids import TenantId, new_public_id
@@ -49,6 +50,8 @@ async def test_alerts_are_listed_the_latest_first(api: Client, db: Database) -> 
 
 @pytest.mark.usefixtures("tenants")
 async def test_metrics_count_what_is_open_and_what_waits_of_all(stranger: Client, db: Database) -> None:
+    async with db.unbound() as conn:
+        await store.want(conn, [Channel.URL], AWAY)
     await begun(db, ONE, "jobs.failed", new_public_id())
     await begun(db, TWO, "jobs.failed", new_public_id())
     text = (await stranger.get("/metrics")).text

@@ -11,6 +11,7 @@ from library.desk import SECRET, Desk, room_of
 from servers.api import key_of
 from servers.copies import Copy
 from servers.tenants import ANNS, BOBS, ONE, TWO
+from structlog.testing import capture_logs
 
 from postroom import Postroom
 from postroom.client import Unauthenticated
@@ -109,6 +110,20 @@ async def test_calls_give_the_models_of_the_client_and_what_a_tenant_has(desk: D
     )
     assert raw.data == letter("Invoice for Ann")
     assert job.kind == "sync.account"
+
+
+async def test_no_request_is_logged_in_an_application(desk: Desk, db: Database) -> None:
+    """Its server logs those that come from outside."""
+    room = room_of(desk.dsn)
+    app = FastAPI(lifespan=room.lifespan)
+    app.include_router(room.router, prefix="/mail")
+    key = await key_of(db, ONE)
+    async with room, browser(app, key) as http:
+        with capture_logs() as logs:
+            await room.client.list_accounts()
+            assert (await http.get("/mail/v1/accounts")).status_code == 200
+
+    assert [line["event"] for line in logs] == []
 
 
 async def test_the_key_of_our_own_calls_opens_nothing_on_the_routes(desk: Desk, db: Database) -> None:

@@ -7,7 +7,10 @@ from postroom.db.migrate import migrations
 from postroom.db.pool import Database
 from postroom.ids import TenantId
 
-WITHOUT_TENANT = {"db_migration", "blobs_page", "db_process", "jobs_duty", "people_person", "vault_check"}
+WITHOUT_TENANT = {
+    *("alerts_channel", "blobs_page", "db_migration", "db_process", "jobs_duty"),
+    *("people_person", "vault_check"),
+}
 """Tables that belong to no tenant. A name is added here only with a reason in its migration."""
 
 SAYS_NOTHING = {"jobs_duty", "events_restored"}

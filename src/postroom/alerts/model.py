@@ -1,6 +1,6 @@
 """An alert, what is said of it, and where to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,9 @@ from uuid import UUID
 from postroom import errors
 from postroom.events.model import Stream
 from postroom.ids import AccountId, TenantId
+
+LIST = "/v1/alerts?open=true"
+"""Where a tenant's alerts are listed."""
 
 
 class Channel(StrEnum):
@@ -78,6 +81,52 @@ class Message:
     is_over: bool
     attempts: int
     alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What is to be said over a channel by itself, and what was said lately, in whatever way."""
+
+    waiting: int
+    said: int
+    is_together: bool  # some of what was said lately was said together
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Messages that are told as one and that nobody has taken yet."""
+
+    public_id: UUID
+    attempts: int
+    is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Alerts of a kind with a code, of all tenants."""
+
+    kind: str
+    code: str | None
+    opened: int
+    closed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Many messages as one. Whatever is said of it is the same however often it is tried."""
+
+    public_id: UUID
+    at: datetime  # when the last of it happened
+    counts: Sequence[Count]  # the most frequent first
+    first: Sequence[Message]
+
+    @property
+    def opened(self) -> int:
+        return sum(count.opened for count in self.counts)
+
+    @property
+    def closed(self) -> int:
+        return sum(count.closed for count in self.counts)
 
 
 class NotTaken(errors.TryLater):

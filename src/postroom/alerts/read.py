@@ -13,20 +13,24 @@ from postroom.ids import TenantId
 
 from . import store
 from .model import Begins, Channel
-from .rules import WANTED, changes
+from .rules import AWAY, WANTED, changes
 
 PAGE = 1000
 
 
 async def look(db: Database, channels: Collection[Channel]) -> None:
-    """Bring all tenants' alerts up to date. `channels`: where the operator wants to hear of what changes."""
+    """Bring all tenants' alerts up to date. `channels`: where the operator wants to hear of what changes.
+
+    What other processes' settings name counts as well: they may be older, or newer, than ours.
+    """
     async with db.unbound() as conn:
+        wanted = await store.want(conn, channels, AWAY)
         tenants = await store.behind(conn)
     for tenant in tenants:
         is_all = False
         while not is_all:
             async with db.transaction(tenant) as conn:
-                is_all = await _read(conn, tenant, channels)
+                is_all = await _read(conn, tenant, wanted)
 
 
 async def _read(conn: Connection, tenant: TenantId, channels: Collection[Channel]) -> bool:

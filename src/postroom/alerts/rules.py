@@ -1,4 +1,4 @@
-"""Which events are alerts, which end them, and when a message is tried again. Pure.
+"""Which events are alerts, which end them, what is told together, and when a message is tried again. Pure.
 
 begins                                      ends
 accounts.stale, accounts.reauth_required    accounts.recovered, accounts.removed
@@ -9,9 +9,10 @@ webhooks.failing                            webhooks.recovered, webhooks.disable
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from enum import Enum, auto
 from uuid import UUID
 
-from .model import Begins, Change, Ends, Entry
+from .model import Amount, Begins, Change, Ends, Entry
 
 JOB_FAILED = "jobs.failed"
 BEGINS: Mapping[str, str] = {
@@ -35,6 +36,10 @@ ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
 
 WANTED = sorted(BEGINS.keys() | ENDS.keys())
 FIRST, LONGEST = timedelta(seconds=10), timedelta(hours=1)
+FEW, SPAN = 20, timedelta(minutes=10)
+"""So many messages are told one by one in such a time. What is more is told together, once in it at most."""
+AWAY = timedelta(days=1)
+"""How long no process may have named a channel before nothing waits for it: a restart takes less."""
 
 
 def changes(entry: Entry) -> Iterator[Change]:
@@ -47,6 +52,21 @@ def changes(entry: Entry) -> Iterator[Change]:
         yield Ends(kinds, subject, entry.at)
     else:
         yield Begins(entry.kind, subject, entry.data.get("code"), entry.at, entry.stream)
+
+
+class Manner(Enum):
+    SINGLY = auto()
+    TOGETHER = auto()
+    LATER = auto()
+
+
+def manner(amount: Amount, *, is_unsaid: bool) -> Manner:
+    """How to tell what waits. `is_unsaid`: what was put together before is still to be taken."""
+    if amount.waiting + amount.said <= FEW:
+        return Manner.SINGLY
+    if amount.is_together or is_unsaid or not amount.waiting:
+        return Manner.LATER
+    return Manner.TOGETHER
 
 
 def again_after(attempts: int) -> timedelta:

@@ -1,7 +1,8 @@
 """All SQL of alerts."""
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import orjson
 from asyncpg import Connection, Record
@@ -10,8 +11,29 @@ from postroom.db.sql import Where
 from postroom.events.model import Place, Stream
 from postroom.ids import AccountId, TenantId, new_public_id
 
-from .model import Alert, Begins, Channel, Ends, Entry, Message
+from .model import Alert, Amount, Begins, Channel, Count, Ends, Entry, Message, Together
 from .rules import JOB_FAILED
+
+BEGIN_ANEW = """
+    SELECT alerts_begin_anew(array_agg(o)) FROM unnest($1::text[]) AS o
+     WHERE NOT EXISTS (SELECT FROM alerts_channel c WHERE c.channel = o AND c.until > now())
+"""
+WANT = """
+    WITH own AS (
+        INSERT INTO alerts_channel (channel, until) SELECT o, now() + $2 FROM unnest($1::text[]) AS o
+        ON CONFLICT (channel) DO UPDATE SET until = excluded.until RETURNING channel)
+    SELECT channel FROM own UNION SELECT channel FROM alerts_channel WHERE until > now()
+"""
+
+
+async def want(conn: Connection, own: Collection[Channel], away: timedelta) -> list[Channel]:
+    """Those that any process wants, these among them, which are wanted until they are `away` for so long.
+
+    One that was not wanted begins anew. Unbound.
+    """
+    await conn.execute(BEGIN_ANEW, sorted(own))
+    return [Channel(row["channel"]) for row in await conn.fetch(WANT, sorted(own), away)]
+
 
 BEHIND = "SELECT alerts_behind()"
 
@@ -196,6 +218,53 @@ async def failed(conn: Connection, tenant: TenantId, number: int, wait: timedelt
     await conn.execute(FAILED, tenant, number, wait, error)
 
 
+AMOUNT = "SELECT waiting, said, is_together FROM alerts_amount($1, $2, $3)"
+UNSAID = "SELECT digest, attempts, is_due FROM alerts_unsaid($1)"
+GATHER = "SELECT alerts_gather($1, $2)"
+
+
+async def amount(conn: Connection, channel: Channel, span: timedelta, most: int) -> Amount:
+    """What waits, and was said within `span`: of all tenants, at most so much. Unbound."""
+    row = await conn.fetchrow(AMOUNT, channel, span, most)
+    assert row is not None  # it counts
+    return Amount(row["waiting"], row["said"], row["is_together"])
+
+
+async def unsaid(conn: Connection, channel: Channel) -> Together | None:
+    """What was put together and nobody has taken. Unbound."""
+    row = await conn.fetchrow(UNSAID, channel)
+    return None if row is None else Together(row["digest"], row["attempts"], row["is_due"])
+
+
+async def gather(conn: Connection, channel: Channel) -> Together:
+    """Put together all that is to be said over the channel, unless somebody else does so. Unbound."""
+    made = Together(new_public_id(), attempts=0, is_due=True)
+    await conn.execute(GATHER, channel, made.public_id)
+    return made
+
+
+DIGEST = "SELECT kind, code, opened, closed, latest FROM alerts_digest($1)"
+FIRST = "SELECT tenant, message FROM alerts_together($1, $2)"
+SAID = "SELECT alerts_said($1, $2, $3)"
+
+
+async def counts(conn: Connection, digest: UUID) -> tuple[list[Count], datetime | None]:
+    """What is together, of all tenants, and when the last of it happened. Unbound."""
+    rows = await conn.fetch(DIGEST, digest)
+    found = [Count(row["kind"], row["code"], row["opened"], row["closed"]) for row in rows]
+    return found, max((row["latest"] for row in rows), default=None)
+
+
+async def first(conn: Connection, digest: UUID, most: int) -> list[tuple[TenantId, int]]:
+    """The first messages of it, of all tenants. Unbound."""
+    return [(TenantId(row[0]), row[1]) for row in await conn.fetch(FIRST, digest, most)]
+
+
+async def said(conn: Connection, digest: UUID, error: str | None, wait: timedelta) -> None:
+    """All of it was said; or, with an error, nothing, and it is tried again after `wait`. Unbound."""
+    await conn.execute(SAID, digest, error, wait)
+
+
 PAGE = """
     SELECT id, public_id, kind, subject, account_id, code, opened_at, closed_at FROM alerts_alert
      WHERE tenant_id = $1 AND {where} ORDER BY id DESC LIMIT $2
@@ -238,13 +307,13 @@ CLEAN = "SELECT alerts_clean($1, $2)"
 
 
 async def counted(conn: Connection) -> tuple[dict[str, int], int]:
-    """How many are open, by kind, and how many messages wait: of all tenants. Unbound."""
+    """How many are open, by kind, and how many messages wait that are wanted: of all tenants. Unbound."""
     found = {row["kind"]: row["found"] for row in await conn.fetch(COUNTED)}
     return {kind: number for kind, number in found.items() if kind is not None}, found[None]
 
 
 async def clean(conn: Connection, age: timedelta, most: int) -> int:
-    """Forget alerts that are over for so long; how many. Unbound."""
+    """Forget alerts that are over for so long, unless one is still to be said; how many. Unbound."""
     return int(await conn.fetchval(CLEAN, age, most))
 
 

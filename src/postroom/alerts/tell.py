@@ -4,7 +4,8 @@
                 │ not taken           └─ who dies before that says it again, under the same id
                 └─> tried again later, at most an hour, for ever
 
-A channel leads to one receiver: when it does not take one message, the others wait for the next turn.
+A channel leads to one receiver: when it does not take one message, the others wait for the next turn. What is
+too much for it is put together, in one transaction, and told as one message from then on.
 """
 
 import hashlib
@@ -23,10 +24,11 @@ from postroom.errors import PostroomError
 from postroom.net.client import Client
 
 from . import store
-from .model import Channel, Message, NotTaken
-from .rules import again_after
+from .model import LIST, Channel, Digest, Message, NotTaken, Together
+from .rules import FEW, SPAN, Manner, again_after, manner
 
 MOST = 100
+FIRST = 50  # of many messages, those that are told with their number: 18 KB
 PREFIX = "whsec_"
 
 
@@ -36,7 +38,7 @@ class Telling(Protocol):
     @property
     def channel(self) -> Channel: ...
 
-    async def tell(self, message: Message) -> None:
+    async def tell(self, message: Message | Digest) -> None:
         """Raises a `PostroomError` where it was not taken."""
 
 
@@ -49,8 +51,8 @@ class ByUrl:
     secret: str | None = field(default=None, repr=False)
     channel: Channel = Channel.URL
 
-    async def tell(self, message: Message) -> None:
-        body = orjson.dumps(document(message))
+    async def tell(self, message: Message | Digest) -> None:
+        body = orjson.dumps(digest(message) if isinstance(message, Digest) else document(message))
         headers = {
             "Content-Type": "application/json",
             **signed(message, body, datetime.now(UTC), self.secret),
@@ -78,7 +80,22 @@ def document(message: Message) -> dict[str, object]:
     }
 
 
-def signed(message: Message, body: bytes, at: datetime, secret: str | None) -> dict[str, str]:
+def digest(many: Digest) -> dict[str, object]:
+    """What is said of many: their numbers, and the first as they would be told by themselves."""
+    return {
+        "type": "alerts.digest",
+        "timestamp": many.at,
+        "data": {
+            "opened": many.opened,
+            "closed": many.closed,
+            "counts": many.counts,
+            "messages": [document(message) for message in many.first],
+            "list": LIST,
+        },
+    }
+
+
+def signed(message: Message | Digest, body: bytes, at: datetime, secret: str | None) -> dict[str, str]:
     """The headers of Standard Webhooks; without a secret nothing is signed."""
     name, timestamp = str(message.public_id), str(int(at.timestamp()))
     headers = {"webhook-id": name, "webhook-timestamp": timestamp}
@@ -96,8 +113,9 @@ async def tell(db: Database, ways: Collection[Telling]) -> None:
 
 
 async def _tell(db: Database, way: Telling) -> None:
-    is_taken = True
-    while is_taken:
+    how, together = await _gathered(db, way.channel)
+    is_taken = together is None or not together.is_due or await _told_together(db, way, together)
+    while is_taken and how is Manner.SINGLY:
         async with db.unbound() as conn:
             due = await store.due(conn, [way.channel], MOST)
         is_taken = bool(due)
@@ -109,15 +127,50 @@ async def _tell(db: Database, way: Telling) -> None:
                 break
 
 
+async def _gathered(db: Database, channel: Channel) -> tuple[Manner, Together | None]:
+    """How to tell what waits, and what is to be told together."""
+    async with db.unbound() as conn:
+        together = await store.unsaid(conn, channel)
+        amount = await store.amount(conn, channel, SPAN, FEW + 1)
+        how = manner(amount, is_unsaid=together is not None)
+        if how is Manner.TOGETHER:
+            together = await store.gather(conn, channel)
+    return how, together
+
+
+async def _told_together(db: Database, way: Telling, together: Together) -> bool:
+    async with db.unbound() as conn:
+        counts, at = await store.counts(conn, together.public_id)
+        numbers = await store.first(conn, together.public_id, FIRST)
+    if at is None:  # another process has put it together, or it is gone with its tenants
+        return True
+    messages = []
+    for tenant, number in numbers:
+        async with db.transaction(tenant) as conn:
+            messages.append(await store.message(conn, tenant, number))
+    first = [message for message in messages if message is not None]
+    error = await _refusal(way, Digest(together.public_id, at, counts, first))
+    async with db.unbound() as conn:
+        await store.said(conn, together.public_id, error, again_after(together.attempts + 1))
+    return error is None
+
+
 async def _told(db: Database, way: Telling, message: Message) -> bool:
+    error = await _refusal(way, message)
+    async with db.transaction(message.tenant) as conn:
+        if error is None:
+            await store.sent(conn, message.tenant, message.number)
+        else:
+            wait = again_after(message.attempts + 1)
+            await store.failed(conn, message.tenant, message.number, wait, error)
+    return error is None
+
+
+async def _refusal(way: Telling, message: Message | Digest) -> str | None:
+    """Why it was not taken; None: it was."""
     try:
         await way.tell(message)
     except PostroomError as error:
         telemetry.logger().warning("alerts.not_told", channel=way.channel, code=error.code)
-        async with db.transaction(message.tenant) as conn:
-            wait = again_after(message.attempts + 1)
-            await store.failed(conn, message.tenant, message.number, wait, f"{error} [{error.code}]")
-        return False
-    async with db.transaction(message.tenant) as conn:
-        await store.sent(conn, message.tenant, message.number)
-    return True
+        return f"{error} [{error.code}]"
+    return None

@@ -19,7 +19,7 @@ from postroom.accounts.routes import router as accounts
 from postroom.accounts.seek import Seek, guessed
 from postroom.accounts.signing_in import Consents
 from postroom.accounts.tokens import Tokens
-from postroom.alerts.gauges import Gauges as AlertGauges
+from postroom.alerts.gauges import gauges as alert_gauges
 from postroom.alerts.routes import router as alerts
 from postroom.api import docs, health
 from postroom.api.live import Live
@@ -41,7 +41,7 @@ from postroom.http.streams import Streams
 from postroom.http.tags import Tags
 from postroom.ids import AccountId, TenantId
 from postroom.jobs import routes as jobs
-from postroom.jobs.gauges import Gauges
+from postroom.jobs.gauges import gauges as job_gauges
 from postroom.mail.routes import router as mail
 from postroom.people.entrance import Entrance
 from postroom.people.routes import router as people
@@ -93,10 +93,12 @@ def create_app(
     oauth: Oauth | None = None,
     seek: Seek = guessed,
     issuers: Issuers | None = None,
+    *,
+    access_log: bool = True,
 ) -> FastAPI:
     """The HTTP API, on a pool, and with live news, that the caller opens and closes.
 
-    `seek` finds the server of an address.
+    `seek` finds the server of an address; `access_log` as in `http.requests`.
     """
     oauth = oauth or Oauth()
     app = docs.Documented(
@@ -122,7 +124,7 @@ def create_app(
     app.state.events = events.Desk(live.log, live.syncs.aside, SYNC_NEWS, _account)
     prober = Prober(vault, oauth.http.allowed)  # as any other way out
     app.state.webhooks = webhooks.Desk(prober, _account, account_store.public_ids)
-    app.state.gauges = (Gauges(), AlertGauges())
+    app.state.gauges = (job_gauges(), alert_gauges())
     begin_anew, returns = halt.begin_anew, frozenset(settings.oauth_return_urls)
     app.state.desk = Desk(
         vault,
@@ -137,11 +139,11 @@ def create_app(
         Consents(database, vault, oauth, providers, begin_anew, settings.public_url, returns),
     )
     problems.plug_in(app, count_unread)
-    _put_layers_around(app, settings)
+    _put_layers_around(app, settings, access_log)
     return app
 
 
-def _put_layers_around(app: FastAPI, settings: Settings) -> None:
+def _put_layers_around(app: FastAPI, settings: Settings, access_log: bool) -> None:
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
     app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds), changing=(CALLBACK,))
@@ -157,7 +159,7 @@ def _put_layers_around(app: FastAPI, settings: Settings) -> None:
             allow_headers=CORS_ASKED,
             expose_headers=CORS_TOLD,
         )
-    app.add_middleware(Requests)
+    app.add_middleware(Requests, access_log=access_log)
 
 
 async def _is_syncing(conn: Connection, tenant: TenantId, account: AccountId) -> bool:

@@ -29,10 +29,13 @@ SAFE = {
 
 
 class Requests:
-    """The outermost layer. Accepts the caller's `X-Request-ID` if it is harmless, else makes one."""
+    """The outermost layer. Accepts the caller's `X-Request-ID` if it is harmless, else makes one.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    `access_log`: whether each request has a line in the log; inside another application that is its server's.
+    """
+
+    def __init__(self, app: ASGIApp, *, access_log: bool = True) -> None:
+        self.app, self._access_log = app, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,18 +57,16 @@ class Requests:
             try:
                 await self.app(scope, receive, stamp)
             finally:
-                _tell(scope, status, time.perf_counter() - began)
+                self._tell(scope, status, time.perf_counter() - began)
+
+    def _tell(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
+        """The path's template and not the path: that would be ids in the log, a metric for each of them."""
+        route = getattr(scope.get("route"), "path", None) or "(none)"
+        telemetry.HTTP_SECONDS.labels(scope["method"], route, status).observe(seconds)
+        if self._access_log:
+            _log(scope["method"], route, status, seconds)
 
 
-def _tell(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
-    """The path's template and not the path: that would be ids in the log and a metric for each of them."""
-    route = getattr(scope.get("route"), "path", None) or "(none)"
-    telemetry.HTTP_SECONDS.labels(scope["method"], route, status).observe(seconds)
+def _log(method: str, route: str, status: int, seconds: float) -> None:
     say = log.debug if route in QUIET else log.info
-    say(
-        "http.request",
-        method=scope["method"],
-        route=route,
-        status=status,
-        ms=round(seconds * 1000, 1),
-    )
+    say("http.request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))

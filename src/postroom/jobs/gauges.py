@@ -1,54 +1,29 @@
-"""Numbers of the queue for Prometheus: of the whole installation, and nothing of any tenant."""
+"""Numbers of the queue for Prometheus."""
 
-import asyncio
 from datetime import timedelta
+from functools import partial
 
 from postroom import telemetry
-from postroom.db.pool import Database
-from postroom.errors import PostroomError
+from postroom.db.gauges import Gauges
 
 from .rules import worker_named
 from .store import overview
 from .store.overview import Overview
 
-AGE = timedelta(seconds=5)
-"""How old the numbers may be: whoever asks without end does not keep the database busy."""
-PATIENCE = timedelta(seconds=2)
 RECENT = timedelta(minutes=1)
 
 
-class Gauges:
-    """Sets the gauges in `telemetry`; those of a database that does not answer have no values."""
-
-    def __init__(self, age: timedelta = AGE) -> None:
-        self._age = age.total_seconds()
-        self._good_until = 0.0
-        self._one = asyncio.Lock()
-
-    async def refresh(self, db: Database) -> None:
-        now = asyncio.get_running_loop().time
-        async with self._one:
-            if now() < self._good_until:
-                return
-            for gauge in (
-                telemetry.JOBS,
-                telemetry.JOBS_RUNNING,
-                telemetry.JOBS_FAILED,
-                telemetry.JOBS_ENDED,
-            ):
-                gauge.clear()
-            telemetry.JOBS_OLDEST_READY.set(float("nan"))
-            try:
-                async with asyncio.timeout(PATIENCE.total_seconds()), db.unbound() as conn:
-                    found = await overview.of_all(conn, RECENT)
-            except (PostroomError, TimeoutError) as error:
-                telemetry.logger().warning("jobs.not_counted", reason=type(error).__name__)
-            else:
-                _set(found)
-            self._good_until = now() + self._age
+def gauges() -> Gauges[Overview]:
+    return Gauges("jobs", _clear, partial(overview.of_all, recent=RECENT), _put)
 
 
-def _set(found: Overview) -> None:
+def _clear() -> None:
+    for gauge in (telemetry.JOBS, telemetry.JOBS_RUNNING, telemetry.JOBS_FAILED, telemetry.JOBS_ENDED):
+        gauge.clear()
+    telemetry.JOBS_OLDEST_READY.set(float("nan"))
+
+
+def _put(found: Overview) -> None:
     waiting = {"ready": found.ready, "later": found.later, "behind": found.behind}
     over = {"running": sum(found.running.values()), "failed": sum(found.failed.values())}
     for state, jobs in (waiting | over).items():

@@ -62,7 +62,7 @@ class House:
         return Oauth(Client(self.providers.allowed), clients_of(self.settings.oauth_clients))
 
     def app(self, settings: Settings | None = None) -> FastAPI:
-        """The API."""
+        """The API. The application's server logs who asks, and nobody the application's own calls."""
         seek = Seeker(self.providers.allowed, ispdb=self.settings.autoconfig_ispdb)
         return create_app(
             self.database,
@@ -73,6 +73,7 @@ class House:
             self.oauth,
             seek,
             self.issuers,
+            access_log=False,
         )
 
     @asynccontextmanager
