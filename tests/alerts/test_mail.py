@@ -48,6 +48,7 @@ async def test_a_mail_comes_when_it_begins_and_one_when_it_is_over(db: Database)
     assert (opened["To"], opened["From"]) == ("ops@example.org", "ops@example.org")
     assert opened["Auto-Submitted"] == "auto-generated"
     assert opened["Message-ID"] != closed["Message-ID"]
+    assert closed["In-Reply-To"] == opened["Message-ID"], "mail programs show both together"
     assert "kind: accounts.stale" in opened.get_content()
     assert "closed: " in closed.get_content()
     assert "ann@example.org" not in opened.as_string(), "no address of a mailbox leaves"

@@ -53,7 +53,8 @@ def written(message: Message, sender: str, to: str) -> EmailMessage:
         "closed": alert.closed_at if message.is_over else None,
     }
     lines = [f"{name}: {value}" for name, value in told.items() if value is not None]
-    mail = _mail(message.public_id, sender, to, subject, at, lines)
+    name = message.public_id if message.is_over else alert.public_id  # so that the end answers the beginning
+    mail = _mail(name, sender, to, subject, at, lines)
     if message.is_over:
         mail["In-Reply-To"] = f"<{alert.public_id}@postroom.invalid>"
     return mail
