@@ -301,9 +301,15 @@ async def test_a_log_that_was_cut_and_has_grown_again_is_not_sealed(scene: Scene
         "DELETE FROM events_head",
         "INSERT INTO events_restored VALUES (1, 1)",
         "TRUNCATE events_seal",
+        "INSERT INTO events_seal VALUES (1, 3, '{}', '')",
+        "INSERT INTO events_removed VALUES (1, 7, 9, 1 << 60, '', now())",
+        "UPDATE events_removed SET seq = 9",
+        "DELETE FROM events_removed",
+        "DELETE FROM events_event",
+        "SELECT events_sweep(1)",
     ],
 )
-async def test_the_running_role_cannot_unmake_a_seal(scene: Scene, statement: str) -> None:
+async def test_the_running_role_neither_seals_nor_removes(scene: Scene, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with scene.db.transaction(ONE) as conn:
             await conn.execute(statement)

@@ -79,11 +79,21 @@ def _follow(
             )
 
 
-async def sweep(db: Database, tenant: TenantId) -> int:
-    """Delete what earlier rounds have marked; how much that was."""
+async def sweep(db: Database, signer: Signer, tenant: TenantId, older: Collection[bytes] = ()) -> int:
+    """Delete what earlier rounds have marked; how much that was.
+
+    Raises `ChainBroken` where the newest seal does not say the same: a row alone removes nothing.
+    """
     deleted, gone = 0, STEP
     while gone == STEP:
         async with db.transaction(tenant) as conn:
+            await store.lock_seals(conn, tenant)
+            _, sealed = await newest_of_ours(conn, signer, tenant, older)
+            if await removed.every(conn, tenant) != (sealed.removed if sealed else {}):
+                raise ChainBroken(
+                    "What readers are told was removed is not what the newest seal says; see "
+                    "`postroom events verify`."
+                )
             gone = await removed.sweep(conn, tenant, STEP)
         deleted += gone
     return deleted

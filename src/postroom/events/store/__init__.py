@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from asyncpg import Connection, Record
 
+from postroom.db.roles import as_system
 from postroom.db.sql import Where
 from postroom.events.model import Entry, Head, Place, Seal, Stream
 from postroom.ids import TenantId
@@ -234,4 +235,5 @@ async def not_there(
 
 
 async def add_seal(conn: Connection, tenant: TenantId, seal: Seal) -> None:
-    await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)
+    async with as_system(conn):
+        await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)
