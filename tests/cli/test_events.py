@@ -166,6 +166,16 @@ def test_a_key_that_was_lost_is_named_once(told_of: Cli, tmp_path: Path) -> None
     assert (made.json["number"], verified.status) == (2, 0)
 
 
+def test_a_database_that_withholds_a_part_of_the_epoch_is_told_of(cli: Cli) -> None:
+    before = cli("status")
+    forge(cli, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    after = cli("status", "--json")
+
+    assert "epoch" not in before.err
+    assert "its system identifier, so the log's epoch" in after.err
+    assert (before.status, after.status, after.json) == (0, 0, {"accounts": []})
+
+
 @pytest.mark.slow
 def test_an_altered_event_is_named(told_of: Cli) -> None:
     forge(told_of, "UPDATE events_event SET body = replace(body, 'v', 'w') WHERE seq = 2")
