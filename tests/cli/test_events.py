@@ -149,6 +149,34 @@ def test_a_log_is_verified_with_the_seal_that_was_kept(told_of: Cli, tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_key_that_was_lost_is_named_once(told_of: Cli, tmp_path: Path) -> None:
+    lost, new = ({"POSTROOM_SECRET_KEY": f"the {name} key of the tests"} for name in ("lost", "new"))
+    forge(told_of, "DELETE FROM vault_check")
+    kept = told_of("events", "seal", "--out", tmp_path / "kept.json", "--json", **lost).json
+    forge(told_of, "DELETE FROM vault_check")
+    refused = told_of("events", "seal", **new)
+    named = told_of("events", "verify", **new)
+    wrong = told_of("events", "seal", "--trust", "no key", **new)
+    made = told_of("events", "seal", "--trust", kept["key"], "--json", **new)
+    verified = told_of("events", "verify", "--seal", tmp_path / "kept.json", **new)
+
+    assert (refused.status, named.status, wrong.status) == (1, 1, 2)
+    assert kept["key"] in refused.err
+    assert f"Seal 1, signed with {kept['key']}, is not ours" in named.out
+    assert (made.json["number"], verified.status) == (2, 0)
+
+
+def test_a_database_that_withholds_a_part_of_the_epoch_is_told_of(cli: Cli) -> None:
+    before = cli("status")
+    forge(cli, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    after = cli("status", "--json")
+
+    assert "epoch" not in before.err
+    assert "its system identifier, so the log's epoch" in after.err
+    assert (before.status, after.status, after.json) == (0, 0, {"accounts": []})
+
+
+@pytest.mark.slow
 def test_an_altered_event_is_named(told_of: Cli) -> None:
     forge(told_of, "UPDATE events_event SET body = replace(body, 'v', 'w') WHERE seq = 2")
     done = told_of("events", "verify", "--account", ADDRESS)

@@ -7,6 +7,7 @@ import pytest
 from postroom.db.migrate import Migration, migrate, migrations
 from postroom.db.model import ChangedMigration, NotPermitted
 from postroom.db.pool import open_pool
+from postroom.db.roles import as_system
 from postroom.ids import TenantId
 
 START = migrations()[:1]
@@ -98,6 +99,10 @@ async def test_an_owner_without_rights_is_told_what_an_administrator_must_run(
         for data, role in ((db, "postroom_app"), (db.limited_to([]), "postroom_limited")):
             async with data.transaction(TenantId(1)) as bound:
                 assert await bound.fetchval("SELECT current_user") == role
+        async with db.transaction(TenantId(1)) as bound:
+            async with as_system(bound):
+                assert await bound.fetchval("SELECT current_user") == "postroom_system"
+            assert await bound.fetchval("SELECT current_user") == "postroom_app"
 
     owner = owners_dsn.split("//")[1].split("@")[0]
     assert not await conn.fetchval("SELECT pg_has_role($1, 'postroom_system', 'USAGE')", owner)

@@ -66,18 +66,18 @@ class Forger:
     TABLES = ("events_event", "events_head", "events_seal")
 
     def __init__(self, conn: asyncpg.Connection) -> None:
-        self._conn = conn
+        self.conn = conn
 
     async def remember(self) -> None:
         for table in self.TABLES:
-            await self._conn.execute(f"CREATE TABLE public.{table} AS TABLE postroom.{table}")
+            await self.conn.execute(f"CREATE TABLE public.{table} AS TABLE postroom.{table}")
 
     async def do(self, statement: str) -> None:
-        await self._conn.execute(f"SET search_path = postroom; {statement}")
+        await self.conn.execute(f"SET search_path = postroom; {statement}")
 
     async def undo(self) -> None:
         for table in self.TABLES:
-            await self._conn.execute(
+            await self.conn.execute(
                 f"DELETE FROM postroom.{table}; INSERT INTO postroom.{table} SELECT * FROM public.{table}"
             )
 

@@ -111,6 +111,16 @@ async def test_who_begins_late_does_not_begin_anew(api: Client, db: Database) ->
     assert late["data"] == {"cursor": last}
 
 
+@pytest.mark.parametrize("before", ["end", "nonsense", ""])
+async def test_what_is_no_place_is_not_taken_for_another_workers(api: Client, before: str) -> None:
+    """`moved` would have a worker read on from where it already is, and fail again, for ever."""
+    made = await put(api, cursor="end")
+    refused = await put(api, cursor="start", if_cursor=before, status=400)
+
+    assert refused["code"] == "events.bad_cursor"
+    assert (await api.get(f"{PATH}/tickets")).json()["cursor"] == made["cursor"]
+
+
 async def test_a_consumer_that_lost_its_place_can_be_put_elsewhere(
     api: Client, db: Database, dsn: str
 ) -> None:

@@ -277,9 +277,13 @@ async def test_who_has_slept_for_as_long_as_the_log_is_kept_is_ended_and_may_com
         await mark(db, SIGNER, ONE, there[1].at)
         [watch] = asleep._watches.values()
         await asleep._look(watch)
-        assert follower.is_over
-        follower.close()
         again = asleep.follower(ONE, None, Wanted(), feed.START)
 
         assert await heard(again) == there[1:]
-        again.close()
+        assert await again.take() == []
+        [anew] = asleep._watches.values()
+        await asleep._look(anew)
+        assert (follower.is_over, again.is_over) == (True, False)
+        for each in (follower, again):
+            each.close()
+        assert asleep._watches == {}

@@ -82,7 +82,7 @@ async def test_what_is_old_goes_and_what_is_left_is_whole(db: Database) -> None:
     assert await mark(db, SIGNER, ONE, before)
     marked, found = await rows(db), await faults(db, kept)
     assert not await mark(db, SIGNER, ONE, before)
-    swept = [await sweep(db, ONE) for _ in range(2)]
+    swept = [await sweep(db, SIGNER, ONE) for _ in range(2)]
     left = await rows(db)
 
     assert (len(marked), found) == (10, [])
@@ -107,7 +107,7 @@ async def test_it_goes_on_for_ever(db: Database, monkeypatch: pytest.MonkeyPatch
             case 3:
                 await mark(db, SIGNER, ONE, await now(db))
             case _:
-                seen += await sweep(db, ONE)
+                seen += await sweep(db, SIGNER, ONE)
         assert await faults(db, kept) == []
         async with db.transaction(ONE) as conn:
             entries = await feed.read(conn, ONE)
@@ -126,7 +126,7 @@ async def test_a_transaction_of_more_than_go_at_once_goes_whole(
     last = (await everything(db))[-1]
     while await mark(db, SIGNER, ONE, last.at):
         pass
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
 
     assert await rows(db) == [(7, 6)]
     assert await faults(db) == []
@@ -135,7 +135,7 @@ async def test_a_transaction_of_more_than_go_at_once_goes_whole(
 async def test_each_stream_can_be_verified_alone(db: Database) -> None:
     kept, before = await cut(db)
     await mark(db, SIGNER, ONE, before)
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
     for stream in (SEVEN, EIGHT):
         found = await verify(db, ONE, KEYS, stream=stream, kept=opened(kept.body, kept.signature))
         assert (found.findings, found.entries) == ([], 1)
@@ -156,7 +156,7 @@ async def test_what_is_done_to_the_rest_is_found_as_before(
 ) -> None:
     _, before = await cut(db)
     await mark(db, SIGNER, ONE, before)
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
     await as_superuser(dsn, statement)
 
     assert {(fault.stream, fault.seq) for fault in await faults(db)} == named
@@ -185,7 +185,7 @@ async def test_a_log_that_was_altered_is_not_removed(db: Database, dsn: str) -> 
 
     with pytest.raises(ChainBroken):
         await mark(db, SIGNER, ONE, before)
-    assert await sweep(db, ONE) == 0
+    assert await sweep(db, SIGNER, ONE) == 0
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ async def test_a_second_removal_goes_on_where_the_first_has_ended(db: Database, 
     async with db.transaction(ONE) as conn:
         third = (await feed.read(conn, ONE))[2].at
     await mark(db, SIGNER, ONE, third)
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
     await as_superuser(
         dsn, "UPDATE postroom.events_event SET kind = 'mail.left' WHERE stream = 8 AND seq = 3"
     )
@@ -240,16 +240,38 @@ async def test_what_a_stranger_says_was_removed_is_sealed_by_nobody_else(db: Dat
         await store.add_seal(conn, ONE, sealing._made(STRANGER, ONE, before, before.heads, gone))
     await as_superuser(dsn, "DELETE FROM postroom.events_event WHERE stream = 7 AND seq <= 3")
 
-    for make in (sealing.seal(db, SIGNER, ONE), mark(db, SIGNER, ONE, await now(db))):
+    late = await now(db)
+    for make in (sealing.seal(db, SIGNER, ONE), mark(db, SIGNER, ONE, late), sweep(db, SIGNER, ONE)):
         with pytest.raises(ChainBroken, match="not known here"):
             await make
     assert {(fault.stream, fault.seq) for fault in await faults(db, kept)} == {(None, 3), (7, 1)}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO postroom.events_removed VALUES (1, 9, 1, 1::bigint << 60, '', now())",
+        "UPDATE postroom.events_removed SET seq = 6, position = 1::bigint << 60 WHERE stream = 7",
+        "DELETE FROM postroom.events_seal WHERE number = 3",
+    ],
+)
+async def test_a_row_alone_removes_nothing(db: Database, dsn: str, statement: str) -> None:
+    """The next round would make true whatever the table calls removed."""
+    _, before = await cut(db)
+    await mark(db, SIGNER, ONE, before)
+    await as_superuser(dsn, statement)
+    there = await rows(db)
+
+    with pytest.raises(ChainBroken):
+        await sweep(db, SIGNER, ONE)
+    assert len(there) == 10
+    assert await rows(db) == there
+
+
 async def test_a_new_key_takes_over_what_the_one_before_has_removed(db: Database) -> None:
     kept, before = await cut(db)
     await mark(db, STRANGER, ONE, before, [SIGNER.public])
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE, [STRANGER.public])
     with pytest.raises(ChainBroken, match="not known here"):
         await sealing.seal(db, SIGNER, ONE)
     await sealing.seal(db, SIGNER, ONE, [STRANGER.public])
@@ -310,7 +332,7 @@ async def test_who_had_not_read_what_was_removed_is_told_so_and_nobody_else(
     there = await everything(db)
     cursors = [feed.cursor_of(entry) for entry in there]
     await mark(db, SIGNER, ONE, there[2].at)  # the first two
-    assert not is_swept or await sweep(db, ONE) == 2
+    assert not is_swept or await sweep(db, SIGNER, ONE) == 2
 
     with pytest.raises(PlaceRemoved):
         await place(db, cursors[0])
@@ -339,7 +361,7 @@ async def test_a_page_and_a_stream_tell_that_they_are_not_from_the_beginning(
     async with served(app, await key_of(db, ONE)) as client:
         whole = (await client.get(PATH)).json()
         await mark(db, SIGNER, ONE, there[2].at)
-        await sweep(db, ONE)
+        await sweep(db, SIGNER, ONE)
         rest = (await client.get(PATH)).json()
         refused = [
             await client.get(path, params={"after": feed.cursor_of(there[0])})
@@ -377,7 +399,7 @@ async def test_of_other_accounts_who_is_limited_misses_nothing(
     await append(db, 9, GONE)
     cursor = (await limited.get(PATH)).json()["next"]
     await mark(db, SIGNER, ONE, await now(db))
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
     await append(db, ANNS, GONE)
     mine = await limited.get(PATH, params={"after": cursor})
     alls = await api.get(PATH, params={"after": cursor})
@@ -389,7 +411,7 @@ async def test_of_other_accounts_who_is_limited_misses_nothing(
 async def test_a_replay_that_is_not_from_the_beginning_is_refused(db: Database) -> None:
     _, before = await cut(db)
     await mark(db, SIGNER, ONE, before)
-    await sweep(db, ONE)
+    await sweep(db, SIGNER, ONE)
     async with db.transaction(ONE) as conn:
         entries = await log.read(conn, ONE, SEVEN)
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import shutil
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from servers.api import Client
 from servers.postgres import FAST, named
 from servers.tenants import ONE
 
@@ -84,6 +87,46 @@ async def test_a_database_that_may_have_gone_back_has_another_epoch(tmp_path: Pa
     assert begun == again
     assert recovering in {begun, recovered}
     assert len({begun, recovered, restored}) == 3
+
+
+WITHHOLD = "REVOKE EXECUTE ON FUNCTION pg_catalog.{} FROM PUBLIC"
+ASKED = ["pg_control_system()", "pg_control_checkpoint()", "pg_walfile_name(pg_lsn)"]
+PARTS = """
+    SELECT (SELECT system_identifier FROM pg_control_system()) AS server,
+           left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline,
+           'postroom.events_event'::regclass::oid AS log
+"""
+
+
+async def test_what_a_hosted_postgresql_withholds_is_left_out_of_the_epoch_and_fails_no_page(
+    api: Client, dsn: str
+) -> None:
+    conn = await asyncpg.connect(dsn)
+    parts = await conn.fetchrow(PARTS)
+    await conn.close()
+    assert parts is not None
+    found = [(await page_of(api))["epoch"]]
+    for function in ASKED:
+        await execute(dsn, WITHHOLD.format(function))
+        found.append((await page_of(api))["epoch"])
+    server, timeline, log_ = map(str, parts)
+
+    assert found == [
+        named_by(server, timeline, log_),
+        named_by(timeline, log_),
+        named_by(timeline, log_),
+        named_by(log_),
+    ]
+
+
+async def page_of(api: Client) -> Any:
+    answer = await api.get("/v1/events")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def named_by(*parts: str) -> str:
+    return sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
 @pytest.mark.slow

@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import re
 import tracemalloc
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import asyncpg
 import orjson
@@ -37,6 +39,7 @@ from .forging import (
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
+HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "check-the-log.md"
 KEYS = [SIGNER.public]
 BIG = """
     INSERT INTO postroom.events_seal SELECT 1, n, repeat('x', 1000000), '' FROM generate_series(1, 60) AS n
@@ -140,15 +143,91 @@ async def test_what_happened_after_the_last_seal_is_not_covered_by_one(scene: Sc
 
 
 async def test_a_seal_by_somebody_else_is_found(scene: Scene) -> None:
-    await sealing.seal(scene.db, STRANGER, ONE)
+    await sealing.seal(scene.db, STRANGER, ONE, KEYS)
+    found = await verify(scene.db, ONE, KEYS)
 
-    assert await scene.named() == {(None, 3)}
+    assert [(fault.code, fault.seq) for fault in found.findings] == [("seal_untrusted", 3)]
+    assert STRANGER.public.hex() in found.findings[0].message
+    assert await scene.named_in_export() == {(None, 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A row among our seals that we did not make."""
+
+    name: str
+    number: int
+    body: str = "{}"
+    signature: bytes = b""
+
+
+async def foreign(db: Database, kept: Seal) -> list[Foreign]:
+    """All kinds; the last seal of ours is `kept`."""
+    async with db.transaction(TWO) as conn:
+        await log.append(conn, TWO, SEVEN, [event(1)])
+    theirs = await sealing.seal(db, SIGNER, TWO)
+    before = opened(kept.body, kept.signature)
+
+    def made(name: str, number: int, heads: sealing.Ends) -> Foreign:
+        seal = sealing._made(STRANGER, ONE, replace(before, number=number - 1), heads, {})
+        return Foreign(name, number, seal.body, seal.signature)
+
+    return [
+        Foreign("no seal at all", 3),
+        Foreign("no seal, far ahead", 1 << 40),
+        Foreign("no seal, before the first", 0),
+        Foreign("ours once more", 3, kept.body, kept.signature),
+        Foreign("ours of another tenant", 3, theirs.body, theirs.signature),
+        made("signed by somebody else", 3, before.heads),
+        made("signed by somebody else, far ahead", 1 << 40, before.heads),
+        made("of more than there is", 3, {SEVEN: (LAST + 9, bytes(32))}),
+    ]
+
+
+async def test_what_is_not_ours_is_named_never_sealed_over_and_taken_out_as_the_howto_says(
+    scene: Scene,
+) -> None:
+    """Else one row would be complained of for ever, or end all sealing."""
+    take_out = statement_of_the_howto("DELETE")
+    for one in await foreign(scene.db, scene.kept):
+        row = one.number, one.body, one.signature
+        await scene.forger.conn.execute("INSERT INTO postroom.events_seal VALUES (1, $1, $2, $3)", *row)
+        named = await scene.named()
+        if one.number:
+            with pytest.raises(ChainBroken, match=f"Seal {one.number} "):
+                await sealing.seal(scene.db, SIGNER, ONE)
+        await scene.forger.do(take_out.replace("= 42", f"= {one.number}"))
+
+        assert named & {(None, 3), (None, one.number)}, one.name
+        assert await scene.named() == set(), one.name
+    assert (await sealing.seal(scene.db, SIGNER, ONE)).number == 3
+
+
+async def test_a_seal_of_ours_that_was_altered_is_put_back_as_the_howto_says(scene: Scene) -> None:
+    line = sealing.line(scene.kept).decode().replace("'", "''")
+    await scene.forger.do("UPDATE events_seal SET body = replace(body, '7', '8') WHERE number = 2")
+    altered = await scene.named(kept=False)
+    await scene.forger.do(statement_of_the_howto("DELETE").replace("= 42", "= 2"))
+    await scene.forger.do(statement_of_the_howto("INSERT").replace(":'seal'", f"'{line}'"))
+
+    assert altered == {(None, 2)}
+    assert await scene.named() == set()
+    assert (await sealing.seal(scene.db, SIGNER, ONE)).number == 3
+
+
+def statement_of_the_howto(verb: str) -> str:
+    found = re.findall(rf"^=> ({verb} [^;]*;)", HOWTO.read_text(), re.MULTILINE)
+    assert len(found) == 1
+    return str(found[0])
 
 
 async def test_seals_outlive_a_change_of_keys(scene: Scene) -> None:
-    """The new key's seal follows from the old ones, so the old key may be dropped."""
+    """The new key's seal follows from the old ones, so the old key may be dropped: it is named once."""
     vault = Vault([Key.derived(b"the new key of the vault"), Key.derived(b"the old key of the vault")])
-    await sealing.seal(scene.db, vault.signer, ONE)
+    with pytest.raises(ChainBroken, match=SIGNER.public.hex()):
+        await sealing.seal(scene.db, vault.signer, ONE, vault.public_keys)
+    await sealing.seal(scene.db, vault.signer, ONE, KEYS)
+    assert (await sealing.seal(scene.db, vault.signer, ONE)).number == 3
 
     found = await verify(scene.db, ONE, vault.public_keys, kept=scene.sealing)
 
@@ -222,9 +301,15 @@ async def test_a_log_that_was_cut_and_has_grown_again_is_not_sealed(scene: Scene
         "DELETE FROM events_head",
         "INSERT INTO events_restored VALUES (1, 1)",
         "TRUNCATE events_seal",
+        "INSERT INTO events_seal VALUES (1, 3, '{}', '')",
+        "INSERT INTO events_removed VALUES (1, 7, 9, 1 << 60, '', now())",
+        "UPDATE events_removed SET seq = 9",
+        "DELETE FROM events_removed",
+        "DELETE FROM events_event",
+        "SELECT events_sweep(1)",
     ],
 )
-async def test_the_running_role_cannot_unmake_a_seal(scene: Scene, statement: str) -> None:
+async def test_the_running_role_neither_seals_nor_removes(scene: Scene, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with scene.db.transaction(ONE) as conn:
             await conn.execute(statement)

@@ -47,9 +47,10 @@ async def test_each_query_of_the_guide_is_answered(db: Database, vault: Vault, d
     owner = await asyncpg.connect(dsn)
     await owner.execute(
         """
-        UPDATE postroom.mail_message
-           SET received_at = now() - (1000 - id) * interval '1 minute', answered = true;
-        UPDATE postroom.mail_folder SET role = 'sent'
+        UPDATE postroom.mail_message m
+           SET received_at = now() - (1000 - id) * interval '1 minute', answered = true,
+               thread_id = (SELECT min(thread_id) FROM postroom.mail_message WHERE tenant_id = m.tenant_id);
+        UPDATE postroom.mail_folder SET role = 'sent' WHERE role IS NULL
         """
     )
     made = await readers.grant(db, ONE)
@@ -65,3 +66,4 @@ async def test_each_query_of_the_guide_is_answered(db: Database, vault: Vault, d
 
     assert len(found) == 10
     assert [query for query, rows in zip(QUERIES, found, strict=True) if not rows] == []
+    assert sum(row["mails"] for row in found[0]) == 3, "one of four was sent"

@@ -336,7 +336,7 @@ async def test_what_was_removed_before_a_receiver_took_it_is_told(db: Database, 
         await append(db, ANNS, *(added(number) for number in range(5)))
         assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
         await append(db, ANNS, added(9))
-        assert await remove.sweep(db, ONE)
+        assert await remove.sweep(db, vault.signer, ONE)
         async with running(db, vault):
             await receiver.count(2)
     last, missed = sorted(receiver.firsts, key=lambda one: one.place, reverse=True)
@@ -352,7 +352,7 @@ async def test_a_stream_of_which_all_was_removed_is_told_of_and_goes_on(db: Data
         await subscribe(db, vault, receiver.url)
         await append(db, ANNS, *(added(number) for number in range(5)))
         assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
-        assert await remove.sweep(db, ONE) == 5
+        assert await remove.sweep(db, vault.signer, ONE) == 5
         async with running(db, vault):
             await receiver.count(1)
             await append(db, ANNS, added(9))

@@ -103,13 +103,18 @@ def seal_(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file that is not there yet; else standard output.")
     ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="A public key that was yours: go on from what it has sealed."),
+    ] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign how far the log has come. Keep the seal elsewhere: it shows that a tail was cut."""
+    keys = [_public_key(key) for key in trust or ()]
     made = carry_out(
-        lambda settings: _seal(settings, out and out.absolute()), data, database_url, as_json=as_json
+        lambda settings: _seal(settings, out and out.absolute(), keys), data, database_url, as_json=as_json
     )
     content = orjson.loads(made.body)
     if as_json:
@@ -261,13 +266,21 @@ def _fault(fault: Fault, names: Names) -> str:
     return f"! {fault.message}{f' ({screen.line(account.address)})' if account else ''}"
 
 
-async def _seal(settings: Settings, out: Path | None) -> Seal:
+def _public_key(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a public key in hexadecimal.") from None
+
+
+async def _seal(settings: Settings, out: Path | None, trusted: list[bytes]) -> Seal:
     async with unlocked(settings) as house:
         vault = house.vault
+        older = [*vault.public_keys, *trusted]
         if out is None:
-            return await seal.seal(house.database, vault.signer, house.tenant, vault.public_keys)
+            return await seal.seal(house.database, vault.signer, house.tenant, older)
         with _new_file(out) as file:
-            made = await seal.seal(house.database, vault.signer, house.tenant, vault.public_keys)
+            made = await seal.seal(house.database, vault.signer, house.tenant, older)
             file.write(seal.line(made))
         return made
 

@@ -2,7 +2,7 @@
 
 postroom_app      every query of every room; row-level security binds it to one tenant
 postroom_limited  the same for a caller who is limited to some accounts: bound to these, and it may less
-postroom_system   owns the few functions that look across tenants (see `migrations/README.md`)
+postroom_system   owns the few functions that look across tenants (see `migrations/README.md`); seals the log
 postroom_views    owns the views of `postroom_api`, and sees what belongs to the tenant of the session's login
 postroom_reader   may read these views: what all readers are members of
 
@@ -46,6 +46,9 @@ HAS_RIGHTS = "SELECT pg_has_role(current_user, $1, 'USAGE')"
 INHERIT = "GRANT %s TO %s WITH INHERIT %s"
 ATTEMPTS = 5
 
+BECOME = "SET LOCAL ROLE postroom_system"
+BE_AS_BEFORE = "RESET ROLE"
+
 EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
 DATABASE = "SELECT quote_ident(current_database())"
 SESSIONS = """
@@ -85,6 +88,14 @@ async def owning(conn: asyncpg.Connection) -> AsyncIterator[None]:
     finally:
         if not conn.is_closed():
             await _again(lambda: conn.execute(INHERIT % (SYSTEM, user, "FALSE")))
+
+
+@asynccontextmanager
+async def as_system(conn: asyncpg.Connection) -> AsyncIterator[None]:
+    """Run the block's statements, in a transaction, as `SYSTEM`, which may what `APP` must not."""
+    await conn.execute(BECOME)
+    yield
+    await conn.execute(BE_AS_BEFORE)
 
 
 async def _again(step: Callable[[], Awaitable[object]]) -> None:

@@ -47,7 +47,7 @@ SAYS = {
     "seal_missing": "Seal {seq} is missing.",
     "seal_altered": "Seal {seq} was altered.",
     "seal_misplaced": "Seal {seq} does not follow from the seal before it.",
-    "seal_untrusted": "Seal {seq} is signed with a key that is not ours.",
+    "seal_untrusted": "Seal {seq}, signed with {key}, is not ours.",
     "export": "This is not a whole export ({reason}).",
 }
 
@@ -207,7 +207,7 @@ class Seals:
     def __init__(self, tenant: int, trusted: Keys, findings: Findings, kept: Sealing | None = None) -> None:
         self._tenant, self._findings, self._kept, self._is_kept = tenant, findings, kept, kept is None
         self._trusted = None if trusted is None else set(trusted)
-        self._doubtful: list[int] = []
+        self._doubtful: list[Sealing] = []
         self._digest: bytes | None = bytes(32)  # of the seal before; None where that is unknown
         self.number = 0
         self.newest: Sealing | None = None
@@ -226,11 +226,10 @@ class Seals:
         if (seal.tenant, seal.number) != (self._tenant, number) or self._digest not in (None, seal.previous):
             self._break("seal_misplaced", number)
             return
-        if self._kept and number == self._kept.number:
-            self._is_kept = seal.digest == self._kept.digest
+        self._is_kept |= self._kept is not None and seal.digest == self._kept.digest
         self.keys.add(seal.key)
         if self._trusted is not None and seal.key not in self._trusted:
-            self._doubtful.append(number)
+            self._doubtful.append(seal)
         else:
             self._doubtful.clear()
             self.newest = seal
@@ -242,7 +241,8 @@ class Seals:
         kept = self._kept
         if kept and not self._is_kept:
             is_ours = kept.tenant == self._tenant and (self._trusted is None or kept.key in self._trusted)
-            self._findings.add("seal_missing" if is_ours else "seal_untrusted", None, kept.number)
+            code = "seal_missing" if is_ours else "seal_untrusted"
+            self._findings.add(code, None, kept.number, key=kept.key.hex())
             kept = kept if is_ours else None
         return [seal for seal in (self.newest, kept) if seal]
 
@@ -252,8 +252,8 @@ class Seals:
         self._doubt()
 
     def _doubt(self) -> None:
-        for number in self._doubtful:
-            self._findings.add("seal_untrusted", None, number)
+        for seal in self._doubtful:
+            self._findings.add("seal_untrusted", None, seal.number, key=seal.key.hex())
         self._doubtful.clear()
 
 

@@ -12,8 +12,8 @@ from postroom.http.deps import ReaderOfAll, Tx
 from postroom.ids import TenantId
 
 from . import consumers, feed
-from .model import Consumer, PlaceRemoved
-from .routes import BEGINNING, place_of
+from .model import BadCursor, Consumer, PlaceRemoved
+from .routes import BEGINNING, END, place_of
 from .store import consumers as store
 
 router = APIRouter(prefix="/v1/events/consumers", tags=["events"])
@@ -43,7 +43,8 @@ class ConsumerIn(Body):
     cursor: Cursor = Field(description="`next` of the page that was handled; or `start`, or `end`.")
     if_cursor: Cursor | None = Field(
         None,
-        description="Only if it stands here: `after` of that page; `start`: also if there is none yet.",
+        description="Only if it stands here: `after` of that page; `start`: also if there is none yet. "
+        "`end` is no place to stand at: it moves.",
     )
 
 
@@ -70,8 +71,7 @@ async def put_consumer(caller: ReaderOfAll, conn: Tx, name: Name, wanted: Consum
         _, cursor = await place_of(conn, caller, wanted.cursor)
     except PlaceRemoved:  # who reads one account may miss nothing by it: a page says
         cursor = wanted.cursor
-    before = feed.BEGINNING if wanted.if_cursor == BEGINNING else wanted.if_cursor
-    found = await consumers.put(conn, caller.tenant, name, cursor, before)
+    found = await consumers.put(conn, caller.tenant, name, cursor, _before(wanted.if_cursor))
     return await _out(conn, caller.tenant, found)
 
 
@@ -80,6 +80,17 @@ async def remove_consumer(caller: ReaderOfAll, conn: Tx, name: Name) -> Response
     """Forget how far it has come."""
     await consumers.remove(conn, caller.tenant, name)
     return Response(status_code=204)
+
+
+def _before(cursor: str | None) -> str | None:
+    """Raises `BadCursor`."""
+    if cursor == BEGINNING:
+        return feed.BEGINNING
+    if cursor == END:
+        raise BadCursor("`if_cursor` names a place: `after` of the page that was handled. The end moves.")
+    if cursor is not None:
+        feed.require_cursor(cursor)
+    return cursor
 
 
 async def _out(conn: Connection, tenant: TenantId, consumer: Consumer) -> ConsumerOut:

@@ -85,6 +85,11 @@ async def place(
     return at
 
 
+def require_cursor(cursor: str) -> None:
+    """Raises `BadCursor`, unless it may be one, wherever it stands."""
+    _unpacked(cursor)
+
+
 def _begin(after: Place, removed: Place | None) -> Place:
     """Where to read on: behind what was removed. Raises `PlaceRemoved`."""
     if removed is None or after >= removed:

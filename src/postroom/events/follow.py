@@ -74,7 +74,7 @@ class Watch:
         self.tenant, self.floor, self.top = tenant, top, top
         self.kept: list[Heard] = []
         self.followers: set[Follower] = set()
-        self.held_for = 0.0
+        self._held_for = 0.0
         self._places: list[Place] = []
 
     def take(self, entries: Sequence[Heard], top: Place) -> None:
@@ -90,6 +90,23 @@ class Watch:
     def behind(self, after: Place) -> list[Heard]:
         """What is kept behind a place, which is not below the floor."""
         return self.kept[bisect_right(self._places, after) :]
+
+    def rest(self, seen: feed.Look) -> float:
+        """Seconds until the next look: soon where something is held up, as nobody tells when that ends."""
+        if not seen.is_all:
+            return 0.0
+        if not seen.is_held:
+            self._held_for = 0.0
+            return LOOK_EVERY.total_seconds()
+        shortest, longest = feed.HELD_SECONDS
+        is_still = self._held_for and not seen.entries
+        self._held_for = min(self._held_for * 2, longest) if is_still else shortest
+        return self._held_for
+
+    def end(self) -> None:
+        """All who follow."""
+        for follower in self.followers:
+            follower.end()
 
     def _forget(self) -> None:
         """What all have taken, and for the sake of the slowest no more than so much."""
@@ -208,16 +225,14 @@ class Following:
 
     def leave(self, follower: Follower, watch: Watch) -> None:
         watch.followers.discard(follower)
-        if not watch.followers and self._watches.get(watch.tenant) is watch:
-            del self._watches[watch.tenant]
-            self._called.pop(watch.tenant, None)
+        if not watch.followers:
+            self._forget(watch)
 
     def close(self) -> None:
         """End all of them, and whoever comes later."""
         self._is_closed = True
         for watch in self._watches.values():
-            for follower in watch.followers:
-                follower.end()
+            watch.end()
 
     async def read(
         self,
@@ -240,6 +255,7 @@ class Following:
         return seen, [Heard(entry, called.get(entry.stream)) for entry in seen.entries]
 
     async def hear(self) -> None:
+        """Have a log looked at when a hint says that it has grown, for ever."""
         await self._wanted.wait()
         with self._hints.hear(APPENDED) as hearing:
             async for hint in hearing:
@@ -250,6 +266,7 @@ class Following:
                     self._hurry(TenantId(int(hint)))
 
     async def look(self) -> None:
+        """Look at each log that is followed when that is due, for ever."""
         while True:
             watch = await self._next()
             began = _now()
@@ -259,8 +276,8 @@ class Following:
                 logger.warning("events.database_away", code=error.code)
                 wait = AWAY.total_seconds()
                 await asyncio.sleep(wait)
-            self._due.setdefault(watch.tenant, began + wait)
-            self._due[watch.tenant] = max(self._due[watch.tenant], began + AT_MOST_EVERY.total_seconds())
+            due = self._due.get(watch.tenant, began + wait)  # sooner, if a hint came meanwhile
+            self._due[watch.tenant] = max(due, began + AT_MOST_EVERY.total_seconds())
 
     def _hurry(self, tenant: TenantId) -> None:
         self._due[tenant] = min(self._due.get(tenant, _now()), _now())
@@ -282,23 +299,30 @@ class Following:
                         await self._wake.wait()
 
     async def _look(self, watch: Watch) -> float:
-        """Seconds until the next look, unless there is a hint."""
+        """Give its followers what has come; seconds until the next look, unless there is a hint.
+
+        Where they cannot go on they are ended: who comes again is told why.
+        """
         try:
             seen, found = await self.read(watch.tenant, None, watch.top)
         except PlaceRemoved:  # this process has slept for as long as the log is kept
-            for follower in watch.followers:
-                follower.end()
-            return LOOK_EVERY.total_seconds()
-        if seen.top < watch.top:  # the database went back to a backup: who comes again is told so
-            for follower in watch.followers:
-                follower.end()
-        watch.take(found, seen.top)
-        if not seen.is_all:
+            self._end(watch)
             return 0.0
-        shortest, longest = feed.HELD_SECONDS
-        still = not found and watch.held_for
-        watch.held_for = (min(watch.held_for * 2, longest) if still else shortest) if seen.is_held else 0.0
-        return watch.held_for or LOOK_EVERY.total_seconds()
+        if seen.top < watch.top:  # the database went back to a backup
+            self._end(watch)
+            return 0.0
+        watch.take(found, seen.top)
+        return watch.rest(seen)
+
+    def _end(self, watch: Watch) -> None:
+        """Whoever comes next has a watch that begins anew."""
+        self._forget(watch)
+        watch.end()
+
+    def _forget(self, watch: Watch) -> None:
+        if self._watches.get(watch.tenant) is watch:
+            del self._watches[watch.tenant]
+            self._called.pop(watch.tenant, None)
 
 
 @asynccontextmanager

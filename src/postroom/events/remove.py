@@ -20,7 +20,7 @@ from . import chain, store
 from .check import Sealing
 from .feed import EVERYTHING
 from .model import ChainBroken, Entry
-from .seal import read, seal_within
+from .seal import newest_of_ours, seal_within
 from .store import removed
 
 AT_ONCE = 100_000
@@ -39,8 +39,7 @@ async def mark(
     """
     async with db.transaction(tenant) as conn:
         await store.lock_seals(conn, tenant)
-        newest = await store.newest_seal(conn, tenant)
-        sealed = read(newest, signer, older) if newest else None
+        _, sealed = await newest_of_ours(conn, signer, tenant, older)
         above = max((end[1] for end in sealed.removed.values()), default=0) if sealed else 0
         horizon, _ = await store.horizon(conn, tenant)
         below = await removed.below(conn, tenant, above, horizon, before, AT_ONCE)
@@ -80,11 +79,21 @@ def _follow(
             )
 
 
-async def sweep(db: Database, tenant: TenantId) -> int:
-    """Delete what earlier rounds have marked; how much that was."""
+async def sweep(db: Database, signer: Signer, tenant: TenantId, older: Collection[bytes] = ()) -> int:
+    """Delete what earlier rounds have marked; how much that was.
+
+    Raises `ChainBroken` where the newest seal does not say the same: a row alone removes nothing.
+    """
     deleted, gone = 0, STEP
     while gone == STEP:
         async with db.transaction(tenant) as conn:
+            await store.lock_seals(conn, tenant)
+            _, sealed = await newest_of_ours(conn, signer, tenant, older)
+            if await removed.every(conn, tenant) != (sealed.removed if sealed else {}):
+                raise ChainBroken(
+                    "What readers are told was removed is not what the newest seal says; see "
+                    "`postroom events verify`."
+                )
             gone = await removed.sweep(conn, tenant, STEP)
         deleted += gone
     return deleted

@@ -4,8 +4,8 @@ The key is derived from the vault's, so it is never in the database: who can wri
 but not what was sealed. A seal kept elsewhere shows that a tail was cut. Each holds the digest of the
 one before; `check` says what else stands in it.
 
-A seal goes on from one by any key, so that keys can be changed. But what it says of removals is taken over
-from one by a key of ours alone: it hides what is not there, and anybody can sign with a key of theirs.
+A seal goes on from one of ours alone: anybody who can write there can sign with a key of theirs. So what is
+not ours is never followed by what is, and can be taken out; until then nothing is sealed.
 """
 
 from collections.abc import Collection, Sequence
@@ -45,8 +45,7 @@ async def seal_within(
 ) -> Seal:
     """The same in a transaction of the caller's, who is `removing` all up to these entries."""
     await store.lock_seals(conn, tenant)
-    newest = await store.newest_seal(conn, tenant)
-    before = read(newest, signer, older) if newest else None
+    newest, before = await newest_of_ours(conn, signer, tenant, older)
     heads: Ends = {head.stream: (head.seq, head.hash) async for head in store.heads(conn, tenant)}
     if before is not None:
         _require_growth(before, heads)
@@ -60,21 +59,28 @@ async def seal_within(
     return made
 
 
-def read(seal: Seal, signer: Signer, older: Collection[bytes] = ()) -> Sealing:
-    """Raises `ChainBroken` when it was altered, or tells of removals and is signed with no key of ours."""
+async def newest_of_ours(
+    conn: Connection, signer: Signer, tenant: TenantId, older: Collection[bytes] = ()
+) -> tuple[Seal, Sealing] | tuple[None, None]:
+    """The newest seal, and what it says. Raises `ChainBroken` when it is not ours."""
+    seal = await store.newest_seal(conn, tenant)
+    if seal is None:
+        return None, None
     try:
         said = opened(seal.body, seal.signature)
+        if (said.tenant, said.number) != (tenant, seal.number):
+            raise ValueError("it is another seal's")
     except UNREADABLE as error:
         raise ChainBroken(
-            f"Seal {seal.number} was altered; see `postroom events verify`.", seal=seal.number
+            f"Seal {seal.number} was altered, or is not ours; see `postroom events verify`.", seal=seal.number
         ) from error
-    if said.removed and said.key != signer.public and said.key not in older:
+    if said.key not in {signer.public, *older}:
         raise ChainBroken(
-            f"Seal {seal.number} says that events were removed, and is signed with a key that is not known "
-            "here. If that was the secret key before this one, name it beside it until the next seal.",
+            f"Seal {seal.number} is signed with {said.key.hex()}, which is not known here. If that was your "
+            "key, say so once with `postroom events seal --trust`; if not, somebody else has put it there.",
             seal=seal.number,
         )
-    return said
+    return seal, said
 
 
 def line(seal: Seal) -> bytes:

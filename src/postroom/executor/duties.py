@@ -83,7 +83,7 @@ async def _remove(work: Work) -> None:
 
 async def _remove_of(work: Work, tenant: TenantId) -> None:
     db, vault, keep = work.means.db, work.vault, work.keep_events
-    await sweep(db, tenant)
+    await sweep(db, vault.signer, tenant, vault.public_keys)
     if keep is not None:
         async with db.transaction(tenant) as conn:
             before = await removed.ago(conn, keep)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from asyncpg import Connection, Record
 
+from postroom.db.roles import as_system
 from postroom.db.sql import Where
 from postroom.events.model import Entry, Head, Place, Seal, Stream
 from postroom.ids import TenantId
@@ -29,15 +30,8 @@ HORIZON_OF_ONE = """
              WHERE r.tenant_id = $1 AND r.stream = $2)
       FROM events_restored WHERE tenant_id = $1
 """
-# What no two histories have in common that begin with a backup, a dump or a replica that took over: the
-# server, the fork of its write-ahead log, the table itself. While a server recovers, the fork before.
-EPOCH = """
-    SELECT left(encode(sha256(convert_to(concat_ws('/', s.system_identifier,
-                  CASE WHEN pg_is_in_recovery() THEN lpad(upper(to_hex(c.timeline_id)), 8, '0')
-                       ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END,
-                  'events_event'::regclass::oid), 'UTF8')), 'hex'), 16)
-      FROM pg_control_system() AS s, pg_control_checkpoint() AS c
-"""
+EPOCH = "SELECT epoch FROM events_epoch()"
+WITHHELD = "SELECT withheld FROM events_epoch()"
 FEED = """
     SELECT tenant_id, stream, seq, position, at, kind, body, hash FROM events_event
      WHERE tenant_id = $1 AND (position, stream, seq) > ($2, $3, $4) AND position < $5
@@ -122,6 +116,11 @@ async def horizon(
 async def epoch(conn: Connection) -> str:
     """What this database's history is called; see decision 0014."""
     return str(await conn.fetchval(EPOCH))
+
+
+async def withheld(conn: Connection) -> list[str]:
+    """What that should tell apart, and PostgreSQL does not tell us."""
+    return list(await conn.fetchval(WITHHELD))
 
 
 async def feed(conn: Connection, tenant: TenantId, after: Place, below: int, limit: int) -> list[Entry]:
@@ -234,4 +233,5 @@ async def not_there(
 
 
 async def add_seal(conn: Connection, tenant: TenantId, seal: Seal) -> None:
-    await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)
+    async with as_system(conn):
+        await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from asyncpg import Connection
 
+from postroom.db.roles import as_system
 from postroom.events.model import Removed, Stream
 from postroom.ids import TenantId
 
@@ -63,7 +64,8 @@ async def ends(conn: Connection, tenant: TenantId, above: int, below: int) -> li
 async def put(conn: Connection, tenant: TenantId, removed: Sequence[Removed]) -> None:
     """These, and all before them, are removed from now on."""
     rows = [(one.stream, one.seq, one.position, one.hash, one.at) for one in removed]
-    await conn.execute(PUT, tenant, *map(list, zip(*rows, strict=True)))
+    async with as_system(conn):
+        await conn.execute(PUT, tenant, *map(list, zip(*rows, strict=True)))
 
 
 async def of_one(conn: Connection, tenant: TenantId, stream: Stream) -> Removed | None:
@@ -85,4 +87,5 @@ async def until(conn: Connection, tenant: TenantId) -> datetime | None:
 
 async def sweep(conn: Connection, tenant: TenantId, most: int) -> int:
     """Delete at most so many of them, the oldest first; how many. The transaction is bound to the tenant."""
-    return int(await conn.fetchval(SWEEP, tenant, most) or 0)
+    async with as_system(conn):
+        return int(await conn.fetchval(SWEEP, tenant, most) or 0)
