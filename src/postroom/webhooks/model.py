@@ -111,3 +111,6 @@ class BadAsked(errors.Invalid):
 
 BAD_STATUS, GONE = "webhooks.bad_status", "webhooks.gone"
 """Codes of answers that are no success: whatever is not 2xx; and 410, which says that nobody wants this."""
+
+FAULT = "webhooks.fault"
+"""The code of a webhook that is not delivered for a fault of ours; the log of the process has it."""
