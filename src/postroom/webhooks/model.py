@@ -40,7 +40,7 @@ class Webhook:
     created_at: datetime
     fence: int  # grows with each process that takes it, and with each change by its owner
     delivered_at: datetime | None  # for the last time
-    failing_since: datetime | None  # None: whatever was tried was delivered in the end
+    failing_since: datetime | None  # None: whatever was tried was delivered in the end, or it is disabled
     failure: str | None  # the code of what failed last
     told_at: datetime | None  # that it fails
 
