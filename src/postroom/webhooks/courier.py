@@ -41,7 +41,7 @@ from postroom.vault.seal import Vault
 from .health import Health
 from .lane import KEPT, Lane
 from .message import body_of, id_of
-from .model import LogLost, Outcome, Webhook, WebhookId
+from .model import LogLost, Outcome, Outdated, Webhook, WebhookId
 from .pace import Pace
 from .post import Secrets, opened, post
 from .store import lanes as store
@@ -272,7 +272,7 @@ class Courier:
             called = {} if stream == TENANT else await accounts.public_ids(conn, tenant, [AccountId(stream)])
             until = entries[0].seq - 1 if entries else await self._removed(conn, lane)
             if until > lane.seq:
-                await self._missed(conn, until, called.get(AccountId(stream)))
+                await self._missed(conn, stream, until, called.get(AccountId(stream)))
         if until > lane.seq:
             lane.missed(until)
             self._dirty.add(lane)
@@ -288,9 +288,11 @@ class Courier:
             raise LogLost("What the log had is not there any more.")
         return found.seq
 
-    async def _missed(self, conn: Connection, until: int, account: UUID | None) -> None:
-        """The log is not kept for ever, and the receiver took nothing for longer."""
+    async def _missed(self, conn: Connection, stream: Stream, until: int, account: UUID | None) -> None:
+        """The log is not kept for ever, and the receiver took nothing for longer. Raises `Outdated`."""
         assert self.webhook is not None
+        if not await store.miss(conn, self.webhook, stream, until):
+            raise Outdated("Another process delivers this webhook, or its owner has changed it.")
         logger.error("webhooks.missed", webhook=self.id, seq=until)
         about = {"webhook": str(self.webhook.public_id), "seq": until}
         whose = {} if account is None else {"account": str(account)}

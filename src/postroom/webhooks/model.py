@@ -103,6 +103,12 @@ class LogLost(errors.Broken):
     code = "webhooks.log_lost"
 
 
+class Outdated(errors.Conflict):
+    """What somebody knows of a webhook that they deliver is old: what they still want to write is refused."""
+
+    code = "webhooks.outdated"
+
+
 class BadAsked(errors.Invalid):
     """What is to be told again was said in two ways, or in none."""
 
