@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 from servers.tenants import ONE
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
@@ -42,6 +44,8 @@ async def now(db: Database, webhook: Webhook) -> Webhook:
 async def test_a_fault_is_of_one_webhook_alone_and_its_owner_is_told(
     db: Database, dsn: str, vault: Vault
 ) -> None:
+    counted = partial(REGISTRY.get_sample_value, "postroom_webhooks_failing")
+    before = counted() or 0
     async with receiving() as receiver, receiving() as other, asyncio.timeout(20):
         webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
         await subscribe(db, vault, other.url, types=["mail.*"])
@@ -54,12 +58,13 @@ async def test_a_fault_is_of_one_webhook_alone_and_its_owner_is_told(
                 failing = ("webhooks.failing", str(webhook.public_id), "webhooks.fault")
                 assert await alerts(db, 1) == [failing]
                 assert (await now(db, webhook)).failure == "webhooks.fault"
-                assert receiver.got == []
+                assert (receiver.got, counted()) == ([], before + 1)
                 async with db.transaction(ONE) as conn:
                     await change.rotate(conn, vault, ONE, webhook.public_id, timedelta())
                 await receiver.count(30)
                 assert await alerts(db, 2) == [failing, ("webhooks.recovered", str(webhook.public_id), None)]
                 assert (await now(db, webhook)).failing_since is None
+    assert counted() == before
     told = [line for line in logs if line["event"] == "webhooks.fault"]
     assert {line["webhook"] for line in told} == {webhook.id}
     assert "binascii.Error" in told[0]["traceback"]
