@@ -40,7 +40,7 @@ from postroom.webhooks.store import lanes
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
-BY_HAND = replace(QUICK, write_every=timedelta(hours=1))
+BY_HAND = replace(QUICK, write_every=timedelta(hours=1), look_every=timedelta(hours=1))
 OUTGROW = "UPDATE postroom.webhooks_webhook SET fence = fence + 1"
 
 

@@ -104,7 +104,6 @@ class Courier:
     async def run(self) -> None:
         """For ever: after whatever it raises, `run` begins another."""
         means = self._means
-        self.health.begins()
         async with means.db.transaction(self.tenant) as conn:
             place = await feed.end(conn, self.tenant)
         follower = means.following.follower(self.tenant, None, Wanted(), place)
@@ -125,6 +124,8 @@ class Courier:
         self.webhook, self.fence = webhook, webhook.fence
         self.health.found(webhook)
         self._written = webhook.failing_since, webhook.failure
+        secrets = opened(self._means.vault, webhook)
+        self.health.begins()
         words = webhook.types
         self._types = None if words is None else _types(words)
         self._streams = None if webhook.accounts is None else frozenset(map(Stream, webhook.accounts))
@@ -138,7 +139,7 @@ class Courier:
                 self._wait(lane, reached.next_at)
             elif lane.is_behind:
                 self._go_on(lane)
-        return opened(self._means.vault, webhook)
+        return secrets
 
     # What happens: who is told of what, and when.
 

@@ -34,12 +34,12 @@ class Health:
         self._counted = 0
 
     def begins(self) -> None:
-        """Another courier, which is yet to find out which lanes fail."""
+        """A courier that has all it needs, and is yet to find out which lanes fail."""
         self._lanes.clear()
         self._begun = datetime.now(UTC)
 
     def found(self, webhook: Webhook) -> None:
-        """As it is stored."""
+        """As it is stored; a courier has read it."""
         self.is_told, self._refused = webhook.told_at is not None, webhook.failure
         self._known_since = webhook.failing_since
 
