@@ -93,7 +93,8 @@ WEBHOOKS_ATTEMPTS = Counter(
     "postroom_webhooks_attempts", "Events posted to receivers, by what came of it.", ["outcome"]
 )
 WEBHOOKS_FAILING = Gauge(
-    "postroom_webhooks_failing", "Streams whose next event a receiver did not take; it is tried again."
+    "postroom_webhooks_failing",
+    "Streams whose next event a receiver did not take, and webhooks that cannot be delivered; tried again.",
 )
 
 

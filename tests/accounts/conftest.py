@@ -136,8 +136,13 @@ def told(answer: httpx2.Response) -> dict[str, str]:
 
 
 @pytest.fixture
-async def office(db: Database, vault: Vault, mail: Mail) -> AsyncIterator[Beside]:
-    """With the client `mail` of the provider that `mail.tokens` is, and `other`, which is one of it, too."""
+async def office(
+    db: Database, vault: Vault, mail: Mail, request: pytest.FixtureRequest
+) -> AsyncIterator[Beside]:
+    """With the client `mail` of the provider that `mail.tokens` is, and `other`, which is one of it, too.
+
+    Parameters are further settings.
+    """
     tokens, dovecot = mail.tokens, mail.dovecot
     tokens.signed_in = mail.user
     tokens.redirects |= {f"{CALLBACK}/mail", f"{CALLBACK}/other"}
@@ -154,7 +159,9 @@ async def office(db: Database, vault: Vault, mail: Mail) -> AsyncIterator[Beside
         username="local_part",
     )
     async with open_hints(db) as hints, live(db, hints) as news:
-        app = installation(db, vault, news, {"mail": client, "other": client})
+        app = installation(
+            db, vault, news, {"mail": client, "other": client}, **getattr(request, "param", {})
+        )
         made = Beside(db, app, f"{mail.user}@example.org", mail=mail)
         yield made
         for each in made.clients:

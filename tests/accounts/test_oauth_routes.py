@@ -66,6 +66,18 @@ async def test_a_consent_that_was_cut_off_before_its_end_left_nothing_and_is_giv
     assert await office.addresses(person) == ["ann@example.org", office.address]
 
 
+@pytest.mark.parametrize("office", [{"request_seconds": 0.4}], indirect=True)
+async def test_a_consent_has_as_long_as_servers_may_take_whatever_other_requests_have(office: Beside) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(1.5)  # what changes something has three times 0.4
+
+    office.tokens.spending = slow
+    page = await office.through(await office.person())
+    office.tokens.spending = nothing
+
+    assert (page.status_code, "The mailbox is connected" in page.text) == (200, True)
+
+
 async def nothing() -> None: ...
 
 

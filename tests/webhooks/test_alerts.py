@@ -21,12 +21,26 @@ from webhooks.receiving import (
     subscribe,
 )
 
+from postroom.alerts import read
+from postroom.alerts import store as alarms
+from postroom.alerts.model import Alert
 from postroom.db.pool import Database
 from postroom.events.model import Event
 from postroom.vault.seal import Vault
 from postroom.webhooks import change, store
 
 pytestmark = pytest.mark.usefixtures("tenants")
+
+
+async def alarm(db: Database, *, is_open: bool) -> Alert:
+    """The only one, as soon as what it follows from can be read."""
+    while True:
+        await read.look(db, [])
+        async with db.transaction(ONE) as conn:
+            found = await alarms.page(conn, ONE, limit=10)
+        if [alert.closed_at is None for alert in found] == [is_open]:
+            return found[0]
+        await asyncio.sleep(0.01)
 
 
 async def test_who_fails_is_told_of_once_and_never_disabled_and_when_it_is_over(
@@ -87,9 +101,32 @@ async def test_who_fails_and_is_disabled_is_no_trouble_any_more_and_new_trouble_
         await alerts(db, 1)
         for state in ("disabled", "disabled", "active"):
             async with db.transaction(ONE) as conn:
-                await change.change(conn, ONE, webhook.public_id, {"state": state})
+                changed = await change.change(conn, ONE, webhook.public_id, {"state": state})
+            if state == "disabled":
+                assert (changed.failing_since, changed.failure) == (None, None)
         told = await alerts(db, 3)
     assert [kind for kind, *_ in told] == ["webhooks.failing", "webhooks.disabled", "webhooks.failing"]
+
+
+@pytest.mark.parametrize("how", ["disabled", "deleted", "delivers"])
+async def test_the_alert_of_one_that_fails_is_closed_when_it_does_so_no_more_or_is_gone(
+    db: Database, vault: Vault, how: str
+) -> None:
+    async with receiving(BROKEN) as receiver, running(db, vault), asyncio.timeout(20):
+        webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
+        await append(db, 1, added())
+        await alerts(db, 1)
+        opened = await alarm(db, is_open=True)
+        assert (opened.subject, opened.code) == (webhook.public_id, "webhooks.bad_status")
+        async with db.transaction(ONE) as conn:
+            if how == "disabled":
+                await change.change(conn, ONE, webhook.public_id, {"state": "disabled"})
+            elif how == "deleted":
+                await change.delete(conn, ONE, webhook.public_id)
+        receiver.reply = OK
+        await alerts(db, 2)
+        closed = await alarm(db, is_open=False)
+    assert closed.public_id == opened.public_id
 
 
 async def test_who_was_told_of_is_not_told_of_again_by_another_process(db: Database, vault: Vault) -> None:

@@ -24,3 +24,8 @@ def test_it_doubles_from_five_seconds_with_full_jitter() -> None:
     assert most == [min(5.0 * 2**n, 10_800.0) for n in range(13)]
     assert pace.again_after(9, None, 0.0) == timedelta()
     assert pace.again_after(9, timedelta(minutes=2), 0.0) == timedelta(minutes=2)
+
+
+def test_what_stops_is_begun_anew_later_each_time_and_within_a_minute() -> None:
+    most = [Pace().anew_after(stops, 1.0).total_seconds() for stops in range(1, 7)]
+    assert most == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]

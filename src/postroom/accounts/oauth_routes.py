@@ -1,5 +1,7 @@
 """/v1/accounts/oauth: mailboxes that are connected by a consent which somebody gives in a browser."""
 
+from datetime import timedelta
+
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -7,11 +9,12 @@ from fastapi.responses import RedirectResponse
 from postroom.accounts.answers import ConsentOut
 from postroom.accounts.asked import ConsentIn
 from postroom.accounts.consent import CALLBACK, BadState
-from postroom.accounts.routes import AtDesk, patience
+from postroom.accounts.routes import PATIENCE, AtDesk, patience
 from postroom.accounts.signing_in import LIFE, Asked
 from postroom.errors import PostroomError
 from postroom.http import cookies
 from postroom.http.deps import AdminOfAll, AtDoor
+from postroom.http.limits import allow
 from postroom.http.page import page, refused
 from postroom.people.keys import new_text
 
@@ -46,6 +49,7 @@ async def ask_for_consent(
 @router.get(f"{CALLBACK.removeprefix(router.prefix)}/{{client}}", include_in_schema=False)
 async def come_back(door: AtDoor, desk: AtDesk, request: Request, client: str) -> Response:
     """Where a provider sends the browser. A person sees the answer, or is sent on."""
+    allow(request, timedelta(seconds=PATIENCE))  # what is cut off in the middle has to be begun anew
     shown = cookies.mark_shown(request, MARK, MARK_PREFIX, is_secure=door.is_secure(request))
     try:
         arrived = await desk.consents.arrive(client, request.query_params.multi_items(), shown)

@@ -19,7 +19,7 @@ SAYS = {
     "accounts.stale": "an account is stale",
     "jobs.failed": "a job failed for good",
     "sync.watch_lapsed": "a server tells of nothing any more",
-    "webhooks.failing": "a webhook is not taken",
+    "webhooks.failing": "a webhook is not delivered",
 }
 
 

@@ -146,7 +146,7 @@ def create_app(
 def _put_layers_around(app: FastAPI, settings: Settings, access_log: bool) -> None:
     # The last one added is the outermost: a request meets them from the bottom up.
     app.add_middleware(BodyLimit)
-    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds), changing=(CALLBACK,))
+    app.add_middleware(TimeLimit, limit=timedelta(seconds=settings.request_seconds))
     app.add_middleware(Unexpected)
     app.add_middleware(Tags)
     app.add_middleware(Compressed)

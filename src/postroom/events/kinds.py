@@ -106,11 +106,12 @@ KINDS: Mapping[str, Kind] = {
         ACCOUNT,
     ),
     "webhooks.failing": Kind(
-        "A receiver does not take what it is told, for a minute or more. Stands in the tenant's stream.",
+        "A webhook is not delivered, for a minute or more: its receiver does not take it, or the code says "
+        "what is in the way. Stands in the tenant's stream.",
         {"webhook": Type.ID, "code": Type.CODE},
     ),
     "webhooks.recovered": Kind(
-        "A webhook that failed has delivered what it could not. Stands in the tenant's stream.",
+        "A webhook that failed does so no more. Stands in the tenant's stream.",
         {"webhook": Type.ID},
     ),
     "webhooks.missed": Kind(

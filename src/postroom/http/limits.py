@@ -34,11 +34,9 @@ class TimeLimit:
     An answer that has begun is not cut off: a download takes as long as its reader likes.
     """
 
-    def __init__(self, app: ASGIApp, limit: timedelta, changing: tuple[str, ...] = ()) -> None:
-        """`changing`: how paths begin where a GET changes something, too."""
+    def __init__(self, app: ASGIApp, limit: timedelta) -> None:
         self.app = app
         self.limit = limit
-        self.changing = changing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,8 +48,7 @@ class TimeLimit:
                 timeout.reschedule(None)
                 await send(message)
 
-        reads = scope["method"] in READING and not problems.path_of(scope).startswith(self.changing)
-        times = 1 if reads else LONGER
+        times = 1 if scope["method"] in READING else LONGER
         timeout = asyncio.timeout(self.limit.total_seconds() * times)
         scope.setdefault("state", {})["time_limit"] = timeout
         try:
@@ -66,7 +63,7 @@ class TimeLimit:
 
 
 def allow(request: Request, wait: timedelta) -> None:
-    """Let this request take so much longer: it was asked to wait."""
+    """Let this request take so much longer: it was asked to wait, or has to, for a server."""
     timeout: asyncio.Timeout = request.state.time_limit
     if (end := timeout.when()) is not None:
         timeout.reschedule(end + wait.total_seconds())

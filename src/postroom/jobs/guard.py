@@ -1,4 +1,4 @@
-"""The wall around a job, a duty, or one account's part of it: a bug in one must not stop the others."""
+"""The wall around a job, a duty, an account's part of it, a webhook: a bug in one must stop no other."""
 
 from collections.abc import Awaitable
 

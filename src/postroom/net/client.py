@@ -12,6 +12,7 @@ compressed, unasked, is no answer.
 
 import asyncio
 import re
+import select
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -283,5 +284,12 @@ class _Stream(httpcore2.AsyncNetworkStream):
         """Whether a connection that rests is at its end, or has said what nobody asked for: a second answer,
         which would be taken for that to the next request. Nothing else: HTTP/2 we do not speak.
         """
+        return self._is_over() if info == "is_readable" else None
+
+    def _is_over(self) -> bool:
         ahead = self._reader._buffer  # type: ignore[attr-defined]  # nothing that is public tells
-        return bool(ahead) or self._reader.at_eof() if info == "is_readable" else None
+        if ahead or self._reader.at_eof() or self._writer.is_closing():
+            return True
+        come = select.poll()  # what the event loop has not read yet
+        come.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(come.poll(0))

@@ -65,6 +65,8 @@ class Kept:
         try:
             return Answer(response.status, told, await self._beginning(response, ends))
         finally:
+            if _has_said_more(response):
+                await response.extensions["network_stream"].aclose()
             await response.aclose()
 
     async def _beginning(self, response: httpcore2.Response, ends: float) -> bytes:
@@ -76,6 +78,12 @@ class Kept:
                     if len(found) > self._most:
                         break
         return bytes(found[: self._most])
+
+
+def _has_said_more(response: httpcore2.Response) -> bool:
+    """Whether more has come than the answer: it would be taken for that to the next request."""
+    connection = response.stream._stream._connection  # type: ignore[union-attr]  # nothing public tells
+    return bool(connection._h11_state.trailing_data[0])
 
 
 @asynccontextmanager

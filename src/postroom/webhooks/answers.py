@@ -69,7 +69,9 @@ class WebhookOut(BaseModel):
     created_at: datetime
     previous_secret_until: datetime | None = Field(description="Until then the secret before signs as well.")
     delivered_at: datetime | None = Field(description="When an event was delivered, for the last time.")
-    failing_since: datetime | None = Field(description="Null: whatever was tried was delivered in the end.")
+    failing_since: datetime | None = Field(
+        description="Null: whatever was tried was delivered in the end, or it is disabled."
+    )
     failure: str | None = Field(description="The code of what fails.")
 
 

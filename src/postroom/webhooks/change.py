@@ -1,6 +1,7 @@
 """What the owner of a webhook does with it. A hint follows each change, so that whoever delivers heeds it."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +15,12 @@ from postroom.ids import AccountId, TenantId, new_public_id
 from postroom.net.client import checked
 from postroom.net.egress import Egress
 from postroom.net.kept import LIMIT, open_kept
+from postroom.vault.model import Damaged, WrongKey
 from postroom.vault.seal import Vault
 
 from . import message, store
 from .model import CHANGED, Outcome, Webhook
-from .post import PREVIOUS, SECRET, opened, post, slot
+from .post import PREVIOUS, SECRET, current_of, opened, post, slot
 from .sign import new_secret
 
 OVERLAP = timedelta(hours=24)
@@ -101,15 +103,19 @@ async def change(conn: Connection, tenant: TenantId, public_id: UUID, changes: d
 async def rotate(
     conn: Connection, vault: Vault, tenant: TenantId, public_id: UUID, overlap: timedelta
 ) -> tuple[Webhook, str]:
-    """A new secret. The one before signs as well for the overlap. Raises `NoSuchWebhook`."""
+    """A new secret. The one before signs as well for the overlap, unless nobody can open it any more.
+
+    Raises `NoSuchWebhook`.
+    """
     before = await store.lock(conn, tenant, public_id)
-    current, secret = opened(vault, before).current, new_secret()
-    after = replace(
-        before,
-        secret=vault.seal(secret.encode(), slot(tenant, public_id, SECRET)),
-        previous=vault.seal(current.encode(), slot(tenant, public_id, PREVIOUS)) if overlap else None,
-        previous_until=datetime.now(UTC) + overlap if overlap else None,
-    )
+    secret, previous, until = new_secret(), None, None
+    with suppress(WrongKey, Damaged):
+        if overlap:
+            current = current_of(vault, before).encode()
+            previous = vault.seal(current, slot(tenant, public_id, PREVIOUS))
+            until = datetime.now(UTC) + overlap
+    sealed = vault.seal(secret.encode(), slot(tenant, public_id, SECRET))
+    after = replace(before, secret=sealed, previous=previous, previous_until=until)
     hint(conn, CHANGED)
     return await store.change(conn, after), secret
 

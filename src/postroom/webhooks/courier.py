@@ -38,9 +38,10 @@ from postroom.net.egress import Egress
 from postroom.net.kept import LIMIT, Kept, open_kept
 from postroom.vault.seal import Vault
 
+from .health import Health
 from .lane import KEPT, Lane
 from .message import body_of, id_of
-from .model import GONE, LogLost, Outcome, Webhook, WebhookId
+from .model import LogLost, Outcome, Outdated, Webhook, WebhookId
 from .pace import Pace
 from .post import Secrets, opened, post
 from .store import lanes as store
@@ -80,10 +81,9 @@ class News:
 class Courier:
     """Of one webhook, as it was under one fence."""
 
-    def __init__(self, means: Means, tenant: TenantId, id: WebhookId, fence: int) -> None:
-        self.tenant, self.id, self.fence = tenant, id, fence
+    def __init__(self, means: Means, tenant: TenantId, id: WebhookId, fence: int, health: Health) -> None:
+        self.tenant, self.id, self.fence, self.health = tenant, id, fence, health
         self.webhook: Webhook | None = None  # before it is loaded
-        self.is_told = False  # that it fails
         self._means = means
         self._lanes: dict[Stream, Lane] = {}
         self._fresh: deque[Lane] = deque()  # ready, without a failure
@@ -94,16 +94,15 @@ class Courier:
         self._wake = asyncio.Event()
         self._busy = self._streak = self._probes = self._held = self._taken = 0
         self._rests_until = 0.0  # but for lanes without a failure
-        self._failing: set[Lane] = set()
-        self._failure: str | None = None
         self._dirty: set[Lane] = set()
         self._passed: set[Lane] = set()
         self._write_passed = 0.0
-        self._delivered_at: datetime | None = None
+        # Since when it fails and with which code, as it is stored; None: nobody knows.
+        self._written: tuple[datetime | None, str | None] | None = (None, None)
         self._noted = tuple(deque[store.Tried](maxlen=most) for most in NOTED)
 
     async def run(self) -> None:
-        """For ever. Raises `NoSuchWebhook`, `LogLost`, and what the database and the vault raise."""
+        """For ever: after whatever it raises, `run` begins another."""
         means = self._means
         async with means.db.transaction(self.tenant) as conn:
             place = await feed.end(conn, self.tenant)
@@ -118,13 +117,15 @@ class Courier:
                         await self._dispatch(group, line, secrets)
         finally:
             follower.close()
-            telemetry.WEBHOOKS_FAILING.dec(len(self._failing))
 
     async def _load(self) -> Secrets:
         async with self._means.db.transaction(self.tenant) as conn:
             webhook, found = await store.load(conn, self.tenant, self.id)
-        self.webhook, self.fence, self.is_told = webhook, webhook.fence, webhook.told_at is not None
-        self._failure = webhook.failure
+        self.webhook, self.fence = webhook, webhook.fence
+        self.health.found(webhook)
+        self._written = webhook.failing_since, webhook.failure
+        secrets = opened(self._means.vault, webhook)
+        self.health.begins()
         words = webhook.types
         self._types = None if words is None else _types(words)
         self._streams = None if webhook.accounts is None else frozenset(map(Stream, webhook.accounts))
@@ -132,13 +133,13 @@ class Courier:
             lane = Lane(reached.stream, reached.seq, head, reached.failures, reached.failing_since)
             self._lanes[lane.stream] = lane
             if lane.failures:
-                self._fails(lane)
+                self.health.fails(lane)
                 self._streak = self._probes = max(self._streak, lane.failures)
             if lane.is_behind and reached.next_at is not None:
                 self._wait(lane, reached.next_at)
             elif lane.is_behind:
                 self._go_on(lane)
-        return opened(self._means.vault, webhook)
+        return secrets
 
     # What happens: who is told of what, and when.
 
@@ -262,12 +263,7 @@ class Courier:
         lane.passed()
         self._held -= 1
         self._passed.add(lane)
-        self._is_well(lane)
-
-    def _is_well(self, lane: Lane) -> None:
-        if lane in self._failing:
-            self._failing.discard(lane)
-            telemetry.WEBHOOKS_FAILING.dec()
+        self.health.is_well(lane)
 
     async def _read(self, lane: Lane) -> None:
         tenant, stream = self.tenant, lane.stream
@@ -277,11 +273,11 @@ class Courier:
             called = {} if stream == TENANT else await accounts.public_ids(conn, tenant, [AccountId(stream)])
             until = entries[0].seq - 1 if entries else await self._removed(conn, lane)
             if until > lane.seq:
-                await self._missed(conn, until, called.get(AccountId(stream)))
+                await self._missed(conn, stream, until, called.get(AccountId(stream)))
         if until > lane.seq:
             lane.missed(until)
             self._dirty.add(lane)
-            self._is_well(lane)
+            self.health.is_well(lane)
         lane.queue.extend(Heard(entry, called.get(AccountId(stream))) for entry in entries)
         self._held += len(entries)
         lane.head = max(lane.head, lane.seq + len(entries))
@@ -293,9 +289,11 @@ class Courier:
             raise LogLost("What the log had is not there any more.")
         return found.seq
 
-    async def _missed(self, conn: Connection, until: int, account: UUID | None) -> None:
-        """The log is not kept for ever, and the receiver took nothing for longer."""
+    async def _missed(self, conn: Connection, stream: Stream, until: int, account: UUID | None) -> None:
+        """The log is not kept for ever, and the receiver took nothing for longer. Raises `Outdated`."""
         assert self.webhook is not None
+        if not await store.miss(conn, self.webhook, stream, until):
+            raise Outdated("Another process delivers this webhook, or its owner has changed it.")
         logger.error("webhooks.missed", webhook=self.id, seq=until)
         about = {"webhook": str(self.webhook.public_id), "seq": until}
         whose = {} if account is None else {"account": str(account)}
@@ -322,7 +320,7 @@ class Courier:
     def _took(self, lane: Lane, at: datetime) -> None:
         self._pass(lane)
         self._taken += 1
-        self._delivered_at = at
+        self.health.delivered_at = at
         is_over, self._streak, self._probes = self._streak >= OUTAGE, 0, 0
         if is_over:
             self._try_all()
@@ -332,39 +330,15 @@ class Courier:
         self._held -= len(lane.queue)
         lane.failed(outcome.at, self._taken)
         lane.next_at = datetime.now(UTC) + again_after(lane.alone or lane.failures, asked, random.random())
-        self._fails(lane)
+        self.health.fails(lane, outcome.code)
         self._streak += 1
-        self._failure = outcome.code
         if lane.failures > 1:
             self._probes += 1
             rest = again_after(self._probes, asked, random.random())
             self._rests_until = _now() + rest.total_seconds()
         self._wait(lane, lane.next_at)
 
-    def _fails(self, lane: Lane) -> None:
-        if lane not in self._failing:
-            self._failing.add(lane)
-            telemetry.WEBHOOKS_FAILING.inc()
-
-    # What is written and told of it.
-
-    @property
-    def failing_since(self) -> datetime | None:
-        return min((lane.failing_since for lane in self._failing if lane.failing_since), default=None)
-
-    @property
-    def failure(self) -> str | None:
-        """The code of what fails; None: nothing does."""
-        return self._failure if self._failing else None
-
-    def is_to_be_told(self) -> bool:
-        """Whether it counts as failing: for long enough, or by its own word; until it delivers."""
-        if self.is_told:
-            return bool(self._failing) or self._delivered_at is None
-        since = self.failing_since
-        if since is None:
-            return False
-        return self._failure == GONE or datetime.now(UTC) - since >= self._means.pace.tell_after
+    # What is written of it.
 
     def take(self) -> News | None:
         """What is to be written, once."""
@@ -372,18 +346,22 @@ class Courier:
             self._dirty |= self._passed
             self._passed = set()
             self._write_passed = _now() + PASSED_EVERY
-        if not self._dirty:
+        self.health.count()
+        failing = self.health.failing_since, self.health.failure
+        if not self._dirty and failing == self._written:
             return None
+        self._written = failing
         lanes, self._dirty = list(self._dirty), set()
         tried = sorted((each for noted in self._noted for each in noted), key=lambda each: each.outcome.at)
         for noted in self._noted:
             noted.clear()
-        state = store.State(self.id, self.fence, self._delivered_at, self.failing_since, self.failure)
+        state = store.State(self.id, self.fence, self.health.delivered_at, *failing)
         return News(state, lanes, tried)
 
     def give_back(self, news: News) -> None:
         """It could not be written. Of what was tried it is not told then."""
         self._dirty.update(news.lanes)
+        self._written = None
 
 
 def _types(words: Sequence[str]) -> Types:

@@ -40,7 +40,7 @@ class Webhook:
     created_at: datetime
     fence: int  # grows with each process that takes it, and with each change by its owner
     delivered_at: datetime | None  # for the last time
-    failing_since: datetime | None  # None: whatever was tried was delivered in the end
+    failing_since: datetime | None  # None: whatever was tried was delivered in the end, or it is disabled
     failure: str | None  # the code of what failed last
     told_at: datetime | None  # that it fails
 
@@ -103,6 +103,12 @@ class LogLost(errors.Broken):
     code = "webhooks.log_lost"
 
 
+class Outdated(errors.Conflict):
+    """What somebody knows of a webhook that they deliver is old: what they still want to write is refused."""
+
+    code = "webhooks.outdated"
+
+
 class BadAsked(errors.Invalid):
     """What is to be told again was said in two ways, or in none."""
 
@@ -111,3 +117,6 @@ class BadAsked(errors.Invalid):
 
 BAD_STATUS, GONE = "webhooks.bad_status", "webhooks.gone"
 """Codes of answers that are no success: whatever is not 2xx; and 410, which says that nobody wants this."""
+
+FAULT = "webhooks.fault"
+"""The code of a webhook that is not delivered for a fault of ours; the log of the process has it."""

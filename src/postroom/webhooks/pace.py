@@ -11,6 +11,7 @@ class Pace:
     first: timedelta = timedelta(seconds=5)  # at most, until the second attempt
     longest: timedelta = timedelta(hours=3)  # between two attempts, whatever the receiver asks for
     tell_after: timedelta = timedelta(minutes=1)  # of failing
+    anew: timedelta = timedelta(minutes=1)  # at most, until a courier that stopped is followed by another
     look_every: timedelta = timedelta(seconds=5)  # for webhooks that are nobody's
     write_every: timedelta = timedelta(seconds=0.25)  # how far it has come: what a crash repeats
 
@@ -21,3 +22,7 @@ class Pace:
         """
         doubled = self.first * (1 << min(max(failures, 1) - 1, MOST_DOUBLINGS))
         return min(max(min(doubled, self.longest) * luck, asked or timedelta()), self.longest)
+
+    def anew_after(self, stops: int, luck: float) -> timedelta:
+        """When couriers of one webhook have stopped so often, one after the other."""
+        return min(self.again_after(stops, None, luck), self.anew * luck)

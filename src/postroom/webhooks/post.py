@@ -49,11 +49,16 @@ def slot(tenant: TenantId, webhook: UUID, field: str) -> Slot:
 
 def opened(vault: Vault, webhook: Webhook) -> Secrets:
     """Raises `WrongKey` or `Damaged`."""
-    current = vault.open(webhook.secret, slot(webhook.tenant, webhook.public_id, SECRET)).decode()
-    if webhook.previous is None:
+    current, until = current_of(vault, webhook), webhook.previous_until
+    if webhook.previous is None or until is None or until <= datetime.now(UTC):
         return Secrets(current, None, None)
     previous = vault.open(webhook.previous, slot(webhook.tenant, webhook.public_id, PREVIOUS)).decode()
-    return Secrets(current, previous, webhook.previous_until)
+    return Secrets(current, previous, until)
+
+
+def current_of(vault: Vault, webhook: Webhook) -> str:
+    """The secret alone. Raises `WrongKey` or `Damaged`."""
+    return vault.open(webhook.secret, slot(webhook.tenant, webhook.public_id, SECRET)).decode()
 
 
 async def post(line: Kept, secrets: Secrets, message: str, body: bytes) -> Posted:

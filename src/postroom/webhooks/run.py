@@ -9,6 +9,7 @@ the same messages, under the same ids, of each stream in the same order.
 
 import asyncio
 import random
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -27,12 +28,14 @@ from postroom.events import log
 from postroom.events.follow import following
 from postroom.events.model import TENANT, Event
 from postroom.ids import TenantId
+from postroom.jobs.guard import failure_of
 from postroom.net.egress import Egress
 from postroom.net.kept import LIMIT
 from postroom.vault.seal import Vault
 
 from .courier import Courier, Means, News
-from .model import CHANGED, WebhookId
+from .health import Health
+from .model import CHANGED, FAULT, WebhookId
 from .pace import Pace
 from .store import lanes as store
 
@@ -73,7 +76,7 @@ class Deliverer:
                     if mine.get(key) != courier.fence:
                         self._drop(key)
                 for key in mine.keys() - self._ours.keys():
-                    courier = Courier(self._means, *key, mine[key])
+                    courier = Courier(self._means, *key, mine[key], Health(self._means.pace))
                     self._ours[key] = courier, group.create_task(self._run(key, courier))
 
     async def _claim(self) -> dict[Key, int]:
@@ -93,13 +96,15 @@ class Deliverer:
             return await store.mine(conn, me)
 
     async def _run(self, key: Key, courier: Courier) -> None:
-        """Until it is dropped. One that ends by itself is begun anew with the next look."""
+        """Until it is dropped. What ends a courier is this webhook's trouble alone, whatever it is."""
         try:
-            await courier.run()
-        except PostroomError as error:
-            logger.warning("webhooks.interrupted", webhook=courier.id, code=error.code)
-            if (found := self._ours.get(key)) is not None and found[0] is courier:
-                del self._ours[key]
+            while True:
+                code = _told(courier, await failure_of(courier.run()))
+                await asyncio.sleep(courier.health.stops(code).total_seconds())
+                courier = Courier(self._means, *key, courier.fence, courier.health)
+                self._ours[key] = courier, self._ours[key][1]
+        finally:
+            courier.health.count(is_over=True)
 
     def _drop(self, key: Key) -> None:
         _, task = self._ours.pop(key)
@@ -116,7 +121,7 @@ class Deliverer:
     async def write(self) -> None:
         """How far all have come, at once; and what is worth an event."""
         # Decided first: who hears that one delivers again finds that written.
-        known = [(courier, courier.is_to_be_told()) for courier, _ in self._ours.values() if courier.webhook]
+        known = [(one, one.health.is_to_be_told()) for one, _ in self._ours.values() if one.webhook]
         taken: list[tuple[Key, Courier, News]] = []
         for key, (courier, _) in self._ours.items():
             if (news := courier.take()) is not None:
@@ -148,20 +153,21 @@ class Deliverer:
 
     async def _tell(self, courier: Courier, *, is_failing: bool) -> None:
         """That it fails, once until it does no more; and that."""
-        if is_failing == courier.is_told or (is_failing and courier.failure is None):
+        health = courier.health
+        if is_failing == health.is_told or (is_failing and health.failure is None):
             return
         webhook = courier.webhook
         assert webhook is not None
         name = {"webhook": str(webhook.public_id)}
         event = (
-            Event("webhooks.failing", {**name, "code": courier.failure})
+            Event("webhooks.failing", {**name, "code": health.failure})
             if is_failing
             else Event("webhooks.recovered", name)
         )
         async with self._means.db.transaction(webhook.tenant) as conn:
             if await store.tell(conn, webhook, is_failing=is_failing):
                 await log.append(conn, webhook.tenant, TENANT, [event])
-        courier.is_told = is_failing
+        health.is_told = is_failing
 
     async def let_go(self) -> None:
         """Of all, so that others go on at once, and where it stopped."""
@@ -194,3 +200,14 @@ async def delivering(
                 yield
         finally:
             await deliverer.let_go()
+
+
+def _told(courier: Courier, failure: Exception | None) -> str | None:
+    """Log what stopped a courier; the code that its webhook fails with, unless the database is away."""
+    if isinstance(failure, PostroomError):
+        logger.warning("webhooks.interrupted", webhook=courier.id, code=failure.code)
+        return None if isinstance(failure, DATABASE_AWAY) else failure.code
+    # As text: who logs for people may show the values of all variables with it, and so the mail.
+    trace = "".join(traceback.format_exception(failure))
+    logger.error("webhooks.fault", webhook=courier.id, traceback=trace)
+    return FAULT

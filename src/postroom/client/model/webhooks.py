@@ -26,7 +26,7 @@ class Webhook:
     created_at: datetime
     previous_secret_until: datetime | None
     delivered_at: datetime | None
-    failing_since: datetime | None  # None: whatever was tried was delivered in the end
+    failing_since: datetime | None  # None: whatever was tried was delivered in the end, or it is disabled
     failure: str | None
 
 

@@ -103,7 +103,9 @@ CHANGE = f"""
     UPDATE webhooks_webhook
        SET url = $3, description = $4, types = $5, accounts = $6, state = $7, secret = $8, previous = $9,
            previous_until = $10, fence = fence + 1,
-           told_at = CASE WHEN $7 = 'active' THEN told_at END
+           told_at = CASE WHEN $7 = 'active' THEN told_at END,
+           failing_since = CASE WHEN $7 = 'active' THEN failing_since END,
+           failure = CASE WHEN $7 = 'active' THEN failure END
      WHERE tenant_id = $1 AND id = $2
     RETURNING {COLUMNS}
 """  # noqa: S608
@@ -115,7 +117,8 @@ TRY_NOW = """
 async def change(conn: Connection, webhook: Webhook) -> Webhook:
     """Write what its owner may change. Whoever delivers it begins anew, and what waits is tried at once.
 
-    Of one that is disabled nothing is told, and if it fails when it is active again, that is news.
+    One that is disabled does not fail, and nothing is told of it; if it fails when it is active again, that
+    is news.
     """
     it = webhook
     some = None if it.accounts is None else list(it.accounts)

@@ -1,4 +1,4 @@
-"""All SQL of who delivers: whose a webhook is, how far its lanes have come. All but `load` spans tenants."""
+"""All SQL of who delivers: whose a webhook is, how far its lanes have come. Most of it spans tenants."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,6 +149,30 @@ async def note(conn: Connection, by: str, tried: Sequence[Tried]) -> None:
         [outcome.code for outcome in outcomes],
         [outcome.said for outcome in outcomes],
     )
+
+
+# The row is locked before its lane, as by whoever writes both.
+MISS = """
+    WITH held AS (
+        SELECT w.tenant_id, w.id FROM webhooks_webhook w
+         WHERE w.tenant_id = $1 AND w.id = $2 AND w.fence = $3 FOR NO KEY UPDATE
+    )
+    INSERT INTO webhooks_lane AS l (tenant_id, webhook_id, stream, seq)
+    SELECT h.tenant_id, h.id, $4, $5 FROM held h
+    ON CONFLICT (tenant_id, webhook_id, stream) DO UPDATE
+       SET seq = excluded.seq, failures = 0, next_at = NULL, failing_since = NULL
+     WHERE l.seq < excluded.seq
+    RETURNING l.seq
+"""
+
+
+async def miss(conn: Connection, webhook: Webhook, stream: Stream, until: int) -> bool:
+    """Pass what the log does not have any more.
+
+    False, and nothing is written, under a fence that is old, or where that was passed already.
+    """
+    values = webhook.tenant, webhook.id, webhook.fence, stream, until
+    return await conn.fetchval(MISS, *values) is not None
 
 
 TELL_FAILING = """
