@@ -59,7 +59,7 @@ async def dying(db: Database, vault: Vault) -> AsyncIterator[None]:
 async def removed(db: Database, vault: Vault) -> None:
     assert await remove.mark(db, vault.signer, ONE, datetime.now(UTC))
     await append(db, ANNS, added(9))
-    assert await remove.sweep(db, ONE)
+    assert await remove.sweep(db, vault.signer, ONE)
 
 
 async def logged(logs: list[EventDict], is_it: Callable[[EventDict], bool]) -> None:
