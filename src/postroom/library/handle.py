@@ -268,7 +268,9 @@ class Handling:
                 if taken is not None:
                     await _carry_out(line.handler, batch.events, work)
                     await store.advance(work, line.tenant, line.handler.name, taken, batch.to)
-        except Exception as error:  # noqa: BLE001  # whatever an application's code raises
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit, too, or the panic of an extension
             return await self._failed(line, batch, error) if is_taken else _away(line, error)
         if not is_taken:
             line.rest = _now() + AWAY
@@ -300,7 +302,7 @@ class Handling:
                 await log.append(conn, tenant, TENANT, [stopped])
         return NEVER
 
-    async def _failed(self, line: Line, batch: Batch, error: Exception) -> float:
+    async def _failed(self, line: Line, batch: Batch, error: BaseException) -> float:
         """The seconds until the next try."""
         tenant, name = line.tenant, line.handler.name
         if isinstance(error, HandlerEnded):
@@ -385,7 +387,7 @@ def _stopped(name: str, seq: int, account: UUID | None = None) -> Appended:
     return Appended("library.handler_stopped", {"handler": f"library.{name}", "seq": seq, **whose})
 
 
-def _away(line: Line, error: Exception) -> float:
+def _away(line: Line, error: BaseException) -> float:
     """The application's connections are at fault, not its handler."""
     logger.warning("library.host_away", handler=line.handler.name, error=type(error).__name__)
     line.rest = _now() + AWAY
