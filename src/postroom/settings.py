@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     """Who may say who a person is: Clerk, or any OpenID Connect provider."""
 
     public_url: str | None = None
-    """Where people find the API, as their browsers see it: https://mail.example.org."""
+    """Where people find the API, as their browsers see it: https://mail.example.org, or a path there."""
 
     alerts_url: str | None = None
     """Where the operator is told of alerts, by a POST of JSON."""
@@ -185,13 +185,14 @@ class Settings(BaseSettings):
 
     @field_validator("public_url")
     @classmethod
-    def _without_a_path(cls, url: str | None) -> str | None:
+    def _of_browsers(cls, url: str | None) -> str | None:
         if url is None:
             return None
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
-            raise ValueError("write it as https://host or http://host:port")
-        return f"{parts.scheme}://{parts.netloc}"
+        is_more = "@" in parts.netloc or parts.query or parts.fragment
+        if parts.scheme not in {"http", "https"} or not parts.hostname or is_more:
+            raise ValueError("write it as https://host or http://host:port, with a path if there is one")
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
     @field_validator("alerts_url")
     @classmethod

@@ -47,6 +47,23 @@ def installation(
     return create_app(db, settings, vault, PROVIDERS, news, oauth)
 
 
+def client_of(mail: Mail) -> OauthClientSettings:
+    """Our client at that provider."""
+    tokens, dovecot = mail.tokens, mail.dovecot
+    return OauthClientSettings(
+        token_url=tokens.url(),
+        client_id=tokens.client_id,
+        client_secret=SecretStr(tokens.client_secret or ""),
+        authorization_url=tokens.url("/authorize"),
+        scope="imap openid email",
+        issuer=tokens.url(""),
+        parameters={"access_type": "offline"},
+        server=f"imap://{dovecot.host}:{dovecot.port}",
+        starttls="off",
+        username="local_part",
+    )
+
+
 @dataclass
 class Office:
     """An installation, and whoever asks it."""
@@ -143,21 +160,9 @@ async def office(
 
     Parameters are further settings.
     """
-    tokens, dovecot = mail.tokens, mail.dovecot
-    tokens.signed_in = mail.user
-    tokens.redirects |= {f"{CALLBACK}/mail", f"{CALLBACK}/other"}
-    client = OauthClientSettings(
-        token_url=tokens.url(),
-        client_id=tokens.client_id,
-        client_secret=SecretStr(tokens.client_secret or ""),
-        authorization_url=tokens.url("/authorize"),
-        scope="imap openid email",
-        issuer=tokens.url(""),
-        parameters={"access_type": "offline"},
-        server=f"imap://{dovecot.host}:{dovecot.port}",
-        starttls="off",
-        username="local_part",
-    )
+    client = client_of(mail)
+    mail.tokens.signed_in = mail.user
+    mail.tokens.redirects |= {f"{CALLBACK}/mail", f"{CALLBACK}/other"}
     async with open_hints(db) as hints, live(db, hints) as news:
         app = installation(
             db, vault, news, {"mail": client, "other": client}, **getattr(request, "param", {})

@@ -5,13 +5,8 @@ a process syncs, and again, ... ─> kill -9 ─┘
 """
 
 import asyncio
-import json
-import os
 import random
-import signal
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +22,7 @@ from crash.mailbox import Elsewhere
 from crash.model import Model, seen
 from crash.stored import NOTHING
 from crash.trial import check_silent, succeed
+from servers.nursery import Nursery, kill
 
 from postroom.accounts.model import Account
 from postroom.db.embedded.client import running
@@ -41,42 +37,12 @@ RESTS = (0.0, 0.02)  # seconds between two things that happen
 
 
 @dataclass
-class Nursery:
-    """Begins processes that sync; see `syncing`."""
-
-    process: Process
-
-    async def begin(self, dsn: str, account: Account) -> int:
-        """The number of a new process."""
-        asked = {"dsn": dsn, "tenant": account.tenant_id, "account": account.id}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
-        return int(await self.process.stdout.readline())
-
-
-@asynccontextmanager
-async def nursery() -> AsyncIterator[Nursery]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "crash.syncing"),
-        stdin=PIPE,
-        stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
-        yield Nursery(process)
-    finally:
-        process.kill()
-        await process.wait()
-
-
-@dataclass
 class Wreck:
     """An account whose syncs are killed. Its mailbox changes while they run, and only then."""
 
     bench: Bench
     account: Account
-    nursery: Nursery
+    nursery: Nursery  # of `crash.syncing`
     dice: random.Random
     model: Model
     elsewhere: Elsewhere
@@ -97,7 +63,7 @@ class Wreck:
     async def kill_a_sync(self) -> None:
         """One process, from its beginning to its end, and what comes after."""
         async with self._things_happening():
-            number = await self.nursery.begin(self.bench.dsn, self.account)
+            number = await self._begin()
             await asyncio.sleep(self.dice.uniform(*AGES))
             await kill(number)
         await self.check()
@@ -105,13 +71,18 @@ class Wreck:
     async def kill_postgres(self, server: "Server") -> None:
         """While a process syncs, which lives to see the next PostgreSQL."""
         async with self._things_happening():
-            number = await self.nursery.begin(self.bench.dsn, self.account)
+            number = await self._begin()
             await asyncio.sleep(self.dice.uniform(*AGES))
             await server.kill()
             self.bench.observer = await server.connected()
             await asyncio.sleep(self.dice.uniform(*AGES))
             await kill(number)
         await self.check()
+
+    async def _begin(self) -> int:
+        """The number of a process that syncs."""
+        account = self.account
+        return await self.nursery.begin(dsn=self.bench.dsn, tenant=account.tenant_id, account=account.id)
 
     async def check(self) -> None:
         """Raises `Wrong`."""
@@ -146,17 +117,6 @@ class Wreck:
             self.most |= have
             self.unsure |= had.keys() - have.keys() | {word for word, count in have.items() if count > 1}
             await asyncio.sleep(self.dice.uniform(*RESTS))
-
-
-async def kill(number: int) -> None:
-    """With -9, and wait until nothing is left of it."""
-    process = os.pidfd_open(number)
-    gone = asyncio.Event()
-    asyncio.get_running_loop().add_reader(process, gone.set)
-    os.kill(number, signal.SIGKILL)
-    await gone.wait()
-    asyncio.get_running_loop().remove_reader(process)
-    os.close(process)
 
 
 @dataclass

@@ -1,18 +1,12 @@
 """Processes that sync one account again and again until they are killed.
 
-    python -m crash.syncing      for each line of JSON that it reads it forks one, and prints its number
-
-A new interpreter would take longer to import the program than most of these processes live.
+python -m crash.syncing      a nursery of them
 """
 
 import asyncio
-import json
-import os
-import signal
-import sys
 from datetime import timedelta
 
-import structlog
+from servers.nursery import forking
 from sync.mailboxes import means
 
 from postroom.accounts import store as accounts
@@ -25,18 +19,6 @@ from postroom.sync.perform import perform
 EVERY = timedelta(minutes=15)
 PATIENCE = timedelta(minutes=1)
 A_MOMENT = 0.005  # seconds
-
-
-def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
-    for line in sys.stdin:
-        asked = json.loads(line)
-        number = os.fork()
-        if number == 0:
-            asyncio.run(sync(asked["dsn"], TenantId(asked["tenant"]), AccountId(asked["account"])))
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
 
 
 async def sync(dsn: str, tenant: TenantId, account: AccountId) -> None:
@@ -52,4 +34,4 @@ async def sync(dsn: str, tenant: TenantId, account: AccountId) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    forking(sync)

@@ -12,7 +12,8 @@ import pytest
 from crash import tally
 from crash.bench import Bench, Mode
 from crash.comparing import Wrong
-from crash.killing import Wreck, nursery, own_postgres
+from crash.killing import Wreck, own_postgres
+from servers.nursery import nursery
 
 KILLS = int(os.environ.get("CRASH_KILLS", "0"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
@@ -36,7 +37,7 @@ def counts() -> Iterator[Counter[str]]:
 async def test_a_sync_that_is_killed_at_any_age_is_finished_by_the_next(
     bench: Bench, counts: Counter[str], mode: Mode, number: int
 ) -> None:
-    async with bench.account(mode) as (account, mailbox), nursery() as begun:
+    async with bench.account(mode) as (account, mailbox), nursery("crash.syncing") as begun:
         wreck = Wreck.of(bench, account, mailbox, begun, f"{SEED} {mode} {number}")
         for _ in range(IN_A_ROW):
             await counted(wreck.kill_a_sync(), "syncs", counts)
@@ -49,7 +50,7 @@ async def test_postgres_may_be_killed_under_a_sync_at_any_time(
 ) -> None:
     async with own_postgres() as server:
         own = Bench(server.dsn, bench.servers, bench.interrupts, await server.connected())
-        async with own.account(mode) as (account, mailbox), nursery() as begun:
+        async with own.account(mode) as (account, mailbox), nursery("crash.syncing") as begun:
             wreck = Wreck.of(own, account, mailbox, begun, f"{SEED} {mode} {number}")
             for _ in range(IN_A_ROW if KILLS else 1):
                 await counted(wreck.kill_postgres(server), "postgres", counts)

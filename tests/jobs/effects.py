@@ -1,20 +1,16 @@
 """Executors in processes of their own, whose jobs leave traces that show what happened, and in which order.
 
-    python -m jobs.effects      for each line of JSON that it reads it forks one, and prints its number
+    python -m jobs.effects      a nursery of them
 
 `test.once` writes its effect in the transaction that ends the job. `test.fenced` writes it under the fence
 only, and is ended by the executor afterwards.
 """
 
 import asyncio
-import json
-import os
 import random
-import signal
-import sys
 from datetime import timedelta
 
-import structlog
+from servers.nursery import forking
 
 from postroom.db.listen import open_hints
 from postroom.db.model import Busy, Unreachable
@@ -47,18 +43,6 @@ TABLES = """
         WHEN (NEW.finished_at IS DISTINCT FROM OLD.finished_at) EXECUTE FUNCTION postroom.chaos_ended()
 """
 TRACE = "INSERT INTO chaos_trace (job, attempt, key, what) VALUES ($1, $2, $3, $4)"
-
-
-def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
-    for line in sys.stdin:
-        asked = json.loads(line)
-        number = os.fork()
-        if number == 0:
-            asyncio.run(execute(asked["dsn"]))
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
 
 
 async def execute(dsn: str) -> None:
@@ -103,4 +87,4 @@ async def _trace(conn: Connection, attempt: Attempt, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    forking(execute)

@@ -10,12 +10,9 @@ the tally; CHAOS_SEED chooses others.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,8 +22,9 @@ from typing import Any
 
 import pytest
 from crash import tally
-from crash.killing import Server, kill, own_postgres
+from crash.killing import Server, own_postgres
 from jobs.effects import FENCED, LEASE, ONCE, TABLES
+from servers.nursery import Nursery, kill, nursery
 from servers.tenants import MAKE, ONE, TWO
 
 from postroom.db.listen import open_hints
@@ -65,16 +63,13 @@ class Chaos:
 
     server: Server
     db: Database
-    nursery: Process
+    nursery: Nursery
     dice: random.Random
     living: list[int] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     async def begin(self) -> None:
-        assert self.nursery.stdin is not None
-        assert self.nursery.stdout is not None
-        self.nursery.stdin.write(json.dumps({"dsn": self.server.dsn}).encode() + b"\n")
-        self.living.append(int(await self.nursery.stdout.readline()))
+        self.living.append(await self.nursery.begin(dsn=self.server.dsn))
 
     async def want(self, numbers: range) -> None:
         """As many jobs, on any keys of both tenants."""
@@ -123,26 +118,18 @@ class Chaos:
 
 @asynccontextmanager
 async def chaos() -> AsyncIterator[Chaos]:
-    nursery = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jobs.effects"),
-        stdin=PIPE,
-        stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    async with own_postgres() as server:
+    async with nursery("jobs.effects") as begun, own_postgres() as server:
         conn = await server.connected()
         await conn.execute(MAKE + ";" + TABLES)
         await conn.close()
         db = Database(server.dsn, size=3, role=APP)
-        one = Chaos(server, db, nursery, random.Random(SEED))
+        one = Chaos(server, db, begun, random.Random(SEED))
         try:
             async with open_hints(db):
                 yield one
         finally:
             for number in one.living:
                 await kill(number)
-            nursery.kill()
-            await nursery.wait()
             await db._close()
 
 

@@ -1,23 +1,20 @@
 """Applications in processes of their own, that are killed with -9 at a step.
 
-    python -m library.hosting      for each line of JSON that it reads it forks one, and prints its number
+    python -m library.hosting      a nursery of them
 
 A step is a statement on its way to PostgreSQL, or its answer on the way back, once a handler runs. At the
 step with the given number the process is gone. One that lives to see all handled makes a file, and ends.
 """
 
 import asyncio
-import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import asyncpg
-import structlog
 from library.desk import given, room_of, write
+from servers.nursery import forking
 
 from postroom.library import Event
 from postroom.library.handle import Batch, Handling, Line
@@ -53,21 +50,7 @@ class Steps:
             setattr(prepared, name, self.around(getattr(prepared, name)))
 
 
-def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
-    for line in sys.stdin:
-        asked = json.loads(line)
-        number = os.fork()
-        if number == 0:
-            asyncio.run(host(asked["dsn"], asked["way"], asked["messages"], asked["last"]))
-            Path(asked["lived"]).touch()
-            os._exit(0)
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
-
-
-async def host(dsn: str, way: str, messages: int, last: int) -> None:
+async def host(dsn: str, way: str, messages: int, last: int, lived: str) -> None:
     """Handle all up to the message of this number, or die at the step `last`; there is no step 0."""
     steps, done, together = Steps(last), asyncio.Event(), Handling._together
     steps.patch()
@@ -90,7 +73,8 @@ async def host(dsn: str, way: str, messages: int, last: int) -> None:
         async with room:
             await done.wait()
             steps.is_counting = False
+    os.mknod(lived)
 
 
 if __name__ == "__main__":
-    main()
+    forking(host)

@@ -165,6 +165,33 @@ async def test_a_handler_that_fails_too_often_stops_there_and_the_log_says_so(
     assert await desk.messages() == messages
 
 
+class Panic(BaseException):
+    """What extensions in Rust raise."""
+
+
+@pytest.mark.parametrize("error", [SystemExit, Panic])
+async def test_what_would_end_the_program_is_a_failure_of_its_handler(
+    desk: Desk, db: Database, error: type[BaseException]
+) -> None:
+    [message] = await arrive(db, *added(1))
+    room = room_of(desk.dsn)
+    room.on("mail.added", name="well")(desk.ticket)
+
+    @room.on("mail.added", attempts=1)
+    async def ticket(event: Event, tx: Any) -> None:
+        await write(event, tx)
+        raise error
+
+    async def stopped() -> bool:
+        return bool(await desk.conn.fetchval(STOPPED))
+
+    async with room:
+        await desk.until(stopped)
+        await desk.until_tickets(1)
+
+    assert await desk.messages() == [message]
+
+
 async def test_a_handler_that_stopped_goes_on_when_the_application_starts_again(
     desk: Desk, db: Database
 ) -> None:

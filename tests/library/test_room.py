@@ -6,9 +6,11 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from accounts.conftest import client_of, consented
 from fastapi import FastAPI
 from library.desk import SECRET, Desk, room_of
 from servers.api import key_of
+from servers.bearing import Mail
 from servers.copies import Copy
 from servers.tenants import ANNS, BOBS, ONE, TWO
 from structlog.testing import capture_logs
@@ -65,6 +67,27 @@ async def test_the_api_answers_under_the_prefix_of_the_application(
     assert page.status_code == 200
     assert document.json()["servers"] == [{"url": "/mail"}]
     assert (ours.json(), theirs.status_code) == ("the application's", 404)
+
+
+@pytest.mark.parametrize("way", ["include", "mount"])
+async def test_a_consent_comes_back_below_the_prefix(desk: Desk, db: Database, mail: Mail, way: str) -> None:
+    here, clients = "http://host.test/mail", {"mail": client_of(mail)}
+    mail.tokens.signed_in = mail.user
+    mail.tokens.redirects.add(f"{here}/v1/accounts/oauth/callback/mail")
+    room = room_of(desk.dsn, public_url=f"{here}/", oauth_clients=clients)
+    app = FastAPI(lifespan=room.lifespan)
+    if way == "include":
+        app.include_router(room.router, prefix="/mail")
+    else:
+        app.mount("/mail", room.router)
+    key = await key_of(db, ONE)
+    async with app.router.lifespan_context(app), browser(app, key) as http, browser(app) as theirs:
+        begun = await http.post("/mail/v1/accounts/oauth/auth-url", json={"client": "mail"})
+        page = await theirs.get(await consented(begun.json()["url"]))
+        listed = (await http.get("/mail/v1/accounts")).json()["items"]
+
+    assert page.status_code == 200, page.text
+    assert listed[-1]["address"] == f"{mail.user}@example.org"
 
 
 async def test_before_and_after_its_block_requests_are_asked_to_come_again(desk: Desk) -> None:

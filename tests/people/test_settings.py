@@ -56,9 +56,19 @@ def test_an_issuer_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mail.example.org", "ftp://mail.example.org", "https://x.org/path", "https://"]
+    "url",
+    [
+        "mail.example.org",
+        "ftp://mail.example.org",
+        "https://",
+        "https://x.org/?y",
+        "https://x.org/#y",
+        "https://y@x.org",
+    ],
 )
-def test_where_people_find_us_is_an_origin(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_people_find_us_is_an_origin_and_perhaps_a_path(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(monkeypatch, public_url=url)
 
     with pytest.raises(BadSetting, match="POSTROOM_PUBLIC_URL"):

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -68,18 +69,20 @@ async def _hold(folder: Path, ready: "Future[str]", stop: threading.Event) -> No
 @pytest.fixture
 async def empty_dsn(postgres: str) -> AsyncIterator[str]:
     """The URL of a fresh database without our schema."""
-    async for dsn in _copy(postgres, "template1"):
+    async with copied(postgres, "template1") as dsn:
         yield dsn
 
 
 @pytest.fixture
 async def dsn(postgres: str) -> AsyncIterator[str]:
     """The URL of a fresh migrated database."""
-    async for dsn in _copy(postgres, TEMPLATE):
+    async with copied(postgres) as dsn:
         yield dsn
 
 
-async def _copy(postgres: str, template: str) -> AsyncIterator[str]:
+@asynccontextmanager
+async def copied(postgres: str, template: str = TEMPLATE) -> AsyncIterator[str]:
+    """The URL of a fresh database, for as long as the block runs."""
     name = f"test_{next(NUMBERS)}"
     conn = await asyncpg.connect(postgres)
     await conn.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")

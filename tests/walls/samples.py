@@ -190,6 +190,7 @@ SPECIAL: Mapping[str, Callable[[Side], dict[str, Any]]] = {
     },
     "jobs.store.running.count": lambda _: {"tally": {"added": 1}},
     "library.store.begin": lambda _: {"name": "new", "place": feed.START},
+    "library.store.mark": lambda _: {"begun": 1},
     "library.store.move": lambda _: {"to": (1, 1, 1)},
     "library.store.pass_over": lambda _: {"to": (1, 1, 1)},
     "mail.store.brief.briefs": lambda side: {"messages": [side.placed[0].public_id]},

@@ -125,6 +125,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         await _failed(conn, other, name)
         state = sha256(name.encode()).digest()
         await handling.begin(conn, tenant, f"handler.of.{name}", feed.START)
+        await handling.mark(conn, tenant, f"handler.of.{name}", feed.START, 0)
         await handling.fail(conn, tenant, f"handler.of.{name}", feed.START, 10)
         gone = Removed(stream_of(account.id), 0, 0, bytes(32), START)  # nothing
         await removed.put(conn, tenant, [gone])

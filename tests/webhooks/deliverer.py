@@ -1,14 +1,11 @@
-"""Processes that deliver, to be killed: each line on stdin is the URL of a database, and forks one.
+"""Processes that deliver, to be killed.
 
-Imports are done once, before the first of them. What is said of each is its number.
+python -m webhooks.deliverer      a nursery of them
 """
 
 import asyncio
-import os
-import signal
-import sys
 
-import structlog
+from servers.nursery import forking
 from webhooks.receiving import running
 
 from postroom.db.pool import open_pool
@@ -22,17 +19,5 @@ async def deliver(dsn: str) -> None:
         await asyncio.Event().wait()
 
 
-def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            asyncio.run(deliver(line.strip()))
-            os._exit(0)
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    forking(deliver)

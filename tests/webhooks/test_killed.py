@@ -4,13 +4,12 @@ import asyncio
 import os
 import random
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
+from servers.nursery import Nursery, nursery
 from webhooks.receiving import BROKEN, OK, Message, Receiver, added, append, is_in_order, receiving, subscribe
 
 from postroom.db.pool import Database
@@ -29,17 +28,14 @@ class Killing:
     """Begins processes, one after the other, and kills each."""
 
     dsn: str
-    nursery: Process
+    nursery: Nursery
     dice: random.Random
     pid: int = 0
     left: int = KILLS
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def begin(self) -> None:
-        assert self.nursery.stdin is not None
-        assert self.nursery.stdout is not None
-        self.nursery.stdin.write(f"{self.dsn}\n".encode())
-        self.pid, self.over = int(await self.nursery.stdout.readline()), asyncio.Event()
+        self.pid, self.over = await self.nursery.begin(dsn=self.dsn), asyncio.Event()
 
     def kill(self) -> bool:
         """Whether it was alive."""
@@ -75,21 +71,14 @@ class Killing:
 
 @asynccontextmanager
 async def killing(dsn: str, dice: random.Random) -> AsyncIterator[Killing]:
-    nursery = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "webhooks.deliverer"),
-        stdin=PIPE,
-        stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    it = Killing(dsn, nursery, dice)
-    try:
-        yield it
-    finally:
-        with suppress(ProcessLookupError):
-            if it.pid:
-                os.kill(it.pid, signal.SIGKILL)
-        nursery.kill()
-        await nursery.wait()
+    async with nursery("webhooks.deliverer") as begun:
+        it = Killing(dsn, begun, dice)
+        try:
+            yield it
+        finally:
+            with suppress(ProcessLookupError):
+                if it.pid:
+                    os.kill(it.pid, signal.SIGKILL)
 
 
 async def live_and_die(it: Killing) -> None:

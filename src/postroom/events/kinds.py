@@ -100,8 +100,8 @@ KINDS: Mapping[str, Kind] = {
         {**ACCOUNT, "missing": Type.NUMBER, "extra": Type.NUMBER, "flags": Type.NUMBER},
     ),
     "library.handler_stopped": Kind(
-        "A handler of an application failed too often at the event of this number, of the account or of the "
-        "tenant, and waits there. Stands in the tenant's stream.",
+        "A handler of an application failed, or ended its process, too often at the event of this number, of "
+        "the account or of the tenant, and waits there. Stands in the tenant's stream.",
         {"handler": Type.CODE, "seq": Type.NUMBER},
         ACCOUNT,
     ),

@@ -9,13 +9,15 @@
 
 Who has the row's lock handles; whoever is killed loses it with the connection. A transaction holds several
 events; if one fails, all of them are undone and handled one by one, and the one that fails alone is tried
-again and again, later each time, until its handler stops there and says so in the log.
+again and again, later each time, until its handler stops there and says so in the log. Where a process was
+killed while it handled (see `marks`), the next one does so one by one, too, and nothing else meanwhile: it is
+known then by what it is killed, and that is tried no more often than what fails.
 """
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -25,6 +27,7 @@ import orjson
 import structlog
 
 from postroom.accounts import store as accounts
+from postroom.db.beside import beside
 from postroom.db.listen import Hints
 from postroom.db.pool import Connection, Database
 from postroom.errors import Conflict, PostroomError
@@ -37,6 +40,7 @@ from postroom.people import store as people
 
 from . import store
 from .host import Host, Work
+from .marks import Key, Marks
 from .model import Event, HandlerCancelled, HandlerEnded
 
 PAGE = 500  # entries that are read at once
@@ -47,6 +51,7 @@ EVERY = 1.0  # seconds between looks at everything, or
 SHARE = 20  # times as long as the last one took
 AWAY = 1.0  # seconds before a database is asked again, or a handler that somebody else is at
 NEVER = float("inf")
+KILLED = "library.process_killed"
 FIRST: Place = (1, 0, 0)  # before the number of any transaction that writes
 
 logger = structlog.get_logger()
@@ -86,6 +91,12 @@ class Line:
     rest: float = 0.0  # it is not looked at before, whatever is told
     is_busy: bool = False
     singly: int = 0  # so many events are handled one by one
+    is_suspect: bool = False  # a process ended here: these are handled while nothing else is
+    begun: int = 0  # processes that ended here
+
+    @property
+    def key(self) -> Key:
+        return self.tenant, self.handler.name
 
     @property
     def at(self) -> float:
@@ -100,11 +111,17 @@ class Handling:
         self._lines: dict[tuple[TenantId, str], Line] = {}
         self._tenants: dict[TenantId, UUID] = {}
         self._enders: set[str] = set()  # handlers that end the transactions of others
+        self._marks = Marks(db)
         self._wake = asyncio.Event()
 
-    def work(self) -> list[Coroutine[None, None, None]]:
-        """What runs for as long as the application does."""
-        return [self._hear(), self._sweep(), *(self._handle() for _ in range(AT_ONCE))]
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Handle for as long as the block runs."""
+        try:
+            async with beside(self._hear(), self._sweep(), *(self._handle() for _ in range(AT_ONCE))):
+                yield
+        finally:
+            await self._marks.take_back()
 
     def hurry(self, tenant: TenantId, name: str) -> None:
         """Look at it now."""
@@ -148,7 +165,7 @@ class Handling:
             try:
                 wait = await self._turn(line)
             except Conflict as error:  # the log does not go back to where it stands
-                wait = await self._stop(line, error)
+                wait = await self._stop(line, error.code)
             except PostroomError as error:
                 logger.warning("library.database_away", code=error.code)
                 wait = AWAY
@@ -159,16 +176,18 @@ class Handling:
             self._wake.set()
 
     async def _next(self) -> Line:
-        """What has waited for the longest."""
+        """What has waited for the longest; a suspect when nothing else is at work, and then nothing else."""
         while True:
             self._wake.clear()
+            busy = [line for line in self._lines.values() if line.is_busy]
             waiting = (line for line in self._lines.values() if not line.is_busy)
             first = min(waiting, key=lambda line: line.at, default=None)
-            if first is not None and first.at <= _now():
+            is_held = first is not None and bool(busy) and any(line.is_suspect for line in [first, *busy])
+            if first is not None and first.at <= _now() and not is_held:
                 first.is_busy, first.due = True, NEVER
                 return first
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if first is None else first.at - _now()):
+                async with asyncio.timeout(None if first is None or is_held else first.at - _now()):
                     await self._wake.wait()
 
     async def _turn(self, line: Line) -> float:
@@ -176,17 +195,23 @@ class Handling:
         tenant, handler = line.tenant, line.handler
         async with self._db.transaction(tenant, lasting_plans=True) as conn:
             stand = await _stand(conn, line)
-            if stand is None:
+            if stand is None or stand.is_stopped:
                 return NEVER
-            if stand.is_stopped or stand.wait:
-                return NEVER if stand.is_stopped else stand.wait.total_seconds()
+            if not self._marks.is_at(line.key, stand.place):
+                if stand.wait:
+                    return stand.wait.total_seconds()
+                if stand.begun and not line.is_suspect:
+                    return await _suspect(conn, line)
+                line.begun = stand.begun
             seen = await feed.look(conn, tenant, stand.place, limit=PAGE)
             wanted = [entry for entry in seen.entries if entry.kind in handler.types]
             events = await self._events(conn, tenant, wanted)
         for batch in self._batches(line, stand.place, seen.entries, events):
+            if batch.events and line.begun > handler.attempts:
+                return await self._stop(line, KILLED, batch.events[0])
             wait = await self._together(line, batch)
-            if wait is not None:
-                return wait
+            if wait is not None or line.is_suspect:
+                return wait or 0.0  # others have their turn
         if not seen.is_all:
             return 0.0
         return feed.HELD_SECONDS[1] if seen.is_held else NEVER
@@ -238,30 +263,46 @@ class Handling:
         is_taken = False
         try:
             async with self._host.transaction() as work:
-                patience = line.handler.limit * 2
-                taken = await store.take(work, line.tenant, line.handler.name, batch.after, patience)
+                taken = await self._take(line, batch, work)
                 is_taken = taken is not None
                 if taken is not None:
                     await _carry_out(line.handler, batch.events, work)
                     await store.advance(work, line.tenant, line.handler.name, taken, batch.to)
-        except Exception as error:  # noqa: BLE001  # whatever an application's code raises
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit, too, or the panic of an extension
             return await self._failed(line, batch, error) if is_taken else _away(line, error)
         if not is_taken:
             line.rest = _now() + AWAY
             return AWAY
-        line.singly = max(0, line.singly - 1)
+        self._marks.passed(line.key)
+        line.begun, line.singly = 0, max(0, line.singly - 1)
+        line.is_suspect = line.is_suspect and line.singly > 0
         return None
 
-    async def _stop(self, line: Line, error: Conflict) -> float:
+    async def _take(self, line: Line, batch: Batch, work: Work) -> str | None:
+        """As `store.take`; from then on it is known that this process is at it."""
+        tenant, handler = line.tenant, line.handler
+        if line.is_suspect:
+            [event] = batch.events
+            logger.warning(
+                "library.handled_alone", handler=handler.name, kind=event.kind, cursor=event.cursor
+            )
+        if not await self._marks.leave(line.key, batch.after, line.begun, is_suspect=line.is_suspect):
+            return None
+        return await store.take(work, tenant, handler.name, batch.after, handler.limit * 2)
+
+    async def _stop(self, line: Line, code: str, event: Event | None = None) -> float:
         tenant, name = line.tenant, line.handler.name
-        logger.error("library.handler_stopped", handler=name, code=error.code)
+        logger.error("library.handler_stopped", handler=name, code=code)
         async with self._db.transaction(tenant) as conn:
-            after = await store.stop(conn, tenant, name)
+            after = await store.stop(conn, tenant, name, line.begun)
             if after is not None:
-                await log.append(conn, tenant, TENANT, [_stopped(name, after + 1)])
+                stopped = _stopped(name, event.seq, event.account) if event else _stopped(name, after + 1)
+                await log.append(conn, tenant, TENANT, [stopped])
         return NEVER
 
-    async def _failed(self, line: Line, batch: Batch, error: Exception) -> float:
+    async def _failed(self, line: Line, batch: Batch, error: BaseException) -> float:
         """The seconds until the next try."""
         tenant, name = line.tenant, line.handler.name
         if isinstance(error, HandlerEnded):
@@ -276,12 +317,15 @@ class Handling:
             "library.handler_failed", handler=name, kind=event.kind, cursor=event.cursor, traceback=trace
         )
         async with self._db.transaction(tenant) as conn:
-            found = await store.fail(conn, tenant, name, batch.after, line.handler.attempts)
+            is_marked = self._marks.is_at(line.key, batch.after)
+            most = line.handler.attempts
+            found = await store.fail(conn, tenant, name, batch.after, most, is_marked=is_marked)
             if found is None:  # it was committed after all, or somebody else is further
                 return 0.0
             wait, is_stopped = found
             if is_stopped:
                 await log.append(conn, tenant, TENANT, [_stopped(name, event.seq, event.account)])
+        self._marks.forget(line.key)
         return NEVER if is_stopped else wait.total_seconds()
 
 
@@ -304,6 +348,15 @@ async def _stand(conn: Connection, line: Line) -> store.Stand | None:
         await store.begin(conn, tenant, handler.name, await place_of(conn, tenant, handler.start))
         found = await store.find(conn, tenant, handler.name)
     return found
+
+
+async def _suspect(conn: Connection, line: Line) -> float:
+    """Somebody began where a line is: if they are not at it any more, what they began with is suspect."""
+    if not await store.lock(conn, line.tenant, line.handler.name):
+        line.rest = _now() + AWAY
+        return AWAY
+    line.is_suspect, line.singly = True, TOGETHER
+    return 0.0
 
 
 async def _carry_out(handler: Handler, events: Sequence[Event], work: Work) -> None:
@@ -334,7 +387,7 @@ def _stopped(name: str, seq: int, account: UUID | None = None) -> Appended:
     return Appended("library.handler_stopped", {"handler": f"library.{name}", "seq": seq, **whose})
 
 
-def _away(line: Line, error: Exception) -> float:
+def _away(line: Line, error: BaseException) -> float:
     """The application's connections are at fault, not its handler."""
     logger.warning("library.host_away", handler=line.handler.name, error=type(error).__name__)
     line.rest = _now() + AWAY

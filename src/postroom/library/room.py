@@ -25,7 +25,6 @@ from fastapi import APIRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from postroom.client import AsyncClient
-from postroom.db.beside import beside
 from postroom.db.model import NotPermitted
 from postroom.db.pool import SESSION, Database, connect
 from postroom.events.wanted import Types
@@ -228,7 +227,7 @@ class Postroom:
         await _admit(house, host)
         async with house.database.unbound() as conn:
             await store.resume_all(conn, list(self._handlers))
-        return beside(*Handling(house.database, house.hints, host, self._handlers).work())
+        return Handling(house.database, house.hints, host, self._handlers).working()
 
     async def _number(self, tenant: UUID) -> TenantId:
         async with self._open.database.unbound() as conn:

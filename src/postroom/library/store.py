@@ -17,12 +17,13 @@ BEGIN = """
     ON CONFLICT DO NOTHING
 """
 FIND = """
-    SELECT position, stream, seq, failures, retry_at, stopped_at,
+    SELECT position, stream, seq, begun, retry_at, stopped_at,
            greatest(retry_at - clock_timestamp(), interval '0') AS wait
       FROM library_handler WHERE tenant_id = $1 AND name = $2
 """
 ALL = """
-    SELECT name, failures, retry_at, stopped_at FROM library_handler WHERE tenant_id = $1 ORDER BY name
+    SELECT name, failures + greatest(begun - 1, 0), retry_at, stopped_at
+      FROM library_handler WHERE tenant_id = $1 ORDER BY name
 """
 PASS = """
     UPDATE library_handler SET position = $6, stream = $7, seq = $8
@@ -32,18 +33,32 @@ FAIL = """
     UPDATE library_handler
        SET failures = failures + 1,
            retry_at = clock_timestamp() + least('1 second'::interval * 2 ^ least(failures, 9), '5 minutes'),
-           stopped_at = CASE WHEN failures + 1 >= $6 THEN clock_timestamp() END
+           stopped_at = CASE WHEN failures + 1 >= $6 THEN clock_timestamp() END,
+           begun = CASE WHEN failures + 1 >= $6 THEN 0 ELSE greatest(begun - $7, 0) END
      WHERE tenant_id = $1 AND name = $2 AND (position, stream, seq) = ($3, $4, $5) AND stopped_at IS NULL
     RETURNING retry_at - clock_timestamp(), stopped_at IS NOT NULL
 """
 RESUME = """
-    UPDATE library_handler SET failures = 0, retry_at = NULL, stopped_at = NULL
-     WHERE tenant_id = $1 AND name = $2 AND failures > 0
+    UPDATE library_handler
+       SET failures = 0, retry_at = NULL, stopped_at = NULL, begun = greatest(begun - 1, 0)
+     WHERE tenant_id = $1 AND name = $2 AND (failures > 0 OR begun > 1)
 """
 STOP = """
     UPDATE library_handler SET failures = greatest(failures, 1), stopped_at = clock_timestamp()
-     WHERE tenant_id = $1 AND name = $2 AND stopped_at IS NULL
+     WHERE tenant_id = $1 AND name = $2 AND stopped_at IS NULL AND begun >= $3
     RETURNING seq
+"""
+LOCK = "SELECT FROM library_handler WHERE tenant_id = $1 AND name = $2 FOR UPDATE SKIP LOCKED"
+MARK = """
+    UPDATE library_handler
+       SET begun = begun + 1,
+           retry_at = clock_timestamp() + least('1 second'::interval * 2 ^ least(begun, 9), '5 minutes')
+     WHERE tenant_id = $1 AND name = $2 AND (position, stream, seq) = ($3, $4, $5) AND begun = $6
+       AND stopped_at IS NULL
+"""
+UNMARK = """
+    UPDATE library_handler SET begun = begun - 1, retry_at = NULL
+     WHERE tenant_id = $1 AND name = $2 AND (position, stream, seq) = ($3, $4, $5) AND begun > 0
 """
 MOVE = "UPDATE library_handler SET position = $3, stream = $4, seq = $5 WHERE tenant_id = $1 AND name = $2"
 RESUME_ALL = "SELECT library_resume($1)"
@@ -84,7 +99,7 @@ class Stand:
     """Where a handler is, and whether it may go on."""
 
     place: Place
-    failures: int
+    begun: int  # processes that began behind it and did not say what became of that
     wait: timedelta  # before it is tried again
     is_stopped: bool
 
@@ -99,7 +114,7 @@ async def find(conn: Connection, tenant: TenantId, name: str) -> Stand | None:
     if row is None:
         return None
     place = row["position"], row["stream"], row["seq"]
-    return Stand(place, row["failures"], row["wait"] or timedelta(), row["stopped_at"] is not None)
+    return Stand(place, row["begun"], row["wait"] or timedelta(), row["stopped_at"] is not None)
 
 
 async def all_of(
@@ -115,26 +130,50 @@ async def pass_over(conn: Connection, tenant: TenantId, name: str, after: Place,
 
 
 async def fail(
-    conn: Connection, tenant: TenantId, name: str, after: Place, most: int
+    conn: Connection, tenant: TenantId, name: str, after: Place, most: int, *, is_marked: bool = False
 ) -> tuple[timedelta, bool] | None:
     """Note that the event behind this place failed: how long to wait, and whether the handler is stopped.
 
-    It waits for 1, 2, 4 ... seconds, five minutes at most, and is stopped by the failure number `most`. None
-    where it is elsewhere, or stopped already.
+    It waits for 1, 2, 4 ... seconds, five minutes at most, and is stopped by the failure number `most`. Its
+    mark is taken back. None where it is elsewhere, or stopped already.
     """
-    row = await conn.fetchrow(FAIL, tenant, name, *after, most)
+    row = await conn.fetchrow(FAIL, tenant, name, *after, most, int(is_marked))
     return None if row is None else (row[0], row[1])
 
 
 async def resume(conn: Connection, tenant: TenantId, name: str) -> bool:
-    """Let a handler that has failed or stopped begin anew with the event that it failed at."""
+    """Let a handler that has failed or stopped begin anew with the event that it failed at.
+
+    Where processes ended at that event, it gets one try more.
+    """
     return await conn.execute(RESUME, tenant, name) == "UPDATE 1"
 
 
-async def stop(conn: Connection, tenant: TenantId, name: str) -> int | None:
-    """Have a handler wait until it is resumed: after which number of its stream. None: it does already."""
-    after: int | None = await conn.fetchval(STOP, tenant, name)
+async def stop(conn: Connection, tenant: TenantId, name: str, begun: int = 0) -> int | None:
+    """Have a handler wait until it is resumed: after which number of its stream.
+
+    None: it does already, or fewer have begun there than that.
+    """
+    after: int | None = await conn.fetchval(STOP, tenant, name, begun)
     return after
+
+
+async def lock(conn: Connection, tenant: TenantId, name: str) -> bool:
+    """Lock a handler to the end of the transaction; False where somebody is at it."""
+    return await conn.fetchrow(LOCK, tenant, name) is not None
+
+
+async def mark(conn: Connection, tenant: TenantId, name: str, after: Place, begun: int) -> bool:
+    """Note that a process begins behind this place, where so many have begun. False where that is not so.
+
+    Others wait before they begin there, as after a failure. The mark goes when the handler moves.
+    """
+    return await conn.execute(MARK, tenant, name, *after, begun) == "UPDATE 1"
+
+
+async def unmark(conn: Connection, tenant: TenantId, name: str, after: Place) -> None:
+    """Take that back."""
+    await conn.execute(UNMARK, tenant, name, *after)
 
 
 async def move(conn: Connection, tenant: TenantId, name: str, to: Place) -> None:
