@@ -33,6 +33,12 @@ check: lint  ## lint and the quick tests; before every commit
 	@$(BIN)/python -m servers.fetch
 	$(BIN)/pytest -m "not slow" --ignore tests/house $(PARALLEL) $(ARGS)
 
+coverage: $(VENV)/.developing  ## lines and branches that the quick tests pass; of files that decide, all of them
+	@$(BIN)/python -m servers.fetch
+	$(BIN)/pytest -m "not slow" --ignore tests/house $(PARALLEL) --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report --skip-covered | tail -1
+	@$(BIN)/coverage report --show-missing --skip-covered --fail-under=100 --include=$$(grep -rlw Pure src --include='*.py' | paste -sd,)
+
 bench: $(VENV)/.developing  ## measure, side by side with other tools
 	@$(BIN)/python -m bench.run -n $(N) -r $(RUNS) $(ARGS)
 
@@ -70,5 +76,5 @@ $(VENV)/.fuzzing: $(VENV)/.developing
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,fuzz]'
 	@touch $@
 
-.PHONY: help run test lint check bench fuzz probe soak format clean
+.PHONY: help run test lint check coverage bench fuzz probe soak format clean
 .DEFAULT_GOAL := help

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SERVERS = (
     "servers.postgres",
@@ -29,6 +30,10 @@ ROOM = 4 << 30  # bytes
 if MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("TMPDIR", str(MEMORY))
     tempfile.tempdir = None  # look again
+
+# How long an example takes is the machine's affair.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 pytest_plugins = [plugin for plugin in SERVERS if find_spec(plugin) is not None]
 

@@ -132,6 +132,15 @@ def test_not_more_hosts_are_remembered_than_may_be(monkeypatch: pytest.MonkeyPat
     assert "used" in hosts._hosts
 
 
+def test_hosts_that_are_all_used_are_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.providers.hosts.MOST", 3)
+    hosts = Hosts(share=1)
+    for name in "abcd":
+        hosts.begin(name)
+
+    assert list(hosts._hosts) == list("abcd")
+
+
 def is_let_in(hosts: Hosts, now: float) -> bool:
     try:
         hosts.check("a", now)

@@ -38,6 +38,7 @@ from postroom.search.query import parse
         ("ham and spam", "ham -spam", "<mark>ham</mark> and spam"),
         ("nothing", "is:unread", "nothing"),
         ("a\xa0word… ﬁnd", "find", "a\xa0word… <mark>ﬁnd</mark>"),
+        ("㍿です", "株 式", "<mark>㍿</mark>です"),
         ("(a+)+ $", "(a+)+ $", "(<mark>a</mark>+)+ $"),
     ],
 )
@@ -51,6 +52,12 @@ def test_a_new_word_costs_little_beside_looking_for_it() -> None:
     again = seconds(lambda: [find_matches(text, ("word",)) for _ in range(20)])
 
     assert seconds(lambda: [find_matches(text, (next(words),)) for _ in range(20)]) < 3 * again
+
+
+def test_a_snippet_shows_the_stretch_with_most_of_one_word() -> None:
+    text = "report report " + "filler " * 100 + "a report, this report, any report"
+
+    assert "this report" in snippet(text, terms(parse("report", NOW)), width=80).text
 
 
 def test_a_snippet_shows_the_stretch_with_most_of_what_was_asked() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
+from typing import assert_never
 
 from postroom.ids import AccountId, FolderId, TenantId
 from postroom.text.fold import fold
@@ -244,6 +245,8 @@ class _Lexemes:
                 return _quote(f"time:{self.times.index(at) + 1}")
             case AtLeast(size):
                 return _quote(f"size:{self.sizes.index(size) + 1}")
+            case _:
+                assert_never(leaf)
 
     def _folders(self, name: str) -> Rendered:
         return _any([_quote(f"in:{folder:d}") for folder in self.names.folders.get(name, ())])

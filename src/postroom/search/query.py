@@ -244,8 +244,7 @@ class _Parser:
             self._at += 1
             return self._quoted(opening), False
         match = _WORD.match(self._query, self._at)
-        if match is None:
-            return "", False
+        assert match is not None  # what follows an operator is no space
         self._at = match.end()
         word = _word(match[0])
         return word.text, word.prefix

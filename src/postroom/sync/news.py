@@ -6,7 +6,7 @@ was there before the account was connected: nobody needs to be told of it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 from postroom.events.model import Event
@@ -41,6 +41,8 @@ def _of_placed(one: Placed, folder: Folder, *, backfill: bool) -> Event | None:
         case Came.STAYED:
             assert one.before is not None
             return Event("mail.flags_changed", data) if one.before.flags != one.flags else None
+        case _:
+            assert_never(one.came)
 
 
 def of_flags(
