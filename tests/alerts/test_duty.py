@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 from alerts.receiving import Receiver, receiving
-from servers.tenants import ANNS, ONE
+from events.following import append
+from events.forging import STRANGER, event
+from servers.tenants import ANNS, ONE, TWO
 from sync.mailboxes import means
 
 from postroom.accounts import change
@@ -14,6 +16,10 @@ from postroom.alerts.tell import ByUrl
 from postroom.alerts.ways import ways
 from postroom.cli.given import BadSetting, read_settings
 from postroom.db.pool import Database
+from postroom.events import log
+from postroom.events.model import TENANT, ChainBroken
+from postroom.events.seal import seal
+from postroom.events.verify import verify
 from postroom.executor.duties import duties
 from postroom.executor.handlers import Work
 from postroom.jobs.duties import do_one, plan
@@ -42,6 +48,36 @@ async def test_an_executor_tells_the_operator_of_a_stale_account(db: Database, r
             await conn.execute(AGAIN)
 
     assert receiver.told == [("alerts.opened", "accounts.stale"), ("alerts.closed", "accounts.stale")]
+
+
+@pytest.mark.usefixtures("tenants")
+async def test_an_executor_tells_once_of_a_log_that_is_not_the_one_that_was_sealed(
+    db: Database, receiver: Receiver
+) -> None:
+    settings = read_settings(None, None, alerts_url=receiver.url, alerts_secret=SECRET)
+    work = Work(means(db), timedelta(minutes=15), operator=ways(settings))
+    own = {duty.name: duty.work for duty in duties(work, polls=True)}
+    ours = work.vault.signer
+    await own["events.seal"]()
+    await append(db, ANNS, event(1))
+    await append(db, 9, event(1), tenant=TWO)
+    await seal(db, STRANGER, ONE, [ours.public])
+    for _ in range(2):
+        with pytest.raises(ChainBroken):
+            await own["events.seal"]()
+        await own["alerts.look"]()
+    begun = list(receiver.told)
+    await seal(db, ours, ONE, [STRANGER.public])
+    for _ in range(2):
+        await own["events.seal"]()
+        await own["alerts.look"]()
+    async with db.transaction(ONE) as conn:
+        logged = [entry.kind for entry in await log.read(conn, ONE, TENANT)]
+
+    assert logged == ["events.seal_refused", "events.seal_resumed"]
+    assert begun == [("alerts.opened", "events.seal_refused")]
+    assert receiver.told == [*begun, ("alerts.closed", "events.seal_refused")]
+    assert (await verify(db, TWO, [ours.public])).seal == 2, "the others are sealed meanwhile"
 
 
 def test_without_settings_nobody_is_told() -> None:

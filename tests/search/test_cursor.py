@@ -24,13 +24,15 @@ def written(content: Any) -> str:
 @pytest.mark.parametrize("end", [None, (AT, MessageId(7))])
 @pytest.mark.parametrize("after", [None, (0.25, AT, MessageId(9))])
 def test_a_cursor_comes_back_as_it_was_given_out(end: Any, after: Any) -> None:
-    cursor = Cursor(AT, 12, True, 5, None, end, after)
+    cursor = Cursor(AT, 12, is_exact=True, passed=5, past=None, end=end, after=after)
 
     assert decode(encode(cursor, "here"), "here") == cursor
 
 
 @pytest.mark.parametrize("place", [1, 2, 4, 5, 6, 7])
-@pytest.mark.parametrize("lie", ["1", 1.5, True, 2**70, -(2**70), [], {}, [1], ["x", 1], [0, 2**70], [1e400, 0, 1]])
+@pytest.mark.parametrize(
+    "lie", ["1", 1.5, True, 2**70, -(2**70), [], {}, [1], ["x", 1], [0, 2**70], [1e400, 0, 1]]
+)
 def test_one_with_another_thing_in_its_place_is_refused(place: int, lie: Any) -> None:
     with pytest.raises(BadCursor):
         decode(written([*GOOD[:place], lie, *GOOD[place + 1 :]]), "here")

@@ -17,6 +17,7 @@ from .model import LIST, Channel, Digest, Message
 SAYS = {
     "accounts.reauth_required": "an account needs its owner",
     "accounts.stale": "an account is stale",
+    "events.seal_refused": "a log is not the one that was sealed",
     "jobs.failed": "a job failed for good",
     "sync.watch_lapsed": "a server tells of nothing any more",
     "webhooks.failing": "a webhook is not delivered",

@@ -2,6 +2,7 @@
 
 begins                                      ends
 accounts.stale, accounts.reauth_required    accounts.recovered, accounts.removed
+events.seal_refused                         events.seal_resumed
 jobs.failed                                 the job was requeued, or is gone
 sync.watch_lapsed                           sync.watch_resumed, accounts.removed
 webhooks.failing                            webhooks.recovered, webhooks.disabled, webhooks.removed
@@ -18,6 +19,7 @@ JOB_FAILED = "jobs.failed"
 BEGINS: Mapping[str, str] = {
     "accounts.stale": "account",
     "accounts.reauth_required": "account",
+    "events.seal_refused": "tenant",
     JOB_FAILED: "job",
     "sync.watch_lapsed": "account",
     "webhooks.failing": "webhook",
@@ -27,6 +29,7 @@ BEGINS: Mapping[str, str] = {
 ENDS: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "accounts.recovered": ("account", frozenset({"accounts.stale", "accounts.reauth_required"})),
     "accounts.removed": ("account", None),
+    "events.seal_resumed": ("tenant", frozenset({"events.seal_refused"})),
     "sync.watch_resumed": ("account", frozenset({"sync.watch_lapsed"})),
     "webhooks.recovered": ("webhook", frozenset({"webhooks.failing"})),
     "webhooks.disabled": ("webhook", frozenset({"webhooks.failing"})),

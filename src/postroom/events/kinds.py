@@ -38,6 +38,7 @@ FOLDER = {"folder": Type.ID}
 PLACE = {**MESSAGE, **FOLDER}
 PLACED = {**PLACE, "flags": Type.FLAGS}
 ACCOUNT = {"account": Type.ID}
+TENANT = {"tenant": Type.ID}
 MAIL = {**FOLDER, "uid": Type.NUMBER}
 
 KINDS: Mapping[str, Kind] = {
@@ -77,6 +78,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "accounts.recovered": Kind("An account that needed its owner, or was stale, is in order again.", ACCOUNT),
     "accounts.removed": Kind("An account and its copy were deleted. Stands in the tenant's stream.", ACCOUNT),
+    "events.seal_refused": Kind(
+        "The log is not the one that was sealed, or somebody has put a seal there: it is sealed no more, and "
+        "nothing is removed from it. Stands in the tenant's stream.",
+        TENANT,
+    ),
+    "events.seal_resumed": Kind("The log is sealed again. Stands in the tenant's stream.", TENANT),
     "jobs.failed": Kind(
         "A job failed for good: it waits for somebody to look at it. Stands in the tenant's stream.",
         {"job": Type.ID, "kind": Type.CODE, "code": Type.CODE},

@@ -11,6 +11,7 @@ not ours is never followed by what is, and can be taken out; until then nothing 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import orjson
 
@@ -18,10 +19,10 @@ from postroom.db.pool import Connection, Database
 from postroom.ids import TenantId
 from postroom.vault.sign import Signer
 
-from . import store
+from . import log, store
 from .chain import moment
 from .check import UNREADABLE, Heads, Sealing, opened
-from .model import ChainBroken, Removed, Seal
+from .model import TENANT, ChainBroken, Event, Removed, Seal
 
 Ends: TypeAlias = dict[int, tuple[int, bytes]]  # stream -> seq, hash
 
@@ -81,6 +82,15 @@ async def newest_of_ours(
             seal=seal.number,
         )
     return seal, said
+
+
+async def tell(conn: Connection, tenant: TenantId, name: UUID, *, is_refused: bool) -> None:
+    """Tell once that the log cannot be sealed, and once that it is again. `name`: the tenant's public id."""
+    await store.lock_seals(conn, tenant)
+    if is_refused != await store.is_refused(conn, tenant):
+        kind = "events.seal_refused" if is_refused else "events.seal_resumed"
+        await log.append(conn, tenant, TENANT, [Event(kind, {"tenant": str(name)})])
+        await store.set_refused(conn, tenant, is_refused=is_refused)
 
 
 def line(seal: Seal) -> bytes:

@@ -1,8 +1,11 @@
 """What recurs in an installation: one line a duty."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+
+from asyncpg import UniqueViolationError
 
 from postroom.accounts.stale import tell_stale
 from postroom.accounts.store import overdue
@@ -13,6 +16,7 @@ from postroom.db.pool import Database
 from postroom.events.model import ChainBroken
 from postroom.events.remove import mark, sweep
 from postroom.events.seal import seal
+from postroom.events.seal import tell as tell_seal
 from postroom.events.store import removed
 from postroom.ids import TenantId
 from postroom.jobs.duties import Duty
@@ -72,8 +76,24 @@ async def _compare(work: Work) -> None:
 
 
 async def _seal(work: Work) -> None:
+    await _each_log(work.means.db, partial(_seal_of, work))
+
+
+async def _seal_of(work: Work, tenant: TenantId) -> None:
     db, vault = work.means.db, work.vault
-    await _each_log(db, lambda tenant: seal(db, vault.signer, tenant, vault.public_keys))
+    try:
+        await seal(db, vault.signer, tenant, vault.public_keys)
+    except ChainBroken:
+        await _tell_seal(db, tenant, is_refused=True)
+        raise
+    await _tell_seal(db, tenant, is_refused=False)
+
+
+async def _tell_seal(db: Database, tenant: TenantId, *, is_refused: bool) -> None:
+    with suppress(UniqueViolationError):  # the tenant's own stream was cut: nothing can be told there
+        async with db.transaction(tenant) as conn:
+            found = await people.tenant_of(conn, tenant)
+            await tell_seal(conn, tenant, found.public_id, is_refused=is_refused)
 
 
 async def _remove(work: Work) -> None:

@@ -30,6 +30,10 @@ HORIZON_OF_ONE = """
              WHERE r.tenant_id = $1 AND r.stream = $2)
       FROM events_restored WHERE tenant_id = $1
 """
+IS_REFUSED = "SELECT refused_at IS NOT NULL FROM events_head WHERE tenant_id = $1 AND stream = 0"
+SET_REFUSED = """
+    UPDATE events_head SET refused_at = CASE WHEN $2 THEN now() END WHERE tenant_id = $1 AND stream = 0
+"""
 EPOCH = "SELECT epoch FROM events_epoch()"
 WITHHELD = "SELECT withheld FROM events_epoch()"
 FEED = """
@@ -235,3 +239,13 @@ async def not_there(
 async def add_seal(conn: Connection, tenant: TenantId, seal: Seal) -> None:
     async with as_system(conn):
         await conn.execute(ADD_SEAL, tenant, seal.number, seal.body, seal.signature)
+
+
+async def is_refused(conn: Connection, tenant: TenantId) -> bool:
+    """Whether it was told that the log is sealed no more."""
+    return bool(await conn.fetchval(IS_REFUSED, tenant))
+
+
+async def set_refused(conn: Connection, tenant: TenantId, *, is_refused: bool) -> None:
+    """Of a tenant whose own stream has begun."""
+    await conn.execute(SET_REFUSED, tenant, is_refused)
