@@ -41,6 +41,7 @@ BY_SESSION = text("INSERT INTO public.ticket (message, at) VALUES (:message, :at
 COUNT = "SELECT count(*), count(DISTINCT message) FROM public.ticket"
 COMMITTED = "SELECT count(*) FROM public.ticket"
 WAYS = ("asyncpg", "SQLAlchemy", "floor")
+PUBLIC = {"search_path": "public"}  # the superuser is called as our schema
 
 
 async def handle(event: Event, tx: Any) -> None:
@@ -124,7 +125,9 @@ async def _session(dsn: str, way: str) -> AsyncIterator[Any]:
     if way == "asyncpg":
         yield None
         return
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn))
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, server_settings=PUBLIC)
+    )
     yield async_sessionmaker(engine)
     await engine.dispose()
 
