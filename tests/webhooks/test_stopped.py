@@ -1,6 +1,8 @@
 """What stops the delivery of a webhook, a fault of ours or a lost key, is that webhook's trouble alone."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,13 +13,29 @@ from prometheus_client import REGISTRY
 from servers.tenants import ONE
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
-from webhooks.receiving import QUICK, added, alerts, append, receiving, running, subscribe
+from webhooks.receiving import (
+    ANYWHERE,
+    QUICK,
+    added,
+    alerts,
+    append,
+    receiving,
+    running,
+    subscribe,
+)
 
+from postroom.accounts import store as accounts
+from postroom.db import processes
+from postroom.db.beside import beside
+from postroom.db.listen import open_hints
 from postroom.db.pool import Database
+from postroom.events.follow import Following, following
 from postroom.vault.seal import Key, Vault
 from postroom.webhooks import change, store
+from postroom.webhooks.courier import Means
 from postroom.webhooks.model import Webhook
 from postroom.webhooks.post import SECRET, slot
+from postroom.webhooks.run import KIND, Deliverer
 
 pytestmark = pytest.mark.usefixtures("tenants")
 
@@ -136,3 +154,38 @@ async def test_a_secret_that_signs_no_more_need_not_be_opened(db: Database, dsn:
         async with running(db, vault):
             await append(db, 1, added())
             await receiver.count(1)
+
+
+@asynccontextmanager
+async def by_hand(db: Database, vault: Vault) -> AsyncIterator[tuple[Deliverer, Following]]:
+    """A process that looks once, and writes when it is told to."""
+    seldom = replace(QUICK, write_every=timedelta(hours=1), look_every=timedelta(hours=1))
+    async with (
+        open_hints(db) as hints,
+        following(db, hints, accounts.public_ids) as live,
+        processes.registered(db, KIND) as me,
+    ):
+        deliverer = Deliverer(Means(db, live, vault, ANYWHERE, seldom), hints, me)
+        async with beside(deliverer.work()):
+            yield deliverer, live
+
+
+def stop(live: Following) -> None:
+    """As when the database goes back to a backup: whoever follows a log is ended, and so are couriers."""
+    for watch in list(live._watches.values()):
+        live._end(watch)
+
+
+async def test_who_is_dropped_in_the_moment_that_it_stops_is_not_begun_anew(
+    db: Database, vault: Vault
+) -> None:
+    async with receiving() as receiver, asyncio.timeout(20):
+        await subscribe(db, vault, receiver.url, types=["mail.*"])
+        await append(db, 1, added())
+        async with by_hand(db, vault) as (deliverer, live):
+            await receiver.count(1)
+            [(key, (_, task))] = deliverer._ours.items()
+            stop(live)
+            deliverer._drop(key)
+            await asyncio.wait([task])
+            assert task.cancelled()
