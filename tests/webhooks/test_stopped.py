@@ -43,6 +43,7 @@ OTHER_KEY = Vault([Key.derived(b"another secret of this installation")])
 # A courier that takes longer to find a fault is taken for one that is well.
 SOMEWHAT = replace(QUICK, tell_after=timedelta(seconds=1))
 SPOIL = "UPDATE postroom.webhooks_webhook SET secret = $2 WHERE public_id = $1"
+TAKE_OVER = "UPDATE postroom.webhooks_webhook SET fence = fence + 1, process = 'another'"
 LOSE_PREVIOUS = """
     UPDATE postroom.webhooks_webhook SET previous = 'v1.lost.lost', previous_until = now() - interval '1 hour'
 """
@@ -189,3 +190,21 @@ async def test_who_is_dropped_in_the_moment_that_it_stops_is_not_begun_anew(
             deliverer._drop(key)
             await asyncio.wait([task])
             assert task.cancelled()
+
+
+async def test_who_has_stopped_while_another_took_its_webhook_delivers_it_no_more(
+    db: Database, dsn: str, vault: Vault
+) -> None:
+    async with receiving() as receiver, asyncio.timeout(20):
+        await subscribe(db, vault, receiver.url, types=["mail.*"])
+        await append(db, 1, added())
+        with capture_logs() as logs:
+            async with by_hand(db, vault) as (_, live):
+                await receiver.count(1)
+                conn = await asyncpg.connect(dsn)
+                await conn.execute(TAKE_OVER)  # this process has not heard of it yet
+                await conn.close()
+                stop(live)
+                while [line.get("code") for line in logs].count("webhooks.outdated") < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # nobody tells of what is logged
+        assert len(receiver.got) == 1  # which this process has not written down
