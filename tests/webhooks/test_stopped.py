@@ -15,10 +15,12 @@ from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 from webhooks.receiving import (
     ANYWHERE,
+    BROKEN,
     QUICK,
     added,
     alerts,
     append,
+    delivered,
     receiving,
     running,
     subscribe,
@@ -208,3 +210,15 @@ async def test_who_has_stopped_while_another_took_its_webhook_delivers_it_no_mor
                 while [line.get("code") for line in logs].count("webhooks.outdated") < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)  # nobody tells of what is logged
         assert len(receiver.got) == 1  # which this process has not written down
+
+
+async def test_a_process_that_ends_counts_nothing_as_failing(db: Database, vault: Vault) -> None:
+    counted = partial(REGISTRY.get_sample_value, "postroom_webhooks_failing")
+    before = counted() or 0
+    async with receiving(BROKEN) as receiver, asyncio.timeout(20):
+        webhook, _ = await subscribe(db, vault, receiver.url, types=["mail.*"])
+        await append(db, 1, added())
+        async with running(db, vault):
+            await delivered(db, webhook)
+            assert counted() == before + 1
+    assert counted() == before
