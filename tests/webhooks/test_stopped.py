@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
 import asyncpg
@@ -35,6 +35,7 @@ from postroom.events.follow import Following, following
 from postroom.vault.seal import Key, Vault
 from postroom.webhooks import change, store
 from postroom.webhooks.courier import Means
+from postroom.webhooks.health import Health
 from postroom.webhooks.model import Webhook
 from postroom.webhooks.post import SECRET, slot
 from postroom.webhooks.run import KIND, Deliverer
@@ -222,3 +223,19 @@ async def test_a_process_that_ends_counts_nothing_as_failing(db: Database, vault
             await delivered(db, webhook)
             assert counted() == before + 1
     assert counted() == before
+
+
+class Back(datetime):
+    """A clock that was set back by an hour."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) - timedelta(hours=1)
+
+
+def test_who_runs_again_is_well_though_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    health = Health(replace(QUICK, tell_after=timedelta()))
+    health.stops("webhooks.fault")
+    health.begins()
+    monkeypatch.setattr("postroom.webhooks.health.datetime", Back)
+    assert health.failing_since is None
