@@ -1,7 +1,7 @@
 """An event that ends its process stops its handler in the end, and not the application."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -122,15 +122,35 @@ async def test_a_handler_that_ends_its_process_stops_there_and_all_else_goes_on(
     assert set(await desk.messages()) == {*ones, *twos}
 
 
-async def test_an_application_that_ends_in_good_order_leaves_no_mark(desk: Desk, db: Database) -> None:
-    """Its handler was at work; that is nobody's fault."""
+async def raises(_tx: Any) -> None:
+    raise ValueError
+
+
+async def returns(_tx: Any) -> None: ...
+
+
+async def asks(tx: Any) -> None:
+    await tx.execute("SELECT")
+    raise ValueError
+
+
+@pytest.mark.parametrize("end", [None, raises, returns, asks])
+async def test_an_application_that_ends_in_good_order_leaves_no_mark(
+    desk: Desk, db: Database, end: Callable[[Any], Awaitable[None]] | None
+) -> None:
+    """Its handler was at work; that is nobody's fault, whatever it makes of being cancelled."""
     messages, begun = await arrive(db, *added(2)), asyncio.Event()
     ending, again = room_of(desk.dsn), room_of(desk.dsn)
 
     @ending.on("mail.added", name="ticket", attempts=1)
-    async def wait(_event: Event, _tx: Any) -> None:
+    async def wait(_event: Event, tx: Any) -> None:
         begun.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if end is None:
+                raise
+            await end(tx)
 
     again.on("mail.added", name="ticket")(desk.ticket)
     async with asyncio.timeout(30), ending:

@@ -23,6 +23,17 @@ class alone:
             raise error from error.__cause__  # and not in the context of the group
 
 
+def require_uncancelled() -> None:
+    """Raise `CancelledError` where this task was told to end, whatever came of that further in.
+
+    A TaskGroup raises the failures of its tasks instead (before Python 3.13), other people's code whatever it
+    likes, or nothing. Who runs for ever would take that for a failure, and go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @asynccontextmanager
 async def beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Run `work` for as long as the block runs. The first failure of either ends the other, and is raised."""

@@ -27,7 +27,7 @@ import orjson
 import structlog
 
 from postroom.accounts import store as accounts
-from postroom.db.beside import beside
+from postroom.db.beside import beside, require_uncancelled
 from postroom.db.listen import Hints
 from postroom.db.pool import Connection, Database
 from postroom.errors import Conflict, PostroomError
@@ -271,6 +271,7 @@ class Handling:
         except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  # SystemExit, too, or the panic of an extension
+            require_uncancelled()
             return await self._failed(line, batch, error) if is_taken else _away(line, error)
         if not is_taken:
             line.rest = _now() + AWAY
@@ -363,6 +364,7 @@ async def _carry_out(handler: Handler, events: Sequence[Event], work: Work) -> N
     for event in events:
         async with asyncio.timeout(handler.limit.total_seconds()):
             await _call(handler, event, work)
+        require_uncancelled()  # a handler may keep to itself that it was
         await work.settle()
     await work.finish()
 
@@ -372,13 +374,10 @@ async def _call(handler: Handler, event: Event, work: Work) -> None:
 
     Taken for ours, it would end who handles, and nobody would notice.
     """
-    ours = asyncio.current_task()
-    assert ours is not None  # this is a coroutine of one
     try:
         await handler.do(event, work.given)
     except asyncio.CancelledError as error:
-        if ours.cancelling():
-            raise
+        require_uncancelled()
         raise HandlerCancelled("The handler waited for something that was cancelled.") from error
 
 

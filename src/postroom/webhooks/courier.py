@@ -121,7 +121,9 @@ class Courier:
     async def _load(self) -> Secrets:
         async with self._means.db.transaction(self.tenant) as conn:
             webhook, found = await store.load(conn, self.tenant, self.id)
-        self.webhook, self.fence = webhook, webhook.fence
+        if webhook.fence != self.fence:
+            raise _outdated()
+        self.webhook = webhook
         self.health.found(webhook)
         self._written = webhook.failing_since, webhook.failure
         secrets = opened(self._means.vault, webhook)
@@ -293,7 +295,7 @@ class Courier:
         """The log is not kept for ever, and the receiver took nothing for longer. Raises `Outdated`."""
         assert self.webhook is not None
         if not await store.miss(conn, self.webhook, stream, until):
-            raise Outdated("Another process delivers this webhook, or its owner has changed it.")
+            raise _outdated()
         logger.error("webhooks.missed", webhook=self.id, seq=until)
         about = {"webhook": str(self.webhook.public_id), "seq": until}
         whose = {} if account is None else {"account": str(account)}
@@ -362,6 +364,10 @@ class Courier:
         """It could not be written. Of what was tried it is not told then."""
         self._dirty.update(news.lanes)
         self._written = None
+
+
+def _outdated() -> Outdated:
+    return Outdated("Another process delivers this webhook, or its owner has changed it.")
 
 
 def _types(words: Sequence[str]) -> Types:

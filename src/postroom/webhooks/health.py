@@ -9,6 +9,7 @@ a webhook whose couriers stop one after the other fails all the time.
 
 import random
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from postroom import telemetry
 
@@ -26,7 +27,7 @@ class Health:
         self._pace = pace
         self._lanes: set[Lane] = set()  # that fail
         self._refused: str | None = None  # the code that a lane failed with last
-        self._begun: datetime | None = None  # a courier; None: it has stopped
+        self._begun: float | None = None  # a courier, by a clock that nobody sets; None: it has stopped
         self._stops = 0  # one after the other
         self._stopped: str | None = None  # the code that a courier stopped with last
         self._stopped_since: datetime | None = None
@@ -36,7 +37,7 @@ class Health:
     def begins(self) -> None:
         """A courier that has all it needs, and is yet to find out which lanes fail."""
         self._lanes.clear()
-        self._begun = datetime.now(UTC)
+        self._begun = monotonic()
 
     def found(self, webhook: Webhook) -> None:
         """As it is stored; a courier has read it."""
@@ -97,4 +98,4 @@ class Health:
         return self._stopped_since is not None and not self._runs_well()
 
     def _runs_well(self) -> bool:
-        return self._begun is not None and datetime.now(UTC) - self._begun >= self._pace.tell_after
+        return self._begun is not None and monotonic() - self._begun >= self._pace.tell_after.total_seconds()

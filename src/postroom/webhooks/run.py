@@ -97,18 +97,16 @@ class Deliverer:
 
     async def _run(self, key: Key, courier: Courier) -> None:
         """Until it is dropped. What ends a courier is this webhook's trouble alone, whatever it is."""
-        try:
-            while True:
-                code = _told(courier, await failure_of(courier.run()))
-                await asyncio.sleep(courier.health.stops(code).total_seconds())
-                courier = Courier(self._means, *key, courier.fence, courier.health)
-                self._ours[key] = courier, self._ours[key][1]
-        finally:
-            courier.health.count(is_over=True)
+        while True:
+            code = _told(courier, await failure_of(courier.run()))
+            await asyncio.sleep(courier.health.stops(code).total_seconds())
+            courier = Courier(self._means, *key, courier.fence, courier.health)
+            self._ours[key] = courier, self._ours[key][1]
 
     def _drop(self, key: Key) -> None:
-        _, task = self._ours.pop(key)
+        courier, task = self._ours.pop(key)
         task.cancel()
+        courier.health.count(is_over=True)
 
     async def _writing(self) -> None:
         while True:
@@ -171,12 +169,16 @@ class Deliverer:
 
     async def let_go(self) -> None:
         """Of all, so that others go on at once, and where it stopped."""
-        with suppress(*DATABASE_AWAY, TimeoutError):
-            async with asyncio.timeout(GOODBYE):
-                await self.write()
-                async with self._means.db.unbound() as conn:
-                    await store.release(conn, self._me.identity)
-                    hint(conn, CHANGED)
+        try:
+            with suppress(*DATABASE_AWAY, TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await self.write()
+                    async with self._means.db.unbound() as conn:
+                        await store.release(conn, self._me.identity)
+                        hint(conn, CHANGED)
+        finally:
+            for key in list(self._ours):
+                self._drop(key)
 
 
 @asynccontextmanager
