@@ -62,7 +62,7 @@ class Alert:
     number: int
     public_id: UUID
     kind: str
-    subject: UUID  # the account, job or webhook that it is about
+    subject: UUID  # the account, job, webhook or log (then the tenant) that it is about
     account: AccountId | None
     code: str | None
     opened_at: datetime

@@ -27,7 +27,9 @@ class OperatorAlertOut(BaseModel):
     id: UUID
     kind: str = Field(description="Of the event that it began with.")
     account: UUID | None = Field(description="Whose it is; null: no account's.")
-    subject: UUID = Field(description="The account, job or webhook that it is about.")
+    subject: UUID = Field(
+        description="The account, job or webhook that it is about, or the tenant whose log it is."
+    )
     code: str | None = Field(description="Of the error, where the event says one.")
     opened_at: datetime
     closed_at: datetime | None = Field(description="Null: it is not over.")

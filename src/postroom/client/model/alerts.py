@@ -13,7 +13,7 @@ class OperatorAlert:
     id: UUID
     kind: str  # of the event that it began with
     account: UUID | None
-    subject: UUID  # the account, job or webhook that it is about
+    subject: UUID  # the account, job, webhook or log (then the tenant) that it is about
     code: str | None
     opened_at: datetime
     closed_at: datetime | None
