@@ -22,7 +22,15 @@ def test_the_table_of_kinds_is_the_one_in_the_code() -> None:
         line
         for line in PAGE.read_text().splitlines()
         if line.startswith(
-            ("| `mail.", "| `accounts.", "| `jobs.", "| `sync.", "| `library.", "| `webhooks.")
+            (
+                "| `mail.",
+                "| `accounts.",
+                "| `events.seal_",
+                "| `jobs.",
+                "| `sync.",
+                "| `library.",
+                "| `webhooks.",
+            )
         )
     ]
 

@@ -22,7 +22,7 @@ from postroom.db.model import Lease
 from postroom.db.pool import Connection, Database
 from postroom.events import consumers, feed, log
 from postroom.events.model import TENANT, Entry, Event, Removed, stream_of
-from postroom.events.seal import seal
+from postroom.events.seal import seal, tell
 from postroom.events.store import removed
 from postroom.ids import TenantId, ThreadId, new_public_id
 from postroom.jobs import store as jobs
@@ -135,6 +135,7 @@ async def side(db: Database, vault: Vault, tenant: TenantId, name: str) -> Side:
         )
         await people.add_reader(conn, tenant, f"reader of {name}")
         alert = await _alert(conn, tenant, runs)
+        await tell(conn, tenant, new_public_id(), is_refused=True)
     lease = await leases.acquire(db, tenant, sync_key(account.id), "somebody", HOUR)
     assert lease is not None
     await seal(db, vault.signer, tenant)
