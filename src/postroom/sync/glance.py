@@ -60,7 +60,7 @@ class Seen(Protocol):
 
 
 def is_as_it_was(scope: Scope, listed: Sequence[RemoteFolder], stored: Stored) -> bool:
-    """Whether the server's numbers prove that the copy is equal. Pure.
+    """Whether the server's numbers prove that the copy is equal. Neither I/O nor clock.
 
     An empty list is a server's mistake and proves nothing.
     """
