@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import asyncpg
 import pytest
 from alerts.receiving import Receiver, receiving
 from events.following import append
@@ -25,6 +26,7 @@ from postroom.executor.handlers import Work
 from postroom.jobs.duties import do_one, plan
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+CUT = "UPDATE postroom.events_head SET seq = 1 WHERE tenant_id = 1 AND stream = 0"
 AGAIN = "UPDATE jobs_duty SET next_at = now() WHERE name = 'alerts.look'"
 
 
@@ -78,6 +80,27 @@ async def test_an_executor_tells_once_of_a_log_that_is_not_the_one_that_was_seal
     assert begun == [("alerts.opened", "events.seal_refused")]
     assert receiver.told == [*begun, ("alerts.closed", "events.seal_refused")]
     assert (await verify(db, TWO, [ours.public])).seal == 2, "the others are sealed meanwhile"
+
+
+@pytest.mark.usefixtures("tenants")
+async def test_a_tenants_own_stream_that_was_cut_is_told_of_there_and_keeps_no_other_from_being_sealed(
+    db: Database, dsn: str
+) -> None:
+    work = Work(means(db), timedelta(minutes=15))
+    [sealing] = [duty.work for duty in duties(work, polls=True) if duty.name == "events.seal"]
+    await append(db, TENANT, event(1), event(2))
+    await sealing()
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(CUT)
+    await conn.close()
+    await append(db, 9, event(1), tenant=TWO)
+    with pytest.raises(ChainBroken):
+        await sealing()
+    async with db.transaction(ONE) as conn:
+        logged = [entry.kind for entry in await log.read(conn, ONE, TENANT)]
+
+    assert logged.count("events.seal_refused") == 1
+    assert (await verify(db, TWO, [work.vault.signer.public])).seal == 2
 
 
 def test_without_settings_nobody_is_told() -> None:

@@ -1,11 +1,8 @@
 """What recurs in an installation: one line a duty."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-
-from asyncpg import UniqueViolationError
 
 from postroom.accounts.stale import tell_stale
 from postroom.accounts.store import overdue
@@ -90,10 +87,9 @@ async def _seal_of(work: Work, tenant: TenantId) -> None:
 
 
 async def _tell_seal(db: Database, tenant: TenantId, *, is_refused: bool) -> None:
-    with suppress(UniqueViolationError):  # the tenant's own stream was cut: nothing can be told there
-        async with db.transaction(tenant) as conn:
-            found = await people.tenant_of(conn, tenant)
-            await tell_seal(conn, tenant, found.public_id, is_refused=is_refused)
+    async with db.transaction(tenant) as conn:
+        found = await people.tenant_of(conn, tenant)
+        await tell_seal(conn, tenant, found.public_id, is_refused=is_refused)
 
 
 async def _remove(work: Work) -> None:
